@@ -194,3 +194,16 @@ type ProducerIdentity struct {
 	Producer ProducerID
 	Epoch    ProducerEpoch
 }
+
+// ProducerBatch is one batch of an idempotent producer, as producer-state snapshots keep it. A
+// producer has up to five, oldest first; the last one carries the state of the producer.
+type ProducerBatch struct {
+	Producer         ProducerID
+	Epoch            ProducerEpoch
+	LastSequence     Sequence
+	LastOffset       Offset
+	OffsetDelta      int32 // LastOffset - first offset
+	Timestamp        int64 // the batch's largest, milliseconds since 1970
+	CoordinatorEpoch int32
+	CurrentTxnStart  Offset // NoOffset when no transaction is open
+}
