@@ -1,0 +1,140 @@
+package wire
+
+// MetadataRequest asks who leads what. Topics of both lists are described; All describes every
+// topic, internal ones too.
+type MetadataRequest struct {
+	All        bool
+	Names      []string
+	IDs        []TopicID
+	AutoCreate bool // a topic of Names that does not exist may be created, if the broker does such
+}
+
+// MetadataReply is what one broker believes the cluster to be.
+type MetadataReply struct {
+	ClusterID  string
+	Controller BrokerID
+	Brokers    []Broker
+	Topics     []TopicMetadata
+}
+
+// TopicMetadata describes one topic. With Err only what was asked by is set.
+type TopicMetadata struct {
+	Err        error
+	Name       string
+	ID         TopicID
+	Internal   bool
+	Partitions []Partition // by number; the ELR and the partition epoch are not encoded
+}
+
+const (
+	minBrokerBytes        = 1 + 5
+	minTopicMetadataBytes = 1 + 2 + 2 + len(TopicID{}) + 2
+	minPartitionBytes     = 1 + 5
+	encodedTopicIDBytes   = 2 + len(TopicID{})
+)
+
+func (m *MetadataRequest) encode(e *Encoder) {
+	e.array(4)
+	e.bool(m.All)
+	e.strings(m.Names)
+	e.array(len(m.IDs))
+	for _, id := range m.IDs {
+		e.topicID(id)
+	}
+	e.bool(m.AutoCreate)
+}
+
+func (m *MetadataRequest) decode(d *Decoder) {
+	_, outer := d.open()
+	m.All = d.bool()
+	m.Names = d.strings()
+	n, list := d.list(encodedTopicIDBytes)
+	m.IDs = make([]TopicID, n)
+	for i := range m.IDs {
+		m.IDs[i] = d.topicID()
+	}
+	d.close(list)
+	m.AutoCreate = d.bool()
+	d.close(outer)
+}
+
+func (m *MetadataReply) encode(e *Encoder) {
+	e.array(4)
+	e.string(m.ClusterID)
+	e.int(int64(m.Controller))
+	e.array(len(m.Brokers))
+	for i := range m.Brokers {
+		b := &m.Brokers[i]
+		e.array(5)
+		e.int(int64(b.ID))
+		e.string(b.Host)
+		e.int(int64(b.Port))
+		e.string(b.Rack)
+		e.bool(b.Fenced)
+	}
+	e.array(len(m.Topics))
+	for i := range m.Topics {
+		t := &m.Topics[i]
+		e.array(5)
+		e.failure(t.Err)
+		e.string(t.Name)
+		e.topicID(t.ID)
+		e.bool(t.Internal)
+		e.array(len(t.Partitions))
+		for j := range t.Partitions {
+			p := &t.Partitions[j]
+			e.array(5)
+			e.int(int64(p.Leader))
+			e.int(int64(p.LeaderEpoch))
+			e.brokers(p.Replicas)
+			e.brokers(p.ISR)
+			e.brokers(p.Offline)
+		}
+	}
+}
+
+func (m *MetadataReply) decode(d *Decoder) {
+	_, outer := d.open()
+	m.ClusterID = d.string()
+	m.Controller = integer[BrokerID](d)
+	n, list := d.list(minBrokerBytes)
+	m.Brokers = make([]Broker, n)
+	for i := range m.Brokers {
+		b := &m.Brokers[i]
+		_, one := d.open()
+		b.ID = integer[BrokerID](d)
+		b.Host = d.string()
+		b.Port = integer[int32](d)
+		b.Rack = d.string()
+		b.Fenced = d.bool()
+		d.close(one)
+	}
+	d.close(list)
+	n, list = d.list(minTopicMetadataBytes)
+	m.Topics = make([]TopicMetadata, n)
+	for i := range m.Topics {
+		m.Topics[i].decode(d)
+	}
+	d.close(list)
+	d.close(outer)
+}
+
+func (t *TopicMetadata) decode(d *Decoder) {
+	_, outer := d.open()
+	t.Err = d.failure()
+	t.Name = d.string()
+	t.ID = d.topicID()
+	t.Internal = d.bool()
+	n, list := d.list(minPartitionBytes)
+	t.Partitions = make([]Partition, n)
+	for i := range t.Partitions {
+		p := &t.Partitions[i]
+		_, one := d.open()
+		p.Leader = integer[BrokerID](d)
+		p.LeaderEpoch = integer[LeaderEpoch](d)
+		p.Replicas, p.ISR, p.Offline = d.brokers(), d.brokers(), d.brokers()
+		d.close(one)
+	}
+	d.close(list)
+	d.close(outer)
+}
