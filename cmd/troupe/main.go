@@ -1,0 +1,170 @@
+// Command troupe is the broker and everything one does with it from a shell: noun, verb, object.
+//
+//	main.go      the root command, exit codes, signals
+//	output.go    tables for people, JSON for programs, progress on a terminal
+//	broker.go    troupe broker: flags and signals around cmd/node
+//	topic.go     troupe topic create|list|describe|alter|delete
+//	produce.go   troupe produce: lines in, records out
+//	consume.go   troupe consume: records in, lines out; format.go and record_json.go say how
+//	log.go       troupe log dump|verify: segment files, without a broker
+//	version.go   troupe version
+//
+// Results go to stdout, everything else to stderr. An error is one line that says what to do next.
+// The exit codes are 0 done, 1 failed, 2 used wrongly. Begin with run.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
+}
+
+// streams are what a command reads and writes, so that a test can stand in for the terminal.
+type streams struct {
+	in  io.Reader
+	out io.Writer
+	err io.Writer
+}
+
+// run executes one command line and returns its exit code.
+func run(args []string, std streams) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// The second signal ends the process at once, because the first gave the signals back.
+	context.AfterFunc(ctx, stop)
+
+	root := newRoot(std)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errQuiet), errors.Is(err, syscall.EPIPE): // head has read enough: no complaint
+		return exitFailed
+	}
+	for line := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") {
+		fmt.Fprintf(std.err, "troupe: %s\n", line)
+	}
+	var usage *usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// errQuiet ends a command as failed whose output already says what is wrong.
+var errQuiet = errors.New("failed, as the output says")
+
+// usageError is an error of whoever typed the command.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...)}
+}
+
+// The groups of commands in the help of the root.
+const (
+	groupServe   = "serve"
+	groupUse     = "use"
+	groupInspect = "inspect"
+)
+
+func newRoot(std streams) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "troupe",
+		Short: "A distributed log that Kafka clients can use",
+		Long: `Troupe keeps records in partitioned, durable logs and serves them to Kafka clients.
+It is one program: the broker, and the tools to use it from a shell.`,
+		Example: `  troupe broker                                  # start a broker in ./troupe-data
+  troupe topic create access-log --partitions 6
+  troupe produce access-log < access.log
+  troupe consume access-log --from-beginning`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetIn(std.in)
+	root.SetOut(std.out)
+	root.SetErr(std.err)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%w; see %s --help", err, cmd.CommandPath())
+	})
+	root.AddGroup(
+		&cobra.Group{ID: groupServe, Title: "Serve:"},
+		&cobra.Group{ID: groupUse, Title: "Use:"},
+		&cobra.Group{ID: groupInspect, Title: "Look closer:"},
+	)
+	root.SetHelpCommandGroupID(groupInspect)
+	root.AddCommand(
+		newCompletion(), newVersion(),
+	)
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.InitDefaultHelpCmd()
+	walk(root, func(cmd *cobra.Command) {
+		cmd.DisableFlagsInUseLine = true
+		if cmd.Name() == "help" {
+			cmd.Example = "  troupe help topic create"
+			return
+		}
+		if cmd.HasSubCommands() {
+			cmd.Args, cmd.RunE = cobra.ArbitraryArgs, nounAlone
+		}
+		if check := cmd.Args; check != nil {
+			cmd.Args = func(cmd *cobra.Command, args []string) error {
+				if err := check(cmd, args); err != nil {
+					return usagef("%w; see %s --help", err, cmd.CommandPath())
+				}
+				return nil
+			}
+		}
+	})
+	return root
+}
+
+// nounAlone answers a noun without a verb that it has. The root alone shows what there is.
+func nounAlone(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 && !cmd.HasParent() {
+		return cmd.Help()
+	}
+	var verbs []string
+	for _, child := range cmd.Commands() {
+		if child.IsAvailableCommand() {
+			verbs = append(verbs, child.Name())
+		}
+	}
+	if len(args) == 0 {
+		return usagef("%s needs one more word: %s", cmd.CommandPath(), strings.Join(verbs, ", "))
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return usagef("there is no %s %s; did you mean %s %s?", cmd.CommandPath(), args[0], cmd.CommandPath(), near[0])
+	}
+	return usagef("there is no %s %s, only: %s", cmd.CommandPath(), args[0], strings.Join(verbs, ", "))
+}
+
+func walk(cmd *cobra.Command, visit func(*cobra.Command)) {
+	visit(cmd)
+	for _, child := range cmd.Commands() {
+		walk(child, visit)
+	}
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// jsonFlag adds --json to a command that shows something.
+func jsonFlag(cmd *cobra.Command, asJSON *bool) {
+	cmd.Flags().BoolVar(asJSON, "json", false, "write JSON instead of a table")
+}
+
+// writeJSON writes one value, indented: programs do not mind, and people can read it.
+func writeJSON(w io.Writer, value any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(value)
+}
+
+// writeTable writes rows in columns, two spaces apart, under a header unless that is nil. Numbers
+// are aligned to the right.
+func writeTable(w io.Writer, header []string, rows [][]string) error {
+	all := rows
+	if header != nil {
+		all = append([][]string{header}, rows...)
+	}
+	var widths []int
+	for _, row := range all {
+		for column, cell := range row {
+			if column == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[column] = max(widths[column], utf8.RuneCountInString(cell))
+		}
+	}
+	numeric := numericColumns(rows, len(widths))
+	var out strings.Builder
+	for _, row := range all {
+		var line strings.Builder
+		for column, cell := range row {
+			padding := strings.Repeat(" ", widths[column]-utf8.RuneCountInString(cell))
+			if column > 0 {
+				line.WriteString("  ")
+			}
+			if numeric[column] {
+				line.WriteString(padding + cell)
+			} else {
+				line.WriteString(cell + padding)
+			}
+		}
+		out.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+// numericColumns tells the columns that hold nothing but whole numbers.
+func numericColumns(rows [][]string, columns int) []bool {
+	numeric := make([]bool, columns)
+	for column := range numeric {
+		numeric[column] = len(rows) > 0
+		for _, row := range rows {
+			if column < len(row) && strings.Trim(row[column], "-0123456789") != "" {
+				numeric[column] = false
+			}
+		}
+	}
+	return numeric
+}
+
+// isTerminal says that a person watches w.
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
