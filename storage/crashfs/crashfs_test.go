@@ -407,7 +407,7 @@ func TestTheSameSeedFindsTheSameState(t *testing.T) {
 		}
 		return all
 	}
-	if dump() != dump() {
+	if first, second := dump(), dump(); first != second {
 		t.Fatal("two runs differ")
 	}
 }
