@@ -61,12 +61,12 @@ func run(listen, data, durability string) error {
 	if err != nil {
 		return err
 	}
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, os.Interrupt, syscall.SIGTERM)
+
 	b := newBroker(data, durability == "group", listener.Addr().(*net.TCPAddr))
 	fmt.Printf("ready kafka=%s data=%s\n", listener.Addr(), data)
 	go b.serve(listener)
-
-	end := make(chan os.Signal, 1)
-	signal.Notify(end, os.Interrupt, syscall.SIGTERM)
 	<-end
 	return nil
 }

@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 
 	"storage":          {"wire", "wire/record"},
 	"storage/crashfs":  {"storage"},
+	"storage/faultfs":  {"storage"},
 	"cluster/replica":  {"wire"},
 	"cluster/metadata": {"wire"},
 
