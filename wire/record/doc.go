@@ -1,0 +1,29 @@
+// Package record is Kafka's record batch of format 2: the same bytes on disk, on every socket and
+// in the client. It knows how to read, build, check and find them, and nothing else.
+//
+//	0        8       12      16    17    21     23       27     35     43        51     53    57     61
+//	| base   | length | leader | magic | CRC | attri- | last   | base | max  | producer | epoch | base | count | records ...
+//	| offset |        | epoch  |   2   |     | butes  | offset | time | time | id       |       | seq. |       |
+//	'------- patched by the leader ----'     '--- under the CRC: everything from here to the end ------------'
+//
+// The length counts what follows it. A record says its own length, and its offset and timestamp
+// as differences to the batch's, in zigzag varints; the codec in the attributes compresses all
+// records together and leaves the header readable. So a broker moves batches without opening
+// them: it patches the offset and the epoch, which lie outside the CRC.
+//
+// Invariants: no function here panics, whatever bytes it is given; none allocates by a length
+// that the input claims before that many bytes were seen, or could come of those seen; what is
+// decompressed has a limit that the caller names.
+//
+//	header.go    the 61 bytes in front, stepping from batch to batch, patches in place
+//	record.go    one record: how it is read; Reader and Iterate
+//	check.go     the door: what a producer sent, before it gets near a log
+//	walk.go      the fast walk over uncompressed records that the door does
+//	builder.go   how a client makes a batch
+//	codec.go     the compressions, with one file for each framing of our own: snappy.go, lz4.go
+//	scan.go      the batches of a file, and where they stop being valid
+//	lookup.go    which record of a batch belongs to a timestamp
+//
+// Begin with header.go. What a batch means (who leads, which sequence is due, when a transaction
+// ends) is decided in package cluster; this package only says what is in the bytes.
+package record
