@@ -40,6 +40,9 @@ func Build(ctx context.Context, dir, command string) (string, error) {
 	return binary, nil
 }
 
+// ListenArg is where BrokerArgs has the address for clients.
+const ListenArg = 4
+
 // BrokerArgs are the arguments of the troupe command that run a broker on data, with free ports
 // of the loopback interface, and with extra flags.
 func BrokerArgs(data string, extra ...string) []string {
@@ -51,7 +54,7 @@ func BrokerArgs(data string, extra ...string) []string {
 type Process struct {
 	cmd    *exec.Cmd
 	ready  map[string]string
-	took   time.Duration
+	begun  time.Time
 	stderr *tail
 	ended  chan struct{}
 	err    error // of Wait; read it after ended is closed
@@ -67,7 +70,7 @@ func Start(ctx context.Context, binary string, args ...string) (*Process, error)
 	if err != nil {
 		return nil, err
 	}
-	begun := time.Now()
+	p.begun = time.Now()
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -84,7 +87,6 @@ func Start(ctx context.Context, binary string, args ...string) (*Process, error)
 	defer cancel()
 	select {
 	case first := <-line:
-		p.took = time.Since(begun)
 		p.ready, err = parseReady(first)
 	case <-ctx.Done():
 		err = ctx.Err()
@@ -122,8 +124,8 @@ func (p *Process) Kafka() string { return p.ready["kafka"] }
 // Ready returns another value of the ready line, "" when it is not there.
 func (p *Process) Ready(key string) string { return p.ready[key] }
 
-// Took is how long the process needed from its start to the ready line.
-func (p *Process) Took() time.Duration { return p.took }
+// Begun is when the process was started.
+func (p *Process) Begun() time.Time { return p.begun }
 
 // PID is the id of the process.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
