@@ -1,0 +1,46 @@
+package kafka
+
+import (
+	"context"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// Backend is what the listener asks; the broker's actor system satisfies it. Its methods are
+// called from many connections at once. An error wraps a wire.ErrorCode where a client should
+// learn the cause.
+type Backend interface {
+	// View returns the newest metadata this broker has seen.
+	View() wire.View
+	// Self returns this broker's id.
+	Self() wire.BrokerID
+
+	// Produce takes the message over and completes it exactly once. It may block the calling
+	// connection while the partition has too many bytes in flight.
+	Produce(p *wire.Produce)
+	// Fetch answers at once with what is there.
+	Fetch(f *wire.Fetch) wire.Fetched
+	// Park lets w be woken when the partition has something readable at or beyond the offset
+	// (at once if it has already), or changes its role.
+	Park(w *wire.Waiter, topic wire.TopicID, partition int32, beyond wire.Offset)
+	// Unpark forgets w in every partition: the connection ends.
+	Unpark(w *wire.Waiter)
+
+	ListOffsets(q *wire.ListOffsets) wire.ListedOffset
+	OffsetForEpoch(q *wire.OffsetForEpoch) wire.OffsetForEpochReply
+	DeleteRecords(ctx context.Context, q *wire.DeleteRecords) (wire.Offset, error)
+	Producers(ctx context.Context, topic wire.TopicID, partition int32) ([]wire.ProducerState, error)
+	LogDirs() []wire.LogDir
+	InitProducerID(ctx context.Context, q wire.InitProducerID) (wire.ProducerIdentity, error)
+
+	// CreateTopics, DeleteTopics, CreatePartitions and AlterConfigs answer each element in the
+	// place it was asked in.
+	CreateTopics(ctx context.Context, topics []wire.NewTopic, validateOnly bool) []wire.CreatedTopic
+	// AutoCreateTopics creates topics that a client asked for and that do not exist, if
+	// auto.create.topics.enable allows it; else every answer is wire.UnknownTopicOrPartition.
+	AutoCreateTopics(ctx context.Context, names []string) []wire.CreatedTopic
+	DeleteTopics(ctx context.Context, refs []wire.TopicRef) []wire.DeletedTopic
+	CreatePartitions(ctx context.Context, more []wire.MorePartitions, validateOnly bool) []error
+	AlterConfigs(ctx context.Context, changes []wire.AlterConfigs, validateOnly bool) []error
+	DescribeConfigs(resource wire.ConfigResource) ([]wire.ConfigEntry, error)
+}

@@ -1,0 +1,93 @@
+package kafka
+
+import (
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// api is one row of what this listener speaks.
+type api struct {
+	name     string
+	key      int16
+	min, max int16 // advertised, and accepted
+	shape    *shape
+	serve    func(c *conn) error // answers c.request; an error closes the connection
+	index    int                 // in apis
+}
+
+// The keys that the code asks about.
+const (
+	keyProduce     = int16(kmsg.Produce)
+	keyFetch       = int16(kmsg.Fetch)
+	keyApiVersions = int16(kmsg.ApiVersions)
+)
+
+// apis is everything advertised: each key from Kafka 4.0's lowest version to the highest of 4.3.
+// What is not here does not exist: clients choose their behaviour by what a broker advertises, so
+// a key enters this table when it works.
+var apis []api
+
+// byKey finds an API's row by its key.
+var byKey [kmsg.MaxKey + 1]*api
+
+// init breaks the cycle between the table and ApiVersions, which tells what is in it.
+func init() {
+	apis = []api{
+		// librdkafka before 2.8.1 looks for version 0 before it compresses, so Produce is advertised
+		// from there, as Kafka does (KAFKA-18659); 0 to 2 are answered UNSUPPORTED_VERSION.
+		{name: "Produce", key: keyProduce, min: 0, max: 13, shape: &produceShape, serve: (*conn).serveProduce},
+		{name: "Fetch", key: keyFetch, min: 4, max: 18, shape: &fetchShape, serve: (*conn).serveFetch},
+		{name: "ListOffsets", key: 2, min: 1, max: 11, shape: &listOffsetsShape, serve: kmsgAPI((*conn).listOffsets)},
+		{name: "Metadata", key: 3, min: 0, max: 13, shape: &metadataShape, serve: kmsgAPI((*conn).metadata)},
+		{name: "ApiVersions", key: keyApiVersions, min: 0, max: 4, shape: &apiVersionsShape, serve: (*conn).serveApiVersions},
+	}
+	for i := range apis {
+		apis[i].index = i
+		byKey[apis[i].key] = &apis[i]
+	}
+}
+
+func apiOf(key int16) *api {
+	if key < 0 || int(key) >= len(byKey) {
+		return nil
+	}
+	return byKey[key]
+}
+
+// kmsgAPI serves an API whose request and answer kmsg decodes and encodes.
+func kmsgAPI[Q any, P interface {
+	*Q
+	kmsg.Request
+}](answer func(*conn, P) kmsg.Response) func(*conn) error {
+	return func(c *conn) error {
+		q := P(new(Q))
+		if err := c.decode(q); err != nil {
+			return err
+		}
+		return c.answer(answer(c, q))
+	}
+}
+
+// answer encodes a and sends it.
+func (c *conn) answer(a kmsg.Response) error {
+	a.SetVersion(c.request.version)
+	out := wire.NewBuffer(1)
+	defer out.Release()
+	b := a.AppendTo(c.begin(out.Bytes[:0]))
+	endAnswer(b, 0, 0)
+	return c.write(b)
+}
+
+// decode reads the request being served into q. What is in q may alias the frame.
+func (c *conn) decode(q kmsg.Request) error {
+	r := &c.request
+	if !r.api.shape.fits(r.body, r.version) {
+		return errMalformed
+	}
+	q.SetVersion(r.version)
+	if err := q.ReadFrom(r.body); err != nil {
+		return errMalformed
+	}
+	return nil
+}
