@@ -53,12 +53,9 @@ type Config struct {
 	// the STATIC_BROKER_CONFIG of DescribeConfigs.
 	Static map[string]string
 
-	// Ignored are the keys of Kafka that were set and mean nothing here, sorted.
-	Ignored []IgnoredKey
+	// Ignored are the keys of Kafka that were set and have no effect here, sorted.
+	Ignored []string
 }
-
-// IgnoredKey is a key of Kafka that means nothing here, and why.
-type IgnoredKey struct{ Key, Why string }
 
 // Validate checks what the parts of a broker rely on.
 func (c Config) Validate() error {

@@ -101,10 +101,10 @@ func (c *Config) apply(setting Setting, names listenerNames) (err error) {
 			c.Admin, err = parseListener(setting.Value, names)
 		}
 	default:
-		var known keyUse
-		if known, err = useOf(setting.Key, setting.Value); known == keyIgnored {
-			c.Ignored = append(c.Ignored, IgnoredKey{Key: setting.Key, Why: kafkaOnlyKeys[setting.Key]})
-			return err
+		var effective bool
+		if effective, err = checkKey(setting.Key, setting.Value); err == nil && !effective {
+			c.Ignored = append(c.Ignored, setting.Key)
+			return nil
 		}
 	}
 	if err == nil {

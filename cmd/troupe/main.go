@@ -116,7 +116,7 @@ It is one program: the broker, and the tools to use it from a shell.`,
 	)
 	root.SetHelpCommandGroupID(groupInspect)
 	root.AddCommand(
-		newCompletion(), newVersion(),
+		newBroker(os.Environ()), newCompletion(), newVersion(),
 	)
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.InitDefaultHelpCmd()

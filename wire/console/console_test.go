@@ -42,7 +42,9 @@ func (v *fakeView) Controller() wire.BrokerID { return 1 }
 func (v *fakeView) Brokers() []wire.Broker {
 	return []wire.Broker{{ID: 1, Host: "127.0.0.1", Port: 9092}}
 }
-func (v *fakeView) TopicByID(wire.TopicID) (wire.Topic, bool)            { return wire.Topic{}, false }
+
+func (v *fakeView) TopicByID(wire.TopicID) (wire.Topic, bool) { return wire.Topic{}, false }
+
 func (v *fakeView) Partition(wire.TopicID, int32) (wire.Partition, bool) { return v.partition, true }
 
 func (v *fakeView) Topic(name string) (wire.Topic, bool) {
