@@ -1,0 +1,415 @@
+package metadata
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// CreateTopics asks for topics. Each is created or refused by itself; the reply is a
+// []wire.CreatedTopic in the order asked.
+type CreateTopics struct {
+	Topics       []wire.NewTopic
+	ValidateOnly bool
+}
+
+// MaxPartitionsPerRequest bounds what one request may create, and so the size of one entry.
+const MaxPartitionsPerRequest = 10_000
+
+// MaxNameLength is the length of the longest topic name: with "-" and a number of up to ten
+// digits it has to fit a file name.
+const MaxNameLength = 249
+
+// Decide implements Command.
+func (c CreateTopics) Decide(img *Image, env Env) Decision {
+	d := creation{img: img, env: env, next: img.nextTopic, room: MaxPartitionsPerRequest}
+	asked := make(map[string]int, len(c.Topics))
+	for _, t := range c.Topics {
+		asked[t.Name]++
+	}
+	reply := make([]wire.CreatedTopic, len(c.Topics))
+	for i, t := range c.Topics {
+		reply[i] = wire.CreatedTopic{Name: t.Name, Partitions: -1, ReplicationFactor: -1}
+		if asked[t.Name] > 1 {
+			reply[i].Err = wire.Errorf(wire.InvalidRequest, "topic %.300q is there more than once", t.Name)
+			continue
+		}
+		rec, err := d.create(t)
+		if err != nil {
+			reply[i].Err = err
+			continue
+		}
+		reply[i].ID = rec.ID
+		reply[i].Partitions = int32(len(rec.Partitions))
+		reply[i].ReplicationFactor = int16(len(rec.Partitions[0].Replicas))
+		reply[i].Configs = topicEntries(
+			&topic{name: rec.Name, configs: rec.Configs, replicated: rec.Replicated}, d.sources())
+		d.records = append(d.records, rec)
+	}
+	if c.ValidateOnly {
+		for i := range reply {
+			reply[i].ID = wire.TopicID{}
+		}
+		return Decision{Reply: reply}
+	}
+	return Decision{Records: d.records, Reply: reply}
+}
+
+// creation is what one CreateTopics has come to so far.
+type creation struct {
+	img        *Image
+	env        Env
+	next       TopicNumber
+	room       int               // for partitions
+	collisions map[string]string // of the topics created so far
+	records    []Record
+}
+
+func (d *creation) sources() sources {
+	src := d.img.sources()
+	src.static = d.env.Static
+	return src
+}
+
+func (d *creation) create(t wire.NewTopic) (*TopicCreated, error) {
+	if err := d.checkName(t.Name); err != nil {
+		return nil, err
+	}
+	configs, err := newTopicConfigs(t.Configs)
+	if err != nil {
+		return nil, err
+	}
+	assignment := t.Assignment
+	if assignment != nil {
+		if t.Partitions != -1 || t.ReplicationFactor != -1 {
+			return nil, wire.Errorf(wire.InvalidRequest,
+				"replicas are assigned by hand, so the number of partitions and the replication factor must be -1")
+		}
+		if len(assignment) > d.room {
+			return nil, tooManyPartitions(len(assignment))
+		}
+		if err := d.img.checkAssignment(assignment, 0); err != nil {
+			return nil, err
+		}
+	} else if assignment, err = d.place(t); err != nil {
+		return nil, err
+	}
+	rec := &TopicCreated{
+		Topic:      d.next,
+		ID:         d.env.NewTopicID(),
+		Name:       t.Name,
+		Replicated: topicValue("durability", configs, d.sources()).value == "replicated",
+		Configs:    configs,
+		Partitions: d.img.newPartitions(assignment),
+	}
+	d.next++
+	d.room -= len(assignment)
+	if key, can := collisionKey(t.Name); can {
+		if d.collisions == nil {
+			d.collisions = make(map[string]string)
+		}
+		d.collisions[key] = t.Name
+	}
+	return rec, nil
+}
+
+func (d *creation) checkName(name string) error {
+	if err := ValidateTopicName(name); err != nil {
+		return err
+	}
+	if name == "__cluster_metadata" {
+		return wire.Errorf(wire.InvalidRequest, "topic %s cannot be created", name)
+	}
+	if d.img.topicByName(name) != nil {
+		return wire.Errorf(wire.TopicAlreadyExists, "topic %s exists already", name)
+	}
+	key, can := collisionKey(name)
+	if !can {
+		return nil
+	}
+	other, collides := d.collisions[key]
+	if ref, found := d.img.collisions.find(atName(key)); found {
+		other, collides = d.img.topic(ref.topic).name, true
+	}
+	if collides {
+		return wire.Errorf(wire.InvalidTopic,
+			"topic %s differs from topic %s in '.' and '_' only, which metrics cannot tell apart", name, other)
+	}
+	return nil
+}
+
+// place finds brokers for a topic whose creator leaves that to the controller.
+func (d *creation) place(t wire.NewTopic) ([][]wire.BrokerID, error) {
+	src := d.sources()
+	partitions, factor := int(t.Partitions), int(t.ReplicationFactor)
+	if partitions == -1 {
+		partitions = int(brokerValue("num.partitions", src))
+	}
+	if factor == -1 {
+		factor = int(brokerValue("default.replication.factor", src))
+	}
+	if factor == -1 {
+		factor = max(1, min(3, d.img.usableBrokers()))
+	}
+	switch {
+	case partitions <= 0:
+		return nil, wire.Errorf(wire.InvalidPartitions, "%d partitions: there must be at least one", partitions)
+	case partitions > d.room:
+		return nil, tooManyPartitions(partitions)
+	case factor <= 0 || factor > MaxReplicas:
+		return nil, wire.Errorf(wire.InvalidReplicationFactor, "replication factor %d is not between 1 and %d", factor, MaxReplicas)
+	}
+	return d.img.placeReplicas(d.next, 0, partitions, factor)
+}
+
+// brokerValue returns the number that a broker key has, and -1 when it has none.
+func brokerValue(key string, src sources) int64 {
+	k, _ := LookupBrokerKey(key)
+	v, ok := k.first(nil, src)
+	if !ok {
+		return -1
+	}
+	return v.number()
+}
+
+func tooManyPartitions(n int) error {
+	return wire.Errorf(wire.PolicyViolation, "%d partitions: one request may create %d in all", n, MaxPartitionsPerRequest)
+}
+
+func newTopicConfigs(given []wire.ConfigValue) ([]Setting, error) {
+	var configs []Setting
+	for _, g := range given {
+		if g.Value == nil {
+			return nil, wire.Errorf(wire.InvalidConfig, "configuration %.300s has no value", g.Name)
+		}
+		if err := ValidateTopicConfig(g.Name, *g.Value); err != nil {
+			return nil, err
+		}
+		configs = append(configs, Setting{g.Name, *g.Value})
+	}
+	slices.SortFunc(configs, func(a, b Setting) int { return cmp.Compare(a.Key, b.Key) })
+	for i := 1; i < len(configs); i++ {
+		if configs[i].Key == configs[i-1].Key {
+			return nil, wire.Errorf(wire.InvalidConfig, "configuration %s is there more than once", configs[i].Key)
+		}
+	}
+	return configs, nil
+}
+
+// ValidateTopicName says what is wrong with a topic name, as Kafka's rules have it.
+func ValidateTopicName(name string) error {
+	switch {
+	case name == "":
+		return wire.Errorf(wire.InvalidTopic, "a topic name must not be empty")
+	case name == "." || name == "..":
+		return wire.Errorf(wire.InvalidTopic, "a topic cannot be named %q", name)
+	case len(name) > MaxNameLength:
+		return wire.Errorf(wire.InvalidTopic, "a topic name of %d bytes: at most %d are possible", len(name), MaxNameLength)
+	}
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return wire.Errorf(wire.InvalidTopic, "topic name %q: only ASCII letters, digits, '.', '_' and '-' are possible", name)
+		}
+	}
+	return nil
+}
+
+// internalTopic says that a topic holds what belongs to the brokers.
+func internalTopic(name string) bool {
+	return name == "__consumer_offsets" || name == "__transaction_state"
+}
+
+// collisionKey returns what two names have in common that differ in '.' and '_' only, and whether
+// there can be two.
+func collisionKey(name string) (string, bool) {
+	if !strings.ContainsAny(name, "._") {
+		return "", false
+	}
+	return strings.ReplaceAll(name, ".", "_"), true
+}
+
+// checkAssignment checks replicas that someone assigned by hand. All partitions must have as many
+// as factor says, or the first if that is 0.
+func (img *Image) checkAssignment(assignment [][]wire.BrokerID, factor int) error {
+	invalid := func(format string, args ...any) error {
+		return wire.Errorf(wire.InvalidReplicaAssignment, format, args...)
+	}
+	if len(assignment) == 0 {
+		return invalid("an assignment without partitions")
+	}
+	for i, replicas := range assignment {
+		switch {
+		case len(replicas) == 0:
+			return invalid("partition %d of the assignment has no replicas", i)
+		case len(replicas) > MaxReplicas:
+			return invalid("partition %d of the assignment has %d replicas, of at most %d", i, len(replicas), MaxReplicas)
+		case factor == 0:
+			factor = len(replicas)
+		case len(replicas) != factor:
+			return invalid("partition %d of the assignment has %d replicas, the others %d", i, len(replicas), factor)
+		}
+		for j, id := range replicas {
+			if img.broker(id) == nil {
+				return invalid("partition %d of the assignment names broker %d, which is not registered", i, id)
+			}
+			if slices.Contains(replicas[:j], id) {
+				return invalid("partition %d of the assignment names broker %d twice", i, id)
+			}
+		}
+		if !slices.ContainsFunc(replicas, img.usable) {
+			return invalid("all brokers of partition %d of the assignment are fenced or shutting down", i)
+		}
+	}
+	return nil
+}
+
+// newPartitions gives each partition its first state: all usable replicas are in sync, having
+// nothing yet, and the first of them leads.
+func (img *Image) newPartitions(assignment [][]wire.BrokerID) []NewPartition {
+	list := make([]NewPartition, len(assignment))
+	for i, replicas := range assignment {
+		p := NewPartition{Replicas: slices.Clone(replicas), Leader: wire.NoBroker}
+		for j, id := range replicas {
+			if !img.usable(id) {
+				continue
+			}
+			p.ISR |= 1 << j
+			if p.Leader == wire.NoBroker {
+				p.Leader = id
+			}
+		}
+		list[i] = p
+	}
+	return list
+}
+
+// DeleteTopics asks that topics and all that is in them be gone. The reply is a
+// []wire.DeletedTopic in the order asked.
+type DeleteTopics struct {
+	Topics []wire.TopicRef
+}
+
+// Decide implements Command.
+func (c DeleteTopics) Decide(img *Image, env Env) Decision {
+	var records []Record
+	reply := make([]wire.DeletedTopic, len(c.Topics))
+	src := img.sources()
+	src.static = env.Static
+	enabled, _ := parseBool(brokerText("delete.topic.enable", src))
+	gone := make(map[TopicNumber]bool)
+	for i, ref := range c.Topics {
+		reply[i] = wire.DeletedTopic{Name: ref.Name, ID: ref.ID}
+		t, err := img.find(ref)
+		switch {
+		case !enabled:
+			reply[i].Err = wire.Errorf(wire.TopicDeletionDisabled, "delete.topic.enable is false")
+		case err != nil:
+			reply[i].Err = err
+		case gone[t.number]:
+			reply[i].Err = wire.Errorf(wire.InvalidRequest, "topic %s is there more than once", t.name)
+		default:
+			gone[t.number] = true
+			reply[i] = wire.DeletedTopic{Name: t.name, ID: t.id}
+			records = append(records, &TopicDeleted{Topic: t.number})
+		}
+	}
+	return Decision{Records: records, Reply: reply}
+}
+
+// find returns the topic that a reference names.
+func (img *Image) find(ref wire.TopicRef) (*topic, error) {
+	switch {
+	case ref.Name != "" && !ref.ID.IsZero():
+		return nil, wire.Errorf(wire.InvalidRequest, "topic %.300q is named by id too", ref.Name)
+	case ref.Name != "":
+		if t := img.topicByName(ref.Name); t != nil {
+			return t, nil
+		}
+		return nil, wire.Errorf(wire.UnknownTopicOrPartition, "there is no topic %.300q", ref.Name)
+	case ref.ID.IsZero():
+		return nil, wire.Errorf(wire.InvalidRequest, "neither a name nor an id of a topic")
+	}
+	if t := img.topicByID(ref.ID); t != nil {
+		return t, nil
+	}
+	return nil, wire.Errorf(wire.UnknownTopicID, "no topic has id %s", ref.ID)
+}
+
+func brokerText(key string, src sources) string {
+	k, _ := LookupBrokerKey(key)
+	v, _ := k.first(nil, src)
+	return v.value
+}
+
+// CreatePartitions asks that topics have more partitions. The reply is a []error in the order
+// asked, nil for what is done.
+type CreatePartitions struct {
+	Topics       []wire.MorePartitions
+	ValidateOnly bool
+}
+
+// Decide implements Command.
+func (c CreatePartitions) Decide(img *Image, _ Env) Decision {
+	var records []Record
+	reply := make([]error, len(c.Topics))
+	asked := make(map[string]int, len(c.Topics))
+	for _, t := range c.Topics {
+		asked[t.Topic]++
+	}
+	room := MaxPartitionsPerRequest
+	for i, t := range c.Topics {
+		if asked[t.Topic] > 1 {
+			reply[i] = wire.Errorf(wire.InvalidRequest, "topic %.300q is there more than once", t.Topic)
+			continue
+		}
+		rec, err := img.morePartitions(t, room)
+		if err != nil {
+			reply[i] = err
+			continue
+		}
+		room -= len(rec.Partitions)
+		records = append(records, rec)
+	}
+	if c.ValidateOnly {
+		records = nil
+	}
+	return Decision{Records: records, Reply: reply}
+}
+
+func (img *Image) morePartitions(m wire.MorePartitions, room int) (*PartitionsAdded, error) {
+	t := img.topicByName(m.Topic)
+	if t == nil {
+		return nil, wire.Errorf(wire.UnknownTopicOrPartition, "there is no topic %.300q", m.Topic)
+	}
+	added := int(m.Count) - int(t.partitions)
+	switch {
+	case added == 0:
+		return nil, wire.Errorf(wire.InvalidPartitions, "topic %s has %d partitions already", t.name, t.partitions)
+	case added < 0:
+		return nil, wire.Errorf(wire.InvalidPartitions, "topic %s has %d partitions: there cannot be fewer, as %d would be", t.name, t.partitions, m.Count)
+	case added > room:
+		return nil, tooManyPartitions(added)
+	}
+	first, _ := t.partition(0)
+	factor := len(first.replicas)
+	assignment := m.Assignment
+	if assignment != nil {
+		if len(assignment) != added {
+			return nil, wire.Errorf(wire.InvalidReplicaAssignment,
+				"%d partitions are added, the assignment is for %d", added, len(assignment))
+		}
+		if err := img.checkAssignment(assignment, factor); err != nil {
+			return nil, err
+		}
+	} else {
+		var err error
+		if assignment, err = img.placeReplicas(t.number, int(t.partitions), added, factor); err != nil {
+			return nil, err
+		}
+	}
+	return &PartitionsAdded{Topic: t.number, First: t.partitions, Partitions: img.newPartitions(assignment)}, nil
+}

@@ -1,0 +1,88 @@
+package metadata
+
+import (
+	"slices"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+func (img *Image) usableBrokers() (n int) {
+	for _, b := range img.brokers {
+		if b.Usable() {
+			n++
+		}
+	}
+	return n
+}
+
+// placeReplicas finds brokers for partitions of a topic, from number first on: the leaders go round
+// the brokers, and the followers lie at distances that change with each round, so that the load of
+// a broker that fails is spread over all others. Racks differ within a partition as far as there
+// are racks. Fenced brokers come last, and lead nothing.
+//
+// Kafka: begins at a random broker; here the topic's number says where, so that the rules need no
+// dice.
+func (img *Image) placeReplicas(number TopicNumber, first, count, factor int) ([][]wire.BrokerID, error) {
+	ring, fenced := img.ring()
+	if factor > len(img.brokers) {
+		return nil, wire.Errorf(wire.InvalidReplicationFactor,
+			"replication factor %d cannot be reached with %d brokers", factor, len(img.brokers))
+	}
+	if len(ring) == 0 {
+		return nil, wire.Errorf(wire.InvalidReplicationFactor, "all %d brokers are fenced or shutting down", len(img.brokers))
+	}
+	assignment := make([][]wire.BrokerID, count)
+	for i := range assignment {
+		turn := first + i
+		assignment[i] = pick(ring, fenced, int(number)+turn, turn/len(ring), factor)
+	}
+	return assignment, nil
+}
+
+// ring returns the usable brokers with their racks taking turns, and the others.
+func (img *Image) ring() (usable, others []*broker) {
+	var racks []string
+	byRack := make(map[string][]*broker)
+	for _, b := range img.brokers {
+		if !b.Usable() {
+			others = append(others, b)
+			continue
+		}
+		if byRack[b.Rack] == nil {
+			racks = append(racks, b.Rack)
+		}
+		byRack[b.Rack] = append(byRack[b.Rack], b)
+	}
+	slices.Sort(racks)
+	for round := 0; len(racks) > 0; round++ {
+		racks = slices.DeleteFunc(racks, func(rack string) bool { return round >= len(byRack[rack]) })
+		for _, rack := range racks {
+			usable = append(usable, byRack[rack][round])
+		}
+	}
+	return usable, others
+}
+
+// pick returns the replicas of one partition: the leader at start on the ring, the others from a
+// place on that shift moves, first those of racks not there yet.
+func pick(ring, fenced []*broker, start, shift, factor int) []wire.BrokerID {
+	leader := ring[start%len(ring)]
+	chosen := append(make([]*broker, 0, factor), leader)
+	others := len(ring) - 1
+	for _, newRacksOnly := range []bool{true, false} {
+		for i := 0; i < others && len(chosen) < factor; i++ {
+			b := ring[(start+1+(shift+i)%others)%len(ring)]
+			known := slices.Contains(chosen, b)
+			sameRack := slices.ContainsFunc(chosen, func(c *broker) bool { return c.Rack == b.Rack })
+			if !known && !(newRacksOnly && sameRack) {
+				chosen = append(chosen, b)
+			}
+		}
+	}
+	chosen = append(chosen, fenced[:min(len(fenced), factor-len(chosen))]...)
+	replicas := make([]wire.BrokerID, len(chosen))
+	for i, b := range chosen {
+		replicas[i] = b.ID
+	}
+	return replicas
+}

@@ -1,0 +1,152 @@
+package metadata
+
+import (
+	"slices"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// RegisterBroker tells that a broker process has begun. It shuts out the process before: all that
+// one led gets a new leader epoch, and all that it has replicas of a new partition epoch, in the
+// same entry. The reply is a RegisteredBroker. The broker epoch is the index of the entry.
+type RegisterBroker struct {
+	ID             wire.BrokerID // NoBroker: the one that has these directories, else a new one
+	Incarnation    wire.Incarnation
+	Directories    []DirectoryID
+	Host           string // as advertised to clients
+	Port           int32
+	ClusterAddress string
+	Rack           string
+	// BootID tells one run of the machine from the next; "" is never the same. A process that
+	// died left its writes in the page cache, a machine that did has lost what was not synced.
+	BootID string
+	// Fenced makes it a broker that neither leads nor joins before it is unfenced.
+	Fenced bool
+}
+
+// RegisteredBroker answers a RegisterBroker.
+type RegisteredBroker struct {
+	Err error
+	ID  wire.BrokerID
+}
+
+// What a registration may take in every broker's memory.
+const (
+	maxDirectories   = 255
+	maxAddressLength = 255
+)
+
+// Decide implements Command.
+func (c RegisterBroker) Decide(img *Image, _ Env) Decision {
+	if err := c.check(img); err != nil {
+		return Decision{Reply: RegisteredBroker{Err: err, ID: c.ID}}
+	}
+	if c.ID == wire.NoBroker {
+		c.ID = img.nextBroker
+		if owner := img.directoryOwner(c.Directories); owner != nil {
+			c.ID = owner.ID
+		}
+	}
+	old := img.broker(c.ID)
+	if old != nil && c.repeats(&old.Registration) {
+		return Decision{Reply: RegisteredBroker{ID: c.ID}}
+	}
+	wiped := old != nil && !slices.ContainsFunc(c.Directories, func(dir DirectoryID) bool {
+		return slices.Contains(old.Directories, dir)
+	})
+	if wiped && !old.Fenced {
+		err := wire.Errorf(wire.DuplicateBrokerRegistration,
+			"broker %d is registered with other directories and not fenced", c.ID)
+		return Decision{Reply: RegisteredBroker{Err: err, ID: c.ID}}
+	}
+	records := []Record{&BrokerRegistered{
+		Broker: c.ID, Incarnation: c.Incarnation, Directories: slices.Clone(c.Directories),
+		Host: c.Host, Port: c.Port, ClusterAddress: c.ClusterAddress, Rack: c.Rack, BootID: c.BootID,
+		Fenced: c.Fenced,
+	}}
+	if old != nil {
+		rebooted := c.BootID == "" || c.BootID != old.BootID
+		if changes := c.replicas(img, wiped, rebooted); len(changes) > 0 {
+			records = append(records, &PartitionsChanged{Changes: changes})
+		}
+	}
+	return Decision{Records: records, Reply: RegisteredBroker{ID: c.ID}}
+}
+
+func (c RegisterBroker) check(img *Image) error {
+	switch {
+	case img.clusterID == "":
+		return wire.Errorf(wire.InvalidRegistration, "there is no cluster yet")
+	case c.ID < wire.NoBroker:
+		return wire.Errorf(wire.InvalidRegistration, "broker id %d is below zero", c.ID)
+	case c.Host == "" || len(c.Host) > maxAddressLength || c.Port < 1 || c.Port > 65535:
+		return wire.Errorf(wire.InvalidRegistration, "%.300q port %d is no address for clients", c.Host, c.Port)
+	case len(c.ClusterAddress) > maxAddressLength || len(c.Rack) > maxAddressLength || len(c.BootID) > maxAddressLength:
+		return wire.Errorf(wire.InvalidRegistration, "an address, rack or boot id of more than %d bytes", maxAddressLength)
+	case len(c.Directories) == 0 || len(c.Directories) > maxDirectories:
+		return wire.Errorf(wire.InvalidRegistration, "%d log directories, of 1 to %d", len(c.Directories), maxDirectories)
+	}
+	for i, dir := range c.Directories {
+		if dir == "" || len(dir) > maxAddressLength || slices.Contains(c.Directories[:i], dir) {
+			return wire.Errorf(wire.InvalidRegistration, "directory id %.300q is empty, too long or there twice", dir)
+		}
+		if slices.Contains(img.removedDirs, dir) {
+			return wire.Errorf(wire.InvalidRegistration, "directory %s was removed from the cluster with its broker", dir)
+		}
+	}
+	if owner := img.directoryOwner(c.Directories); owner != nil && c.ID != wire.NoBroker && owner.ID != c.ID {
+		return wire.Errorf(wire.InvalidRegistration, "a directory of broker %d registers as broker %d", owner.ID, c.ID)
+	}
+	return nil
+}
+
+// directoryOwner returns the broker that has registered one of the directories.
+func (img *Image) directoryOwner(dirs []DirectoryID) *broker {
+	for _, b := range img.brokers {
+		if slices.ContainsFunc(b.Directories, func(dir DirectoryID) bool { return slices.Contains(dirs, dir) }) {
+			return b
+		}
+	}
+	return nil
+}
+
+// repeats says that the command came twice.
+func (c RegisterBroker) repeats(old *Registration) bool {
+	again := Registration{
+		ID: c.ID, Epoch: old.Epoch, Incarnation: c.Incarnation, Directories: c.Directories,
+		Host: c.Host, Port: c.Port, ClusterAddress: c.ClusterAddress, Rack: c.Rack, BootID: c.BootID,
+		Fenced: old.Fenced, ShuttingDown: old.ShuttingDown,
+	}
+	return again.equal(old)
+}
+
+// replicas decides what the registration means for the broker's partitions. A copy that was
+// fsynced is complete after any restart. One that was not is complete unless the machine went down;
+// and a wiped broker has nothing.
+func (c RegisterBroker) replicas(img *Image, wiped, rebooted bool) []PartitionChange {
+	usable := func(id wire.BrokerID) bool {
+		if id == c.ID {
+			return !c.Fenced
+		}
+		return img.usable(id)
+	}
+	var changes []PartitionChange
+	var of *topic
+	var r rules
+	for t, p := range img.hosted(c.ID) {
+		if t != of {
+			of, r = t, img.rulesOf(t, usable)
+		}
+		member, led := p.member(c.ID), p.leaderID() == c.ID
+		if wiped || rebooted && t.replicated {
+			r.forget(&p, member)
+		} else {
+			r.leave(&p, member)
+		}
+		if led {
+			p.leader = noLeader
+		}
+		changes = append(changes, r.next(&p))
+	}
+	return changes
+}

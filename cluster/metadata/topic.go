@@ -1,0 +1,270 @@
+package metadata
+
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// topic is a topic with all its partitions, which lie in chunks:
+//
+//	topic ── chunks ──> [ *chunk | *chunk | ... ]
+//	                       |
+//	                       +── states    24 bytes a partition, no pointers
+//	                       +── replicas   4 bytes a replica, those of partition 0, 1, 2 ... in a row
+//
+// A change of one partition copies its chunk's states, not the replicas, and the list of chunks.
+// With three replicas a partition costs some 38 bytes, and the garbage collector looks at
+// a handful of pointers per 64 partitions.
+type topic struct {
+	number     TopicNumber
+	id         wire.TopicID
+	name       string
+	replicated bool      // durability=replicated
+	configs    []Setting // its own, in the order of their keys
+	partitions int32
+	leaderless int32 // how many of them have no leader
+	chunks     []*chunk
+}
+
+const chunkPartitions = 64
+
+type chunk struct {
+	states   []state
+	replicas []wire.BrokerID
+}
+
+// state is what the log decided about one partition. Sets of replicas are bits.
+type state struct {
+	leaderEpoch    wire.LeaderEpoch
+	partitionEpoch wire.PartitionEpoch
+	isr            ReplicaSet
+	elr            ReplicaSet
+	lastKnownELR   ReplicaSet
+	adding         ReplicaSet // for reassignments; empty so far
+	removing       ReplicaSet
+	first          uint16 // where its replicas begin in the chunk's
+	count          uint8
+	leader         int8 // the leader's place among the replicas; noLeader
+	unclean        bool
+}
+
+const noLeader int8 = -1
+
+// partition is one partition in a form to look at and to compute the next state in. Changing it
+// changes no image.
+type partition struct {
+	state
+	topic    TopicNumber
+	number   int32
+	replicas []wire.BrokerID // shared with the image
+}
+
+func (t *topic) partition(number int32) (partition, bool) {
+	if number < 0 || number >= t.partitions {
+		return partition{}, false
+	}
+	return t.chunks[number/chunkPartitions].partition(t, number), true
+}
+
+func (c *chunk) partition(t *topic, number int32) partition {
+	st := c.states[number%chunkPartitions]
+	end := int(st.first) + int(st.count)
+	return partition{
+		state: st, topic: t.number, number: number, replicas: c.replicas[st.first:end:end],
+	}
+}
+
+// member returns the set of that one replica; it is empty if the broker has none.
+func (p *partition) member(broker wire.BrokerID) ReplicaSet {
+	i := slices.Index(p.replicas, broker)
+	if i < 0 {
+		return 0
+	}
+	return 1 << i
+}
+
+func (p *partition) leaderID() wire.BrokerID {
+	if p.leader == noLeader {
+		return wire.NoBroker
+	}
+	return p.replicas[p.leader]
+}
+
+// brokers returns the members of a set in the order of the replicas. The result is not to be
+// changed: it may be a part of the image.
+func (p *partition) brokers(set ReplicaSet) []wire.BrokerID {
+	switch {
+	case set == 0:
+		return nil
+	case set == p.all():
+		return p.replicas
+	}
+	ids := make([]wire.BrokerID, 0, set.size())
+	for i, b := range p.replicas {
+		if set.has(i) {
+			ids = append(ids, b)
+		}
+	}
+	return ids
+}
+
+// all is the set of all replicas.
+func (p *partition) all() ReplicaSet { return 1<<len(p.replicas) - 1 }
+
+func (s ReplicaSet) has(i int) bool { return s&(1<<i) != 0 }
+func (s ReplicaSet) size() int      { return bits.OnesCount16(uint16(s)) }
+
+// change returns the record of the state that p was brought to, in the next partition epoch.
+func (p *partition) change() PartitionChange {
+	return PartitionChange{
+		Topic:          p.topic,
+		Partition:      p.number,
+		PartitionEpoch: p.partitionEpoch + 1,
+		LeaderEpoch:    p.leaderEpoch,
+		Leader:         p.leaderID(),
+		ISR:            p.isr,
+		ELR:            p.elr,
+		LastKnownELR:   p.lastKnownELR,
+		Unclean:        p.unclean,
+	}
+}
+
+// withStates returns t with other states of some partitions: set is called with each of them, in
+// a copy. Every chunk concerned is copied once.
+func (t *topic) withStates(numbers []int32, set func(i int, st *state)) *topic {
+	next := *t
+	next.chunks = slices.Clone(t.chunks)
+	for i, n := range numbers {
+		at := n / chunkPartitions
+		if next.chunks[at] == t.chunks[at] {
+			c := *t.chunks[at]
+			c.states = slices.Clone(c.states)
+			next.chunks[at] = &c
+		}
+		st := &next.chunks[at].states[n%chunkPartitions]
+		if st.leader == noLeader {
+			next.leaderless--
+		}
+		set(i, st)
+		if st.leader == noLeader {
+			next.leaderless++
+		}
+	}
+	return &next
+}
+
+// withPartitions returns t with further partitions.
+func (t *topic) withPartitions(added []partition) *topic {
+	next := *t
+	next.chunks = slices.Clone(t.chunks)
+	for len(added) > 0 {
+		at := int(next.partitions / chunkPartitions)
+		var last chunk
+		if at < len(next.chunks) {
+			last = *next.chunks[at]
+			next.chunks = next.chunks[:at]
+		}
+		room := min(chunkPartitions-len(last.states), len(added))
+		c := last.extended(added[:room])
+		for _, p := range added[:room] {
+			if p.leader == noLeader {
+				next.leaderless++
+			}
+		}
+		next.chunks = append(next.chunks, c)
+		next.partitions += int32(room)
+		added = added[room:]
+	}
+	next.chunks = slices.Clip(next.chunks)
+	return &next
+}
+
+func (c chunk) extended(added []partition) *chunk {
+	replicas := len(c.replicas)
+	for _, p := range added {
+		replicas += len(p.replicas)
+	}
+	next := &chunk{
+		states:   append(make([]state, 0, len(c.states)+len(added)), c.states...),
+		replicas: append(make([]wire.BrokerID, 0, replicas), c.replicas...),
+	}
+	for _, p := range added {
+		p.first, p.count = uint16(len(next.replicas)), uint8(len(p.replicas))
+		next.states = append(next.states, p.state)
+		next.replicas = append(next.replicas, p.replicas...)
+	}
+	return next
+}
+
+// hosts returns the brokers that have a replica of the topic, in order.
+func (t *topic) hosts() []wire.BrokerID {
+	var ids []wire.BrokerID
+	for _, c := range t.chunks {
+		ids = append(ids, c.replicas...)
+		slices.Sort(ids)
+		ids = slices.Compact(ids)
+	}
+	return ids
+}
+
+// all yields the partitions that a broker has a replica of.
+func (t *topic) hostedBy(broker wire.BrokerID, yield func(partition) bool) bool {
+	for i, c := range t.chunks {
+		if !slices.Contains(c.replicas, broker) {
+			continue
+		}
+		for j := range c.states {
+			p := c.partition(t, int32(i*chunkPartitions+j))
+			if slices.Contains(p.replicas, broker) && !yield(p) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// all yields every partition.
+func (t *topic) all(yield func(partition) bool) {
+	for i, c := range t.chunks {
+		for j := range c.states {
+			if !yield(c.partition(t, int32(i*chunkPartitions+j))) {
+				return
+			}
+		}
+	}
+}
+
+// setting returns the value of a key in settings, which are in the order of their keys.
+func setting(settings []Setting, key string) (string, bool) {
+	i, found := slices.BinarySearchFunc(settings, key, func(s Setting, key string) int {
+		return cmp.Compare(s.Key, key)
+	})
+	if !found {
+		return "", false
+	}
+	return settings[i].Value, true
+}
+
+// changedSettings returns settings with some set and some unset, in the order of their keys.
+func changedSettings(settings, set []Setting, unset []string) []Setting {
+	next := slices.DeleteFunc(slices.Clone(settings), func(s Setting) bool {
+		return slices.Contains(unset, s.Key)
+	})
+	for _, s := range set {
+		i, found := slices.BinarySearchFunc(next, s.Key, func(s Setting, key string) int {
+			return cmp.Compare(s.Key, key)
+		})
+		if found {
+			next[i] = s
+		} else {
+			next = slices.Insert(next, i, s)
+		}
+	}
+	if len(next) == 0 {
+		return nil
+	}
+	return next
+}
