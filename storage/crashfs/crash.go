@@ -102,7 +102,8 @@ func (s *survivors) file(n *node) *node {
 				a.write(found, i, e)
 			}
 		}
-		found.truncate(a.size)
+		found.size = max(found.size, int64(len(found.pages))*pageBytes) // content may have arrived without the size:
+		found.truncate(a.size)                                          // then it is gone
 	}
 	found.owned, found.sinceSynced = nil, nil
 	found.synced, found.syncedSize = slices.Clone(found.pages), found.size

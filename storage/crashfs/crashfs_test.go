@@ -152,6 +152,24 @@ func TestTheSizeMayArriveWithoutTheContentAndTheContentWithoutTheSize(t *testing
 	expectExactly(t, outcomes(fsys, func(c *crashfs.FS) string { return content(t, c, "log") }), "", "\x00\x00", "ab")
 }
 
+func TestContentThatArrivedWithoutTheSizeDoesNotComeBackWhenTheFileGrows(t *testing.T) {
+	fsys := crashfs.New()
+	f := create(t, fsys, "log")
+	must(t, fsys.SyncDir("/"))
+	write(t, f, 0, "ab")
+	grown := func(c *crashfs.FS) string {
+		f := create(t, c, "log")
+		size, err := f.Size()
+		must(t, err)
+		if size > 0 {
+			return "arrived"
+		}
+		must(t, f.Truncate(2))
+		return content(t, c, "log")
+	}
+	expectExactly(t, outcomes(fsys, grown), "arrived", "\x00\x00")
+}
+
 func TestATruncationMayBeLostButWhatItTookNeverComesBackBehindIt(t *testing.T) {
 	fsys := crashfs.New()
 	f := create(t, fsys, "log")
