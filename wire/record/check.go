@@ -7,9 +7,21 @@ import (
 	"github.com/troupe-mq/troupe/wire"
 )
 
-// DefaultMaxDecompressed is the limit that Check sets to what a produced batch may hold when a
-// topic needs it decompressed.
-const DefaultMaxDecompressed = 64 << 20
+// What a produced batch may hold when the topic needs it decompressed: DefaultMaxDecompressed at
+// most, and above smallDecompressed no more than maxRatio times the bytes received, so that a few
+// bytes from a stranger never become much memory.
+//
+// Kafka: has no limit. Java's client answers MessageTooLarge by splitting a compressed batch, so
+// even records that shrink better than this get in.
+const (
+	DefaultMaxDecompressed = 64 << 20
+	smallDecompressed      = 1 << 20
+	maxRatio               = 256
+)
+
+func maxDecompressed(compressed int) int {
+	return min(DefaultMaxDecompressed, max(smallDecompressed, maxRatio*compressed))
+}
 
 // Checked is what Check found in a batch that may be appended.
 type Checked struct {
@@ -94,7 +106,7 @@ func Check(batches []byte, limits *wire.RecordLimits, nowMillis int64) (Checked,
 	switch {
 	case h.Codec() == None:
 	case recode || limits.Compacted:
-		memory, err := decompress(h.Codec(), records, DefaultMaxDecompressed)
+		memory, err := decompress(h.Codec(), records, maxDecompressed(len(records)))
 		if err != nil {
 			return Checked{}, err
 		}

@@ -2,13 +2,11 @@ package record
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/troupe-mq/troupe/wire"
 )
@@ -67,7 +65,7 @@ func (c Codec) Levels() (lowest, highest int, ok bool) {
 	case LZ4:
 		return 1, 17, true
 	case Zstd:
-		return -131072, 22, true
+		return zstdLowestLevel, zstdHighestLevel, true
 	default:
 		return 0, 0, false
 	}
@@ -202,52 +200,4 @@ func atEnd(r io.Reader) bool {
 	var one [1]byte
 	n, err := io.ReadFull(r, one[:])
 	return n == 0 && err == io.EOF
-}
-
-var (
-	zstdEncoders [zstd.SpeedBestCompression + 1]sync.Pool // by level
-	zstdDecoders sync.Pool
-)
-
-func compressZstd(dst []byte, level int, src []byte) []byte {
-	speed := zstd.SpeedDefault
-	if level != 0 {
-		speed = zstd.EncoderLevelFromZstd(level)
-	}
-	pool := &zstdEncoders[speed]
-	e, ok := pool.Get().(*zstd.Encoder)
-	if !ok {
-		// The batch has a checksum of its own. The options are constants that exist.
-		e, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(speed), zstd.WithEncoderConcurrency(1),
-			zstd.WithEncoderCRC(false), zstd.WithZeroFrames(true))
-	}
-	dst = e.EncodeAll(src, dst)
-	pool.Put(e)
-	return dst
-}
-
-func decompressZstd(src []byte, limit int) (*wire.Buffer, error) {
-	d, ok := zstdDecoders.Get().(*zstd.Decoder)
-	if !ok {
-		// It decodes into the memory that it is given and never makes its own.
-		d, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecodeAllCapLimit(true))
-	}
-	defer zstdDecoders.Put(d)
-	b := wire.NewBuffer(firstGuess(src, limit))
-	for {
-		size := len(b.Bytes)
-		out, err := d.DecodeAll(src, b.Bytes[:0:size])
-		switch {
-		case err == nil && len(out) <= size:
-			b.Bytes = b.Bytes[:len(out)]
-			return b, nil
-		case err != nil && !errors.Is(err, zstd.ErrDecoderSizeExceeded):
-			b.Release()
-			return nil, ErrCompressed
-		}
-		if b, err = grow(b, 0, limit); err != nil {
-			return nil, err
-		}
-	}
 }

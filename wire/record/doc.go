@@ -20,7 +20,7 @@
 //	check.go     the door: what a producer sent, before it gets near a log
 //	walk.go      the fast walk over uncompressed records that the door does
 //	builder.go   how a client makes a batch
-//	codec.go     the compressions, with one file for each framing of our own: snappy.go, lz4.go
+//	codec.go     the compressions; gzip is there, the others are in snappy.go, lz4.go, zstd.go
 //	scan.go      the batches of a file, and where they stop being valid
 //	lookup.go    which record of a batch belongs to a timestamp
 //
