@@ -1,0 +1,289 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config configures a Client. The zero value of every field stands for its default.
+type Config struct {
+	// Addrs are brokers to begin with, host:port. One that answers is enough: the others are
+	// learnt from it.
+	Addrs []string
+	// Software and SoftwareVersion name the program in the logs of brokers.
+	Software, SoftwareVersion string
+	// Dial makes connections; a net.Dialer by default. It is the place for proxies and tests.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// DialTimeout bounds connecting and greeting. 5 s.
+	DialTimeout time.Duration
+	// RequestTimeout bounds one attempt at a request. 30 s.
+	RequestTimeout time.Duration
+	// PingInterval is how long a connection may be silent before it is pinged, and DeadAfter how
+	// long an answer may take before it is given up. 1 s and 5 s.
+	PingInterval, DeadAfter time.Duration
+	// RetryBackoff is the pause after a first failure; it doubles up to MaxRetryBackoff, give or
+	// take a fifth. 50 ms and 1 s.
+	RetryBackoff, MaxRetryBackoff time.Duration
+	// MetadataMaxAge is how often the layout of the cluster is asked for although nothing seems
+	// wrong: so long may it take until a consumer notices new partitions and topics. 30 s.
+	MetadataMaxAge time.Duration
+	// NoAutoCreate keeps producing from creating topics that do not exist.
+	NoAutoCreate bool
+}
+
+func (c *Config) complete() error {
+	if len(c.Addrs) == 0 {
+		return errors.New("client: no address of a broker is given")
+	}
+	for _, addr := range c.Addrs {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return fmt.Errorf("client: address %q: want host:port", addr)
+		}
+	}
+	if c.Dial == nil {
+		c.Dial = new(net.Dialer).DialContext
+	}
+	orDefault(&c.Software, "troupe-go")
+	orDefault(&c.SoftwareVersion, moduleVersion())
+	orDefault(&c.DialTimeout, 5*time.Second)
+	orDefault(&c.RequestTimeout, 30*time.Second)
+	orDefault(&c.PingInterval, time.Second)
+	orDefault(&c.DeadAfter, 5*time.Second)
+	orDefault(&c.RetryBackoff, 50*time.Millisecond)
+	orDefault(&c.MaxRetryBackoff, time.Second)
+	orDefault(&c.MetadataMaxAge, 30*time.Second)
+	return nil
+}
+
+func orDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func moduleVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "unknown"
+}
+
+// Client is a program's access to one cluster. It may be used by many goroutines at once.
+type Client struct {
+	cfg    Config
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup // the refresher, and dials
+
+	meta    atomic.Pointer[metadata] // never nil; replaced, never changed
+	refresh refresher
+
+	mu          sync.Mutex
+	links       map[string]*link // by address
+	subscribers map[subscriber]struct{}
+	closed      bool
+}
+
+// subscriber is told when something about the cluster has changed that may let it go on: other
+// metadata, a connection that is there or is gone. It must not block.
+type subscriber interface {
+	clusterChanged()
+	abandon() // the client is being closed
+}
+
+// New returns a Client that begins with the brokers at addrs. It connects when it is first needed.
+func New(addrs ...string) (*Client, error) { return NewWith(Config{Addrs: addrs}) }
+
+// NewWith returns a Client with a configuration of its own.
+func NewWith(cfg Config) (*Client, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	cl := &Client{cfg: cfg, links: make(map[string]*link), subscribers: make(map[subscriber]struct{})}
+	cl.ctx, cl.cancel = context.WithCancel(context.Background())
+	cl.meta.Store(new(metadata))
+	cl.refresh.init()
+	cl.tasks.Go(cl.keepFresh)
+	return cl, nil
+}
+
+// Close closes the client with all its producers and consumers, at once: records that are not
+// acknowledged yet get ErrClosed. Flush or close the producers before. It waits for every
+// goroutine of the client, so it must not be called from a callback.
+func (cl *Client) Close() error {
+	cl.mu.Lock()
+	if cl.closed {
+		cl.mu.Unlock()
+		return nil
+	}
+	cl.closed = true
+	subscribers := cl.subscribers
+	cl.subscribers = nil
+	links := cl.links
+	cl.links = nil
+	cl.mu.Unlock()
+	cl.cancel()
+	for _, l := range links {
+		if c := l.conn; c != nil {
+			c.fail(ErrClosed)
+			c.done.Wait()
+		}
+	}
+	cl.tasks.Wait()
+	for s := range subscribers {
+		s.abandon()
+	}
+	return nil
+}
+
+func (cl *Client) subscribe(s subscriber) error {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.closed {
+		return ErrClosed
+	}
+	cl.subscribers[s] = struct{}{}
+	return nil
+}
+
+func (cl *Client) unsubscribe(s subscriber) {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	delete(cl.subscribers, s)
+}
+
+// changed tells every subscriber.
+func (cl *Client) changed() {
+	cl.mu.Lock()
+	subscribers := make([]subscriber, 0, len(cl.subscribers))
+	for s := range cl.subscribers {
+		subscribers = append(subscribers, s)
+	}
+	cl.mu.Unlock()
+	for _, s := range subscribers {
+		s.clusterChanged()
+	}
+}
+
+// link is what is known of the way to one address: a connection, an attempt at one, or when the
+// next attempt may be made.
+type link struct {
+	conn     *conn
+	dialing  chan struct{} // closed when the attempt has ended; nil without one
+	err      error         // of the last attempt
+	failures int
+	notUntil time.Time
+}
+
+// connTo returns the connection to addr. Without one it begins to dial, unless the last failure
+// is too recent, and returns nil; subscribers hear of the outcome.
+func (cl *Client) connTo(addr string) *conn {
+	c, _ := cl.connOrDial(addr)
+	return c
+}
+
+func (cl *Client) connOrDial(addr string) (*conn, <-chan struct{}) {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.closed {
+		return nil, nil
+	}
+	l := cl.links[addr]
+	if l == nil {
+		l = new(link)
+		cl.links[addr] = l
+	}
+	switch {
+	case l.conn != nil && l.conn.live():
+		return l.conn, nil
+	case l.dialing != nil:
+		return nil, l.dialing
+	case now().Before(l.notUntil):
+		return nil, nil
+	}
+	l.dialing = make(chan struct{})
+	cl.tasks.Go(func() { cl.dial(addr, l) })
+	return nil, l.dialing
+}
+
+func (cl *Client) dial(addr string, l *link) {
+	c, err := dial(cl.ctx, &cl.cfg, addr, func(*conn) { cl.changed() })
+	cl.mu.Lock()
+	if cl.closed && c != nil {
+		defer c.done.Wait()
+		defer c.fail(ErrClosed)
+	}
+	l.conn, l.err = c, err
+	if err != nil {
+		l.failures++
+		l.notUntil = now().Add(cl.backoff(l.failures))
+	} else {
+		l.failures = 0
+	}
+	close(l.dialing)
+	l.dialing = nil
+	cl.mu.Unlock()
+	cl.changed()
+}
+
+// waitConn returns the connection to addr, waiting for one attempt to make it.
+func (cl *Client) waitConn(ctx context.Context, addr string) (*conn, error) {
+	c, dialing := cl.connOrDial(addr)
+	if c != nil {
+		return c, nil
+	}
+	if dialing != nil {
+		select {
+		case <-dialing:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.closed {
+		return nil, ErrClosed
+	}
+	switch l := cl.links[addr]; {
+	case l.conn != nil && l.conn.live():
+		return l.conn, nil
+	case l.err != nil:
+		return nil, fmt.Errorf("%w: %v", errConnection, l.err)
+	default:
+		return nil, errConnection
+	}
+}
+
+// backoff returns the pause after so many failures in a row.
+func (cl *Client) backoff(failures int) time.Duration {
+	d := cl.cfg.RetryBackoff << min(max(failures-1, 0), 16)
+	if d <= 0 || d > cl.cfg.MaxRetryBackoff {
+		d = cl.cfg.MaxRetryBackoff
+	}
+	return d*4/5 + rand.N(d*2/5+1)
+}
+
+// pause waits for the pause after so many failures, or for ctx.
+func (cl *Client) pause(ctx context.Context, failures int) error {
+	timer := time.NewTimer(cl.backoff(failures))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-cl.ctx.Done():
+		return ErrClosed
+	}
+}
+
+// now is the clock of the client.
+var now = time.Now //nolint:forbidigo // the client runs in foreign programs, which have no clock to give it

@@ -1,0 +1,338 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// errConnection is wrapped by the error of every request that a lost connection left unanswered:
+// whether the broker has done it is unknown.
+var errConnection = errors.New("connection lost")
+
+// errNotTroupe is the error of a peer that does not answer the magic.
+var errNotTroupe = errors.New("the peer does not speak Troupe's native protocol")
+
+// conn is a connection to one broker. Any goroutine may send; a writer gathers what is sent into
+// few writes, a reader hands each answer to the one who asked. A ping goes out when nothing has
+// come in for a while, and a connection that does not answer it is given up.
+type conn struct {
+	cfg     *Config
+	addr    string
+	net     net.Conn
+	welcome wire.Welcome
+
+	mu      sync.Mutex
+	queue   []outgoing
+	pending map[uint32]func(wire.Frame, error)
+	next    uint32
+	err     error // why it ended; nil while it lives
+
+	wake     chan struct{} // for the writer; holds one
+	closed   chan struct{} // closed when it has ended
+	received atomic.Int64  // when something came last, in nanoseconds of now
+	done     sync.WaitGroup
+}
+
+// outgoing is a frame to write. The payload is written from where it lies.
+type outgoing struct {
+	head    []byte
+	payload []byte
+	written func(wire.Frame, error) // for requests without an answer
+}
+
+// dial connects and greets. onEnd is called once when the connection has ended.
+func dial(ctx context.Context, cfg *Config, addr string, onEnd func(*conn)) (*conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, cfg.DialTimeout)
+	defer cancel()
+	nc, err := cfg.Dial(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", addr, err)
+	}
+	c := &conn{
+		cfg: cfg, addr: addr, net: nc, pending: make(map[uint32]func(wire.Frame, error)),
+		wake: make(chan struct{}, 1), closed: make(chan struct{}),
+	}
+	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
+	frames, err := c.greet()
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = nc.Close()
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return nil, fmt.Errorf("greet %s: %w", addr, err)
+	}
+	c.received.Store(now().UnixNano())
+	written := make(chan struct{})
+	c.done.Go(func() {
+		defer close(written)
+		c.write()
+	})
+	c.done.Go(func() {
+		err := c.read(frames)
+		c.fail(err)
+		<-written // from here on nobody reads the payloads that were sent
+		c.end()
+		onEnd(c)
+	})
+	return c, nil
+}
+
+func (c *conn) greet() (*wire.FrameReader, error) {
+	greeting := wire.Greeting{
+		MinProtocol: wire.MinProtocol, MaxProtocol: wire.MaxProtocol,
+		Software: c.cfg.Software, Version: c.cfg.SoftwareVersion,
+	}
+	if _, err := c.net.Write(wire.AppendFrame(wire.Magic[:], 0, wire.KindGreeting, &greeting, 0)); err != nil {
+		return nil, err
+	}
+	in := bufio.NewReaderSize(c.net, readBufferBytes)
+	var magic [len(wire.Magic)]byte
+	if _, err := io.ReadFull(in, magic[:]); err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil, errNotTroupe // what a Kafka broker does with the magic
+		}
+		return nil, err
+	}
+	if magic != wire.Magic {
+		return nil, errNotTroupe
+	}
+	frames := wire.NewFrameReader(in, maxAnswerBytes)
+	buf, err := frames.Next()
+	if err != nil {
+		return nil, err
+	}
+	defer buf.Release()
+	frame, err := wire.ParseFrame(buf.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	if err := parseAnswer(frame, wire.KindGreeting, &c.welcome); err != nil {
+		return nil, err
+	}
+	frames.Limit(maxAnswerBytes)
+	return frames, nil
+}
+
+const (
+	readBufferBytes = 64 << 10
+	maxAnswerBytes  = 256 << 20 // beyond any sensible answer; the buffer grows with what arrives
+)
+
+// parseAnswer reads the answer to a request of kind want into m.
+func parseAnswer(f wire.Frame, want wire.Kind, m wire.Message) error {
+	switch f.Kind {
+	case want:
+		return wire.Parse(f.Body, m)
+	case wire.KindFailed:
+		var failure wire.Failure
+		if err := wire.Parse(f.Body, &failure); err != nil {
+			return err
+		}
+		if failure.Err == nil {
+			return fmt.Errorf("%w: a failure without an error", wire.ErrMalformed)
+		}
+		return failure.Err
+	default:
+		return fmt.Errorf("%w: a %s is answered by a %s", wire.ErrMalformed, want, f.Kind)
+	}
+}
+
+// send queues a request and never blocks. done is called exactly once, unless send returns an
+// error: with the answer, on the reader's goroutine, which it must not hold up, and whose frame is
+// gone when it returns; or with an error that wraps errConnection.
+func (c *conn) send(kind wire.Kind, m wire.Message, payload []byte, done func(wire.Frame, error)) error {
+	return c.enqueue(kind, m, payload, done, true)
+}
+
+// sendOnly queues a request that gets no answer; done is called once it is written.
+func (c *conn) sendOnly(kind wire.Kind, m wire.Message, payload []byte, done func(wire.Frame, error)) error {
+	return c.enqueue(kind, m, payload, done, false)
+}
+
+func (c *conn) enqueue(kind wire.Kind, m wire.Message, payload []byte, done func(wire.Frame, error), answered bool) error {
+	c.mu.Lock()
+	if c.err != nil {
+		defer c.mu.Unlock()
+		return c.err
+	}
+	c.next++
+	out := outgoing{head: wire.AppendFrame(nil, c.next, kind, m, len(payload)), payload: payload}
+	if answered {
+		c.pending[c.next] = done
+	} else {
+		out.written = done
+	}
+	c.queue = append(c.queue, out)
+	c.mu.Unlock()
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// ask sends a request and waits for its answer or for ctx. After an error reply is undefined.
+func (c *conn) ask(ctx context.Context, kind wire.Kind, req, reply wire.Message) error {
+	answered := make(chan error, 1)
+	var mu sync.Mutex
+	left := false // the caller has gone, and reply with it
+	err := c.send(kind, req, nil, func(f wire.Frame, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err == nil && !left {
+			err = parseAnswer(f, kind, reply)
+		}
+		answered <- err
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case err := <-answered:
+		return err
+	case <-ctx.Done():
+		mu.Lock()
+		left = true
+		mu.Unlock()
+		return ctx.Err()
+	}
+}
+
+// write writes what is queued, and a ping when it is time for one.
+func (c *conn) write() {
+	ticker := time.NewTicker(c.cfg.PingInterval)
+	defer ticker.Stop()
+	var taken []outgoing
+	var buffers net.Buffers
+	var pinged time.Time // when the ping that is out was written; zero without one
+	for {
+		select {
+		case <-c.closed:
+			return
+		case <-c.wake:
+		case <-ticker.C:
+			at, last := now(), time.Unix(0, c.received.Load())
+			switch {
+			case at.Sub(last) < c.cfg.PingInterval:
+				pinged = time.Time{}
+			case pinged.IsZero() || last.After(pinged):
+				pinged = at
+				_ = c.send(wire.KindPing, &wire.Empty{}, nil, func(wire.Frame, error) {})
+			case at.Sub(pinged) >= c.cfg.DeadAfter:
+				c.fail(fmt.Errorf("%s has not answered a ping for %s", c.addr, c.cfg.DeadAfter))
+				return
+			}
+		}
+		c.mu.Lock()
+		taken, c.queue = c.queue, taken[:0]
+		c.mu.Unlock()
+		if len(taken) == 0 {
+			continue
+		}
+		buffers = buffers[:0]
+		for i := range taken {
+			buffers = append(buffers, taken[i].head)
+			if len(taken[i].payload) > 0 {
+				buffers = append(buffers, taken[i].payload)
+			}
+		}
+		_ = c.net.SetWriteDeadline(now().Add(c.cfg.RequestTimeout))
+		whole := buffers
+		if _, err := whole.WriteTo(c.net); err != nil {
+			c.fail(err)
+			c.giveBack(taken)
+			return
+		}
+		for i := range taken {
+			if taken[i].written != nil {
+				taken[i].written(wire.Frame{}, nil)
+			}
+			taken[i] = outgoing{}
+		}
+	}
+}
+
+// giveBack puts what was not written back, for end to fail.
+func (c *conn) giveBack(taken []outgoing) {
+	c.mu.Lock()
+	c.queue = append(c.queue, taken...)
+	c.mu.Unlock()
+}
+
+func (c *conn) read(frames *wire.FrameReader) error {
+	for {
+		buf, err := frames.Next()
+		if err != nil {
+			return err
+		}
+		c.received.Store(now().UnixNano())
+		frame, err := wire.ParseFrame(buf.Bytes)
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		done, ok := c.pending[frame.Correlation]
+		delete(c.pending, frame.Correlation)
+		c.mu.Unlock()
+		switch {
+		case ok:
+			done(frame, nil)
+		case frame.Kind == wire.KindFailed:
+			return parseAnswer(frame, wire.KindPing, &wire.Empty{}) // why the broker is about to close
+		default:
+			return fmt.Errorf("%w: an answer to request %d, which is not open", wire.ErrMalformed, frame.Correlation)
+		}
+		buf.Release()
+	}
+}
+
+// fail ends the connection; the reader does the rest.
+func (c *conn) fail(err error) {
+	c.mu.Lock()
+	if c.err == nil {
+		c.err = fmt.Errorf("%w: %s: %v", errConnection, c.addr, err)
+		close(c.closed)
+	}
+	c.mu.Unlock()
+	_ = c.net.Close()
+}
+
+// end fails every request that has no answer, oldest first.
+func (c *conn) end() {
+	c.mu.Lock()
+	pending, queue, err := c.pending, c.queue, c.err
+	c.pending, c.queue = nil, nil
+	c.mu.Unlock()
+	for _, correlation := range slices.Sorted(maps.Keys(pending)) {
+		pending[correlation](wire.Frame{}, err)
+	}
+	for i := range queue {
+		if queue[i].written != nil {
+			queue[i].written(wire.Frame{}, err)
+		}
+	}
+}
+
+// live says that the connection has not ended.
+func (c *conn) live() bool {
+	select {
+	case <-c.closed:
+		return false
+	default:
+		return true
+	}
+}

@@ -1,0 +1,33 @@
+// Package client speaks to a Troupe cluster: it produces records, consumes them, and administers
+// topics. A program needs one Client, from which everything else is made:
+//
+//	c, err := client.New("127.0.0.1:9092")
+//	if err != nil { ... }
+//	defer c.Close()
+//
+//	p, err := c.NewProducer()
+//	err = p.Produce(ctx, client.Record{Topic: "clicks", Value: v}, func(r client.Record, err error) { ... })
+//	err = p.Flush(ctx)
+//
+//	r, err := c.NewConsumer(client.Topics("clicks"))
+//	records, err := r.Poll(ctx)
+//
+// The zero configuration is the safe one: a record that Produce accepted is written once, in the
+// order of its partition, and acknowledged when every in-sync replica has it on disk. Retries,
+// changes of leadership and lost connections do not show, other than by taking time; what could
+// not be delivered within ProducerConfig.DeliveryTimeout is told to the record's callback.
+//
+// All memory is bounded: a producer whose brokers are slow blocks in Produce until there is room
+// or its context ends, and a consumer reads ahead no further than ConsumerConfig.MaxBufferedBytes.
+//
+//	client.go      Client: configuration, start and end
+//	metadata.go    who leads what, kept fresh
+//	conn.go        one connection: many requests under way, answers in any order
+//	producer.go    Producer; producer_partition.go: order, retries and sequences of one partition
+//	consumer.go    Consumer; consumer_partition.go: reading ahead in one partition
+//	offsets.go     single fetches and offset queries; admin.go: topics and configurations
+//
+// Errors that come from a broker wrap a Kafka error code: errors.Is(err, client.ErrUnknownTopic)
+// and its neighbours in errors.go. Every goroutine belongs to a Client, Producer or Consumer, whose
+// Close waits for it.
+package client

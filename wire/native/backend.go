@@ -1,0 +1,39 @@
+package native
+
+import (
+	"context"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// Backend is what the listener needs of a broker. All methods may be called from many
+// connections at once.
+type Backend interface {
+	View() wire.View
+	Self() wire.BrokerID
+
+	// Produce takes p over and completes it exactly once through p.Done. It may block while the
+	// partition has too much in flight, which stops the reading of this connection.
+	Produce(p *wire.Produce)
+
+	// Fetch answers at once with what there is.
+	Fetch(f *wire.Fetch) wire.Fetched
+	// Park wakes w once the partition's high watermark is above beyond, or the partition changes
+	// in another way that a fetch should see. It may wake w for nothing.
+	Park(w *wire.Waiter, topic wire.TopicID, partition int32, beyond wire.Offset)
+	// Unpark takes w out of every partition.
+	Unpark(w *wire.Waiter)
+
+	ListOffsets(q *wire.ListOffsets) wire.ListedOffset
+	OffsetForEpoch(q *wire.OffsetForEpoch) wire.OffsetForEpochReply
+	DeleteRecords(ctx context.Context, q *wire.DeleteRecords) (wire.Offset, error)
+	InitProducerID(ctx context.Context, q wire.InitProducerID) (wire.ProducerIdentity, error)
+
+	CreateTopics(ctx context.Context, topics []wire.NewTopic, validateOnly bool) []wire.CreatedTopic
+	AutoCreateTopics(ctx context.Context, names []string) []wire.CreatedTopic
+	DeleteTopics(ctx context.Context, refs []wire.TopicRef) []wire.DeletedTopic
+	CreatePartitions(ctx context.Context, more []wire.MorePartitions, validateOnly bool) []error
+	AlterConfigs(ctx context.Context, changes []wire.AlterConfigs, validateOnly bool) []error
+	DescribeConfigs(resource wire.ConfigResource) ([]wire.ConfigEntry, error)
+	LogDirs() []wire.LogDir
+}

@@ -1,0 +1,91 @@
+package native
+
+import (
+	"context"
+	"errors"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// task runs do on a goroutine of its own and answers with what it returns, a *wire.Failure for
+// a request that failed as a whole. While too many run the reader waits here.
+func (c *conn) task(f wire.Frame, admitted int, do func(context.Context) wire.Message) {
+	select {
+	case c.slots.calls <- struct{}{}:
+	case <-c.ctx.Done():
+		c.out.put(answer{admitted: admitted})
+		return
+	}
+	correlation, kind := f.Correlation, f.Kind
+	c.tasks.Go(func() {
+		defer func() { <-c.slots.calls }()
+		ctx, cancel := context.WithTimeout(c.ctx, c.s.cfg.CallTimeout)
+		defer cancel()
+		m := do(ctx)
+		if failure, ok := m.(*wire.Failure); ok {
+			kind = wire.KindFailed
+			if errors.Is(failure.Err, context.DeadlineExceeded) {
+				failure.Err = wire.RequestTimedOut
+			}
+		}
+		c.answer(correlation, admitted, kind, m)
+	})
+}
+
+// call does what needs the controller, or a replica, to act.
+func (c *conn) call(f wire.Frame, admitted int) {
+	do, err := c.prepare(f)
+	if err != nil {
+		c.refuse(f, admitted, err)
+		return
+	}
+	c.task(f, admitted, do)
+}
+
+// prepare reads a request, whose frame is gone when the function it returns runs.
+func (c *conn) prepare(f wire.Frame) (func(context.Context) wire.Message, error) {
+	backend := c.s.backend
+	switch f.Kind {
+	case wire.KindDeleteRecords:
+		req := new(wire.DeleteRecords)
+		return func(ctx context.Context) wire.Message {
+			start, err := backend.DeleteRecords(ctx, req)
+			return orFailure(&wire.DeleteRecordsReply{LogStartOffset: start}, err)
+		}, wire.Parse(f.Body, req)
+	case wire.KindInitProducerID:
+		req := new(wire.InitProducerID)
+		return func(ctx context.Context) wire.Message {
+			identity, err := backend.InitProducerID(ctx, *req)
+			return orFailure(&identity, err)
+		}, wire.Parse(f.Body, req)
+	case wire.KindCreateTopics:
+		req := new(wire.CreateTopicsRequest)
+		return func(ctx context.Context) wire.Message {
+			return &wire.CreateTopicsReply{Topics: backend.CreateTopics(ctx, req.Topics, req.ValidateOnly)}
+		}, wire.Parse(f.Body, req)
+	case wire.KindDeleteTopics:
+		req := new(wire.DeleteTopicsRequest)
+		return func(ctx context.Context) wire.Message {
+			return &wire.DeleteTopicsReply{Topics: backend.DeleteTopics(ctx, req.Topics)}
+		}, wire.Parse(f.Body, req)
+	case wire.KindCreatePartitions:
+		req := new(wire.CreatePartitionsRequest)
+		return func(ctx context.Context) wire.Message {
+			return &wire.ErrorsReply{Errors: backend.CreatePartitions(ctx, req.Topics, req.ValidateOnly)}
+		}, wire.Parse(f.Body, req)
+	case wire.KindAlterConfigs:
+		req := new(wire.AlterConfigsRequest)
+		return func(ctx context.Context) wire.Message {
+			return &wire.ErrorsReply{Errors: backend.AlterConfigs(ctx, req.Changes, req.ValidateOnly)}
+		}, wire.Parse(f.Body, req)
+	default:
+		return nil, wire.Errorf(wire.InvalidRequest, "this broker does not know requests of kind %d", f.Kind)
+	}
+}
+
+func orFailure(m wire.Message, err error) wire.Message {
+	if err != nil {
+		return &wire.Failure{Err: err}
+	}
+	return m
+}
