@@ -1,0 +1,251 @@
+package storage
+
+import (
+	"math"
+	"os"
+	"time"
+
+	"github.com/troupe-mq/troupe/wire"
+	"github.com/troupe-mq/troupe/wire/record"
+)
+
+// Append writes whole record batches at the end of the log, with one pwrite. Each batch gets its
+// base offset and the leader epoch, patched in place, before it is written. It returns the first
+// offset appended and the log's new end. Nothing is durable yet: see RequestSync.
+//
+// When it returns an error nothing was appended. A KafkaStorageError passes when the disk was
+// full, and stays when the directory went offline.
+func (l *Log) Append(batches []byte, epoch wire.LeaderEpoch) (base, next wire.Offset, err error) {
+	if err := l.admit(len(batches)); err != nil {
+		return 0, 0, err
+	}
+	if last := l.lastEpoch(); epoch < last {
+		return 0, 0, wire.Errorf(wire.FencedLeaderEpoch, "append to %s in epoch %d, the log has epoch %d", l.ref, epoch, last)
+	}
+	base = l.EndOffset()
+	next, largest, err := patch(batches, base, epoch)
+	if err != nil {
+		return 0, 0, err
+	}
+	cfg := l.config.Load()
+	if int64(len(batches)) > cfg.SegmentBytes {
+		return 0, 0, wire.Errorf(wire.RecordListTooLarge, "%d bytes do not fit into a segment of %d", len(batches), cfg.SegmentBytes)
+	}
+	full, err := l.isFull(cfg, int64(len(batches)), next, largest)
+	if err == nil && full {
+		err = l.roll(base)
+	}
+	if err != nil {
+		return 0, 0, l.failed("append", base, err)
+	}
+	if err := l.write(cfg, batches, base, next, epoch); err != nil {
+		return 0, 0, l.failed("append", base, err)
+	}
+	if cfg.Fsync {
+		l.RequestSync()
+	}
+	return base, next, nil
+}
+
+// admit says whether the log takes appends at this moment.
+func (l *Log) admit(n int) error {
+	if l.closed.Load() {
+		return l.errClosed()
+	}
+	if l.garbage.Load() {
+		l.dir.metrics.refused()
+		return errDiskFull
+	}
+	return l.dir.admit(n)
+}
+
+// patch gives the batches their offsets from base on and their leader epoch. It returns the offset
+// after the last one and the largest timestamp.
+func patch(batches []byte, base wire.Offset, epoch wire.LeaderEpoch) (next wire.Offset, largest int64, err error) {
+	next, largest = base, record.NoTimestamp
+	for rest := batches; ; {
+		var h record.Header
+		var batch []byte
+		if h, batch, rest, err = record.Next(rest); err != nil {
+			return 0, 0, err
+		}
+		if h.LastOffsetDelta < 0 || int64(h.LastOffsetDelta) > math.MaxInt64-1-int64(next) {
+			return 0, 0, record.ErrHeader
+		}
+		record.SetBaseOffset(batch, next)
+		record.SetLeaderEpoch(batch, epoch)
+		next += wire.Offset(h.LastOffsetDelta) + 1
+		largest = max(largest, h.MaxTimestamp)
+		if len(rest) == 0 {
+			return next, largest, nil
+		}
+	}
+}
+
+// isFull says that the active segment must be rolled before n bytes up to next go into the log.
+// The age of a segment is told by the timestamps in it, so that a log that is replicated or
+// restored rolls where the original did; only without timestamps by the clock.
+func (l *Log) isFull(cfg *LogConfig, n int64, next wire.Offset, largest int64) (bool, error) {
+	s := l.active()
+	if next-1-s.base > math.MaxInt32 {
+		return true, nil
+	}
+	if s.size == 0 {
+		return false, nil
+	}
+	if s.size+n > cfg.SegmentBytes {
+		return true, nil
+	}
+	if !s.hasFirst {
+		if err := l.loadFirstTimestamp(s); err != nil {
+			return false, err
+		}
+	}
+	now := largest
+	if now < 0 {
+		now = l.dir.cfg.Now().UnixMilli()
+	}
+	return time.Duration(now-s.firstTimestamp) > cfg.SegmentAge/time.Millisecond, nil
+}
+
+// loadFirstTimestamp reads the first batch's header of a segment that was there at opening.
+func (l *Log) loadFirstTimestamp(s *segment) error {
+	f, err := l.openSegment(s)
+	if err != nil {
+		return err
+	}
+	defer f.Release()
+	w := newWalker(f, s.base, 0, s.size, lookupWindow)
+	defer w.close()
+	h, err := w.header()
+	if err != nil {
+		return err
+	}
+	s.firstTimestamp, s.hasFirst = l.ageFrom(h.MaxTimestamp), true
+	return nil
+}
+
+// ageFrom returns the time from which a segment's age counts.
+func (l *Log) ageFrom(timestamp int64) int64 {
+	if timestamp < 0 {
+		return l.dir.cfg.Now().UnixMilli()
+	}
+	return timestamp
+}
+
+// write puts patched batches into the active segment and publishes them to readers.
+func (l *Log) write(cfg *LogConfig, batches []byte, base, next wire.Offset, epoch wire.LeaderEpoch) error {
+	s := l.active()
+	if !s.created {
+		if err := l.create(s); err != nil {
+			return err
+		}
+	}
+	f, err := l.openSegment(s)
+	if err != nil {
+		return err
+	}
+	if n, err := f.WriteAt(batches, s.size); err != nil || n < len(batches) {
+		l.garbage.Store(true) // at least its first bytes may be there
+		f.Release()
+		if isFull(err) {
+			l.dir.syncer.request(l)
+		}
+		return err
+	}
+
+	l.mu.Lock()
+	for rest, position := batches, s.size; len(rest) > 0; {
+		h, batch, after, _ := record.Next(rest) // patch has been through it
+		if !s.hasFirst {
+			s.firstTimestamp, s.hasFirst = l.ageFrom(h.MaxTimestamp), true
+		}
+		s.indexes.add(&h, s.base, position, cfg.IndexIntervalBytes)
+		position += int64(len(batch))
+		rest = after
+	}
+	s.verified.add(s.size, s.size+int64(len(batches)))
+	s.size += int64(len(batches))
+	if n := len(l.epochs); n == 0 || l.epochs[n-1].LeaderEpoch != epoch {
+		l.epochs = append(l.epochs, EpochStart{epoch, base})
+		l.epochsDirty = true
+	}
+	pinned := s.unsynced != nil
+	if !pinned {
+		s.unsynced = f
+	}
+	l.end.Store(int64(next))
+	l.size.Add(int64(len(batches)))
+	l.mu.Unlock()
+
+	if pinned {
+		f.Release()
+	}
+	l.dir.track(l)
+	l.dir.metrics.appended(len(batches))
+	return nil
+}
+
+// create makes the segment's file. It is durable once the syncer has synced the directory.
+func (l *Log) create(s *segment) error {
+	name := l.file(s.base, logSuffix)
+	f, err := l.dir.fsys.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, filePerm)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	s.created = true
+	s.modified = l.dir.cfg.Now().UnixMilli()
+	l.dirDirty = true
+	l.mu.Unlock()
+	return nil
+}
+
+// roll seals the active segment and begins a new one at base. Nothing is synced here: the
+// syncer syncs the old file and the directory before the flushed offset enters the new one.
+func (l *Log) roll(base wire.Offset) error {
+	next := newSegment(base)
+	if err := l.create(next); err != nil {
+		return err
+	}
+	var producers []wire.ProducerBatch
+	if cfg := l.config.Load(); cfg.Producers != nil {
+		producers = cfg.Producers()
+	}
+	l.mu.Lock()
+	old := l.active()
+	old.indexes.addTime()
+	old.modified = next.modified
+	l.segments = append(l.segments, next)
+	l.unindexed = append(l.unindexed, old)
+	l.flushedSize = -1
+	l.mu.Unlock()
+	l.dir.keeper.rolled(l, base, producers)
+	return nil
+}
+
+// failed turns the failure of a write into what the caller is told. A full disk passes; anything
+// else takes the directory offline.
+func (l *Log) failed(operation string, at wire.Offset, err error) error {
+	if isFull(err) {
+		l.dir.becomeFull()
+		l.dir.metrics.refused()
+		return errDiskFull
+	}
+	if wire.Code(err) != wire.UnknownServerError {
+		return err
+	}
+	err = l.wrap(operation, at, err)
+	l.dir.fail(err)
+	return l.dir.offline()
+}
+
+func (l *Log) lastEpoch() wire.LeaderEpoch {
+	if n := len(l.epochs); n > 0 {
+		return l.epochs[n-1].LeaderEpoch
+	}
+	return wire.NoEpoch
+}

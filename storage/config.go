@@ -1,0 +1,104 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// LogConfig is the part of a topic's configuration that its logs obey.
+type LogConfig struct {
+	SegmentBytes       int64         // segment.bytes
+	SegmentAge         time.Duration // segment.ms
+	IndexIntervalBytes int           // index.interval.bytes
+	RetentionBytes     int64         // retention.bytes; <0: no limit
+	RetentionAge       time.Duration // retention.ms; <0: no limit
+
+	// Fsync makes each Append ask the directory's syncer for a group commit (durability=fsync).
+	// Without it a log is synced every CheckpointInterval of its directory, and by RequestSync.
+	Fsync bool
+	// Synced is told the outcome of group commits, on the syncer's goroutine. It must not block.
+	Synced func(Synced)
+	// Producers returns what to put into a snapshot of the producers at the log's end. It is called
+	// on the appender's goroutine at each roll, and at Close.
+	Producers func() []wire.ProducerBatch
+}
+
+// Synced says that the log is durable below UpTo, or that it cannot be made so. It is about one
+// generation of the log: whoever has another one by now ignores it.
+type Synced struct {
+	Generation uint64
+	UpTo       wire.Offset
+	Err        error
+}
+
+// DefaultLogConfig returns Kafka's defaults, with Fsync.
+func DefaultLogConfig() LogConfig {
+	return LogConfig{
+		SegmentBytes:       1 << 30,
+		SegmentAge:         7 * 24 * time.Hour,
+		IndexIntervalBytes: 4096,
+		RetentionBytes:     -1,
+		RetentionAge:       7 * 24 * time.Hour,
+		Fsync:              true,
+	}
+}
+
+// Validate refuses what no log can do.
+func (c LogConfig) Validate() error {
+	switch {
+	case c.SegmentBytes < 1 || c.SegmentBytes > math.MaxInt32:
+		return fmt.Errorf("segment.bytes is %d: want 1 to %d", c.SegmentBytes, math.MaxInt32)
+	case c.SegmentAge <= 0:
+		return fmt.Errorf("segment.ms is %s: want more than 0", c.SegmentAge)
+	case c.IndexIntervalBytes < 0:
+		return fmt.Errorf("index.interval.bytes is %d: want 0 or more", c.IndexIntervalBytes)
+	}
+	return nil
+}
+
+// DirConfig configures a log directory.
+type DirConfig struct {
+	ReserveBytes        int64            // free space below which appends are refused; 0: none
+	CheckpointInterval  time.Duration    // between the durable points that recovery starts from
+	MaxOpenFiles        int              // of segments and indexes, beyond those being written
+	OpenConcurrency     int              // logs opened at once
+	ScrubBytesPerSecond int64            // read by the background verifier; 0: it does not run
+	BootID              string           // of this run of the machine; "": every start counts as one
+	Now                 func() time.Time // required
+	Metrics             *Metrics         // nil: not counted
+}
+
+// DefaultDirConfig returns the defaults of everything but the clock.
+func DefaultDirConfig() DirConfig {
+	return DirConfig{
+		ReserveBytes:        256 << 20,
+		CheckpointInterval:  time.Second,
+		MaxOpenFiles:        max(64, maxOpenFiles()/4),
+		OpenConcurrency:     4,
+		ScrubBytesPerSecond: 20 << 20,
+		BootID:              BootID(),
+	}
+}
+
+// Validate refuses what cannot work.
+func (c DirConfig) Validate() error {
+	switch {
+	case c.Now == nil:
+		return errors.New("a log directory needs a clock")
+	case c.ReserveBytes < 0:
+		return fmt.Errorf("the disk reserve is %d bytes: want 0 or more", c.ReserveBytes)
+	case c.CheckpointInterval <= 0:
+		return fmt.Errorf("the checkpoint interval is %s: want more than 0", c.CheckpointInterval)
+	case c.MaxOpenFiles < 1:
+		return fmt.Errorf("the limit of open files is %d: want 1 or more", c.MaxOpenFiles)
+	case c.OpenConcurrency < 1:
+		return fmt.Errorf("%d logs opened at once: want 1 or more", c.OpenConcurrency)
+	case c.ScrubBytesPerSecond < 0:
+		return fmt.Errorf("scrubbing %d bytes per second: want 0 or more", c.ScrubBytesPerSecond)
+	}
+	return nil
+}

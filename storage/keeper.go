@@ -1,0 +1,329 @@
+package storage
+
+import (
+	"cmp"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// keeper does, on one goroutine for each directory, what no appender and no sync may wait for:
+// it syncs logs that nobody asked to sync, writes index files, epochs, producer snapshots and
+// checkpoints, removes files, and looks how full the volume is.
+type keeper struct {
+	dir  *Dir
+	wake chan struct{}
+	stop chan struct{}
+	done chan struct{}
+
+	mu        sync.Mutex
+	tracked   []*Log // written to since their recovery point was last at their end
+	snapshots []snapshotJob
+	reindexed []indexJob
+	removals  []string // files and directories
+
+	ticking sync.Mutex // one tick at a time; Close makes the last one
+}
+
+type snapshotJob struct {
+	log       *Log
+	offset    wire.Offset
+	producers []wire.ProducerBatch
+}
+
+type indexJob struct {
+	log *Log
+	s   *segment
+}
+
+// indexFlushBytes is how much of an active segment may be missing from its index files, and is
+// walked again at the next start.
+const indexFlushBytes = 32 << 20
+
+func newKeeper(d *Dir) *keeper {
+	return &keeper{dir: d, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+}
+
+func (k *keeper) run() {
+	defer close(k.done)
+	ticker := time.NewTicker(k.dir.cfg.CheckpointInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-k.stop:
+			return
+		case <-k.wake:
+			k.dir.checkSpace()
+		case <-ticker.C:
+			k.tick()
+		}
+	}
+}
+
+// rolled is told that a log began a segment at base, and what its producers were there.
+func (k *keeper) rolled(l *Log, base wire.Offset, producers []wire.ProducerBatch) {
+	k.dir.track(l)
+	if l.config.Load().Producers == nil {
+		return
+	}
+	k.mu.Lock()
+	k.snapshots = append(k.snapshots, snapshotJob{l, base, producers})
+	k.mu.Unlock()
+}
+
+// reindex has the index files of a segment written again.
+func (k *keeper) reindex(l *Log, s *segment) {
+	k.mu.Lock()
+	k.reindexed = append(k.reindexed, indexJob{l, s})
+	k.mu.Unlock()
+}
+
+// remove deletes files and directories, once the log starts have been checkpointed.
+func (k *keeper) remove(names ...string) {
+	k.mu.Lock()
+	k.removals = append(k.removals, names...)
+	k.mu.Unlock()
+}
+
+// tick does all that is due.
+func (k *keeper) tick() {
+	k.ticking.Lock()
+	defer k.ticking.Unlock()
+	d := k.dir
+	d.checkSpace()
+	if d.Err() != nil {
+		return
+	}
+	k.mu.Lock()
+	tracked, snapshots, reindexed, removals := k.tracked, k.snapshots, k.reindexed, k.removals
+	k.tracked, k.snapshots, k.reindexed, k.removals = nil, nil, nil, nil
+	k.mu.Unlock()
+
+	for _, job := range snapshots {
+		d.chore("write a producer snapshot of", job.log, job.log.writeSnapshot(job.offset, job.producers))
+	}
+	for _, job := range reindexed {
+		d.chore("write the index of", job.log, job.log.writeIndexes(job.s))
+	}
+	for _, l := range tracked {
+		l.tracked.Store(false) // before the end is read: later appends track it again
+		if !k.settle(l) {
+			d.track(l)
+		}
+	}
+	if err := d.writeCheckpoints(); err != nil {
+		d.chore("write the checkpoints of", nil, err)
+	}
+	for _, name := range removals {
+		if err := d.fsys.RemoveAll(name); err != nil {
+			d.log.Warn("file cannot be removed", "file", name, "err", err)
+		}
+	}
+}
+
+// settle brings the recovery point of a log up to its flushed offset. It says true when nothing is
+// left to do.
+func (k *keeper) settle(l *Log) bool {
+	if l.closed.Load() {
+		return true
+	}
+	flushed := l.FlushedOffset()
+	if flushed < l.EndOffset() {
+		k.dir.syncer.request(l)
+	}
+	if err := l.saveForRecovery(); err != nil {
+		k.dir.chore("checkpoint", l, err)
+		return false
+	}
+	k.dir.setRecoveryPoint(l, flushed)
+	return flushed == l.EndOffset()
+}
+
+// saveForRecovery makes durable what recovery will not find out from batches below the present
+// flushed offset: the indexes of sealed segments and the leader epochs.
+func (l *Log) saveForRecovery() error {
+	l.mu.RLock()
+	sealed := slices.Clone(l.unindexed)
+	active := l.active()
+	behind := active.indexes.loaded && active.size-active.indexes.indexedTo >= indexFlushBytes
+	l.mu.RUnlock()
+	for _, s := range sealed {
+		if err := l.writeIndexes(s); err != nil {
+			return err
+		}
+	}
+	if len(sealed) > 0 {
+		l.mu.Lock()
+		l.unindexed = slices.Delete(l.unindexed, 0, len(sealed))
+		l.mu.Unlock()
+	}
+	if behind {
+		if err := l.writeIndexes(active); err != nil {
+			return err
+		}
+	}
+	return l.saveEpochs()
+}
+
+// writeSnapshot writes a producer snapshot. Its checksum tells a torn one, so it is not synced.
+func (l *Log) writeSnapshot(offset wire.Offset, producers []wire.ProducerBatch) error {
+	if err := writeFileAtomically(l.dir.fsys, l.file(offset, snapshotSuffix), encodeProducers(producers), notDurably); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i, found := slices.BinarySearch(l.snapshots, offset); !found {
+		l.snapshots = slices.Insert(l.snapshots, i, offset)
+	}
+	// One for each segment is kept, and the newest one.
+	l.snapshots = slices.DeleteFunc(l.snapshots, func(old wire.Offset) bool {
+		if old == l.snapshots[len(l.snapshots)-1] || slices.ContainsFunc(l.segments, func(s *segment) bool { return s.base == old }) {
+			return false
+		}
+		l.dir.keeper.remove(l.file(old, snapshotSuffix))
+		return true
+	})
+	return nil
+}
+
+// chore handles the failure of something that may be done again later if the disk was merely full.
+func (d *Dir) chore(what string, l *Log, err error) {
+	switch {
+	case err == nil || l != nil && l.closed.Load():
+	case isFull(err):
+		d.becomeFull()
+	case l != nil:
+		d.fail(l.wrap(what, l.EndOffset(), err))
+	default:
+		d.fail(err)
+	}
+}
+
+// points are what the checkpoints say of a partition.
+type points struct {
+	recovery, start, hw wire.Offset
+	recovered           bool // since the machine started
+	log                 *Log // nil: not open
+}
+
+func (d *Dir) setRecoveryPoint(l *Log, offset wire.Offset) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if p := d.points[l.ref.place()]; p != nil && p.log == l && p.recovery != offset {
+		p.recovery = offset
+		d.recoveryDirty = true
+	}
+}
+
+// writeCheckpoints writes those checkpoint files that would say something new.
+func (d *Dir) writeCheckpoints() error {
+	d.mu.Lock()
+	watermarks := d.watermarksDirty.Swap(false)
+	recovery, starts, boots := offsetCheckpoint{}, offsetCheckpoint{}, bootCheckpoint{d.cfg.BootID, map[place]bool{}}
+	hws := offsetCheckpoint{}
+	for at, p := range d.points {
+		if p.log != nil {
+			if start := p.log.StartOffset(); start != p.start {
+				p.start, d.startsDirty = start, true
+			}
+			p.hw = wire.Offset(p.log.hw.Load())
+		}
+		recovery[at], hws[at] = p.recovery, p.hw
+		if p.start > 0 {
+			starts[at] = p.start
+		}
+		if p.recovered {
+			boots.logs[at] = true
+		}
+	}
+	files := []struct {
+		name    string
+		dirty   *bool
+		content func() []byte
+	}{
+		{logStartFile, &d.startsDirty, starts.encode},
+		{recoveryPointFile, &d.recoveryDirty, recovery.encode},
+		{highWatermarkFile, &watermarks, hws.encode},
+		{bootFile, &d.bootsDirty, boots.encode},
+	}
+	due := make([]bool, len(files))
+	for i, f := range files {
+		due[i] = *f.dirty
+		*f.dirty = false
+	}
+	d.mu.Unlock()
+
+	for i, f := range files {
+		if !due[i] {
+			continue
+		}
+		if err := writeFileAtomically(d.fsys, filepath.Join(d.path, f.name), f.content(), durably); err != nil {
+			d.mu.Lock()
+			d.startsDirty, d.recoveryDirty, d.bootsDirty = true, true, true
+			d.mu.Unlock()
+			d.watermarksDirty.Store(true)
+			return err
+		}
+	}
+	return nil
+}
+
+// checkSpace compares the free space with the reserve, and opens or closes the directory for
+// appends. Some more than the reserve must be free before they go on, or it would flutter.
+func (d *Dir) checkSpace() {
+	if d.cfg.ReserveBytes == 0 && d.Writable() {
+		return
+	}
+	_, free, err := d.fsys.Space(d.path)
+	if err != nil {
+		d.log.Warn("free space is unknown", "dir", d.path, "err", err)
+		return
+	}
+	d.unchecked.Store(0)
+	switch reserve := max(d.cfg.ReserveBytes, 1); {
+	case free < reserve:
+		d.becomeFull()
+	case free >= reserve+reserve/8 && d.full.Swap(false):
+		d.log.Info("disk has space again; appends go on", "dir", d.path, "free", free)
+	}
+}
+
+func (d *Dir) becomeFull() {
+	if !d.full.Swap(true) {
+		d.log.Warn("disk is full up to its reserve; appends are refused", "dir", d.path, "reserve", d.cfg.ReserveBytes)
+	}
+}
+
+// errDiskFull is retriable: clients try again until their delivery timeout.
+var errDiskFull = wire.Errorf(wire.KafkaStorageError, "disk full: the log directory is at its reserve of free space")
+
+// errNotALog is said of a directory entry that is no partition.
+var errNotALog = errors.New("not the name of a partition's directory")
+
+// parsePlace reads "topic-partition".
+func parsePlace(name string) (place, error) {
+	i := strings.LastIndexByte(name, '-')
+	if i <= 0 || i == len(name)-1 || strings.ContainsFunc(name[i+1:], func(c rune) bool { return c < '0' || c > '9' }) {
+		return place{}, errNotALog
+	}
+	n := 0
+	for _, c := range name[i+1:] {
+		if n = n*10 + int(c-'0'); n > 1<<31-1 {
+			return place{}, errNotALog
+		}
+	}
+	p := place{name[:i], int32(n)}
+	if p.String() != name || strings.ContainsAny(p.topic, "/ \n") {
+		return place{}, errNotALog
+	}
+	return p, nil
+}
+
+func comparePlaces(a, b place) int {
+	return cmp.Or(strings.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition))
+}

@@ -1,0 +1,171 @@
+package storage
+
+import (
+	"fmt"
+	"sort"
+	"sync"
+	"sync/atomic"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// LogRef names one partition's log in a directory.
+type LogRef struct {
+	Topic     string
+	Partition int32
+	ID        wire.TopicID
+}
+
+func (r LogRef) String() string { return r.place().String() }
+
+func (r LogRef) place() place { return place{r.Topic, r.Partition} }
+
+// Log is one partition's log: record batches in segments.
+//
+//	StartOffset ......... FlushedOffset ........ EndOffset
+//	first one kept        all below is durable   what the next record gets
+//
+// Append, AdvanceStart, ApplyRetention, RequestSync and Close are the appender's: one goroutine at
+// a time. Everything else may be called from any goroutine. An idle log holds no file open and has
+// no goroutine and no timer.
+type Log struct {
+	dir        *Dir
+	ref        LogRef
+	path       string
+	generation uint64
+	config     atomic.Pointer[LogConfig]
+
+	start   atomic.Int64
+	end     atomic.Int64
+	flushed atomic.Int64
+	hw      atomic.Int64
+	size    atomic.Int64
+	queued  atomic.Bool // waits for the syncer
+	garbage atomic.Bool // bytes of a failed write lie behind the end; the syncer cuts them off
+	closed  atomic.Bool
+	tracked atomic.Bool // is in the directory's set of logs to checkpoint
+
+	requested wire.Offset // the end at the last request for a sync; the appender's own
+
+	mu          sync.RWMutex
+	segments    []*segment // at least one; only the last one grows
+	epochs      []EpochStart
+	epochsDirty bool       // since they were last written to their file
+	dirDirty    bool       // a segment file was created since the directory was last synced
+	unindexed   []*segment // sealed, and their index files not written yet
+	flushedSize int64      // of the last segment, where flushed lies; -1 when it lies elsewhere
+	damage      damageLog
+	snapshots   []wire.Offset // of producers, ascending
+
+	// indexing serialises the loading and repairing of index files.
+	indexing sync.Mutex
+}
+
+var generations atomic.Uint64
+
+// Ref returns which partition's log it is.
+func (l *Log) Ref() LogRef { return l.ref }
+
+// Dir returns the directory that the log is in.
+func (l *Log) Dir() *Dir { return l.dir }
+
+// Generation tells this opening of the log from all others in the process.
+func (l *Log) Generation() uint64 { return l.generation }
+
+// SetConfig changes the configuration from the next operation on.
+func (l *Log) SetConfig(cfg LogConfig) { l.config.Store(&cfg) }
+
+// Config returns the configuration in force.
+func (l *Log) Config() LogConfig { return *l.config.Load() }
+
+// StartOffset returns the first offset kept.
+func (l *Log) StartOffset() wire.Offset { return wire.Offset(l.start.Load()) }
+
+// EndOffset returns the offset that the next record gets.
+func (l *Log) EndOffset() wire.Offset { return wire.Offset(l.end.Load()) }
+
+// FlushedOffset returns the offset below which everything is durable.
+func (l *Log) FlushedOffset() wire.Offset { return wire.Offset(l.flushed.Load()) }
+
+// Size returns the bytes of all segments.
+func (l *Log) Size() int64 { return l.size.Load() }
+
+// SetHighWatermark remembers the high watermark for the directory's checkpoint.
+func (l *Log) SetHighWatermark(hw wire.Offset) {
+	if l.hw.Swap(int64(hw)) != int64(hw) {
+		l.dir.watermarksDirty.Store(true)
+	}
+}
+
+// CheckpointedHighWatermark returns the high watermark that was last set, also in an earlier run,
+// but never one beyond the log.
+func (l *Log) CheckpointedHighWatermark() wire.Offset {
+	return wire.Offset(min(max(l.hw.Load(), l.start.Load()), l.end.Load()))
+}
+
+// active returns the segment that grows.
+func (l *Log) active() *segment { return l.segments[len(l.segments)-1] }
+
+// find returns the place of the segment whose range holds offset. The caller holds the mutex.
+func (l *Log) find(offset wire.Offset) int {
+	return max(0, sort.Search(len(l.segments), func(i int) bool { return l.segments[i].base > offset })-1)
+}
+
+// RequestSync asks the directory's syncer to make everything up to the present end durable, and
+// to say so through LogConfig.Synced. Requests that arrive during an fsync share the next one. It
+// does nothing when an earlier request already covers the end.
+func (l *Log) RequestSync() {
+	end := l.EndOffset()
+	if l.requested == end {
+		return
+	}
+	l.requested = end
+	l.dir.syncer.request(l)
+}
+
+// corruption makes damage into an error, counts it, and logs it once for each place.
+func (l *Log) corruption(s *segment, position int64, offset wire.Offset, reason error) error {
+	err := &CorruptionError{Path: l.file(s.base, logSuffix), Position: position, Offset: offset, Reason: reason.Error()}
+	l.mu.Lock()
+	first := l.damage.add(s.base, position)
+	l.mu.Unlock()
+	if first {
+		l.dir.metrics.corrupt()
+		l.dir.log.Error("log is corrupt; its bytes are kept", "topic", l.ref.Topic, "partition", l.ref.Partition,
+			"file", err.Path, "position", position, "offset", offset, "err", reason)
+	}
+	return err
+}
+
+// damageLog remembers where damage was reported, so that a reader who comes again and again does
+// not fill the log. Beyond its bound nothing more is reported.
+type damageLog map[damagePlace]struct{}
+
+type damagePlace struct {
+	base     wire.Offset
+	position int64
+}
+
+const maxDamagePlaces = 100
+
+func (d *damageLog) add(base wire.Offset, position int64) bool {
+	p := damagePlace{base, position}
+	if _, known := (*d)[p]; known || len(*d) >= maxDamagePlaces {
+		return false
+	}
+	if *d == nil {
+		*d = damageLog{}
+	}
+	(*d)[p] = struct{}{}
+	return true
+}
+
+// errClosed is what a closed log answers.
+func (l *Log) errClosed() error {
+	return wire.Errorf(wire.KafkaStorageError, "the log of %s is closed", l.ref)
+}
+
+// wrap adds which log it was to an error of the disk.
+func (l *Log) wrap(operation string, at wire.Offset, err error) error {
+	return fmt.Errorf("%s %s at %d: %w", operation, l.ref, at, err)
+}

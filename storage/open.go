@@ -1,0 +1,260 @@
+package storage
+
+import (
+	"errors"
+	"path/filepath"
+	"sync"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// OpenLog opens a partition's log: it makes one if there is none, and recovers what is there. A
+// log of that name with another topic id is an error that wraps wire.InconsistentTopicID; one that
+// is damaged below its durable point is a *CorruptionError. If the log is open already, its
+// appender is taken for dead: the log is closed and opened anew, with a new generation.
+func (d *Dir) OpenLog(ref LogRef, cfg LogConfig) (*Log, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if d.Err() != nil {
+		return nil, d.offline()
+	}
+	at := ref.place()
+	if _, err := parsePlace(at.String()); err != nil || ref.ID.IsZero() {
+		return nil, wire.Errorf(wire.InvalidTopic, "%q cannot be the name of a log with topic id %s", at, ref.ID)
+	}
+	d.mu.Lock()
+	before := d.points[at]
+	d.mu.Unlock()
+	if before != nil && before.log != nil {
+		if err := before.log.closeWith(nil); err != nil {
+			return nil, err
+		}
+	}
+	l := &Log{dir: d, ref: ref, path: filepath.Join(d.path, at.String()), generation: generations.Add(1), requested: -1}
+	l.config.Store(&cfg)
+	if err := d.openFiles(l); err != nil {
+		l.abandon()
+		var corrupt *CorruptionError
+		if !errors.As(err, &corrupt) && wire.Code(err) == wire.UnknownServerError {
+			err = l.wrap("open", 0, err)
+			if !isFull(err) {
+				d.log.Error("log cannot be opened", "topic", ref.Topic, "partition", ref.Partition, "err", err)
+			}
+		}
+		return nil, err
+	}
+	if l.FlushedOffset() < l.EndOffset() {
+		d.track(l)
+		d.syncer.request(l)
+	}
+	return l, nil
+}
+
+// CreateLog is OpenLog under the name of what it does to a partition that is new here.
+func (d *Dir) CreateLog(ref LogRef, cfg LogConfig) (*Log, error) { return d.OpenLog(ref, cfg) }
+
+func (d *Dir) openFiles(l *Log) error {
+	id, err := loadTopicID(d.fsys, l.path)
+	if err != nil {
+		entries, listErr := d.fsys.ReadDir(l.path)
+		if listErr != nil && !isMissing(listErr) {
+			return listErr
+		}
+		if !isUnfinished(entries) {
+			return err
+		}
+		if err := d.makeFiles(l.ref, l.path); err != nil {
+			return err
+		}
+		id = l.ref.ID
+	}
+	if id != l.ref.ID {
+		return wire.Errorf(wire.InconsistentTopicID, "the log of %s belongs to topic id %s, not %s", l.ref, id, l.ref.ID)
+	}
+	at := l.ref.place()
+	d.mu.Lock()
+	p := d.points[at]
+	if p == nil {
+		p = &points{recovered: true} // there is nothing that a power cut could have torn
+		d.points[at] = p
+		d.bootsDirty = true
+	}
+	known := *p
+	d.mu.Unlock()
+	sameBoot := known.recovered && d.cfg.BootID != ""
+	l.hw.Store(int64(known.hw))
+	if err := l.recover(known.recovery, known.start, sameBoot); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p.log = l
+	if !p.recovered {
+		p.recovered, d.bootsDirty = true, true
+	}
+	return nil
+}
+
+// OpenLogAsync is OpenLog on one of the directory's few opening goroutines, where done is called.
+func (d *Dir) OpenLogAsync(ref LogRef, cfg LogConfig, done func(*Log, error)) {
+	queued := d.opener.do(func() { done(d.OpenLog(ref, cfg)) })
+	if !queued {
+		done(nil, wire.Errorf(wire.KafkaStorageError, "log directory %s is closing", d.path))
+	}
+}
+
+// opener runs functions on a bounded number of goroutines, which end when there is nothing to do.
+type opener struct {
+	limit int
+
+	mu      sync.Mutex
+	queue   []func()
+	running int
+	stopped bool
+	group   sync.WaitGroup
+}
+
+func (o *opener) do(fn func()) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stopped {
+		return false
+	}
+	o.queue = append(o.queue, fn)
+	if o.running < o.limit {
+		o.running++
+		o.group.Go(o.work)
+	}
+	return true
+}
+
+func (o *opener) work() {
+	for {
+		o.mu.Lock()
+		if len(o.queue) == 0 {
+			o.running--
+			o.mu.Unlock()
+			return
+		}
+		fn := o.queue[0]
+		o.queue[0] = nil
+		o.queue = o.queue[1:]
+		o.mu.Unlock()
+		fn()
+	}
+}
+
+// stop waits for what is queued.
+func (o *opener) stop() {
+	o.mu.Lock()
+	o.stopped = true
+	o.mu.Unlock()
+	o.group.Wait()
+}
+
+// Close makes the log durable, writes what the next opening wants to find, and closes it. It is the
+// last call of the appender.
+func (l *Log) Close() error {
+	var producers []wire.ProducerBatch
+	if cfg := l.config.Load(); cfg.Producers != nil && !l.closed.Load() {
+		if producers = cfg.Producers(); producers == nil {
+			producers = []wire.ProducerBatch{}
+		}
+	}
+	return l.closeWith(producers)
+}
+
+// closeWith closes the log with a snapshot of its producers, or with none when producers is nil.
+func (l *Log) closeWith(producers []wire.ProducerBatch) error {
+	if l.closed.Swap(true) {
+		return nil
+	}
+	var err error
+	if l.dir.Err() == nil {
+		err = l.leave(producers)
+		if err != nil && !isFull(err) {
+			err = l.wrap("close", l.EndOffset(), err)
+			l.dir.fail(err)
+		}
+	}
+	if err == nil {
+		l.dir.setRecoveryPoint(l, l.FlushedOffset())
+	}
+	l.detach()
+	return err
+}
+
+// leave does at once what the syncer and the keeper would do by and by.
+func (l *Log) leave(producers []wire.ProducerBatch) error {
+	if l.garbage.Load() {
+		l.cutGarbage()
+	}
+	l.mu.Lock()
+	end, dirDirty := l.EndOffset(), l.dirDirty
+	var files []syncFile
+	for _, s := range l.segments {
+		if s.unsynced != nil {
+			s.unsynced.retain()
+			files = append(files, syncFile{l, s, s.unsynced, s.size})
+		}
+	}
+	l.dirDirty = false
+	l.mu.Unlock()
+	err := syncFiles(files)
+	for _, f := range files {
+		f.file.Release()
+	}
+	if err != nil {
+		return err
+	}
+	if dirDirty {
+		if err := l.dir.fsys.SyncDir(l.path); err != nil {
+			return err
+		}
+	}
+	l.synced(&syncJob{log: l, end: end}, nil)
+	if n := len(l.snapshots); producers != nil && end > 0 && (n == 0 || l.snapshots[n-1] != end) {
+		if err := l.writeSnapshot(end, producers); err != nil {
+			return err
+		}
+	}
+	if s := l.active(); len(s.indexes.tail) > 0 {
+		if err := l.writeIndexes(s); err != nil {
+			return err
+		}
+	}
+	return l.saveForRecovery()
+}
+
+// abandon closes the log without leaving anything behind that was not there before.
+func (l *Log) abandon() {
+	l.closed.Store(true)
+	l.detach()
+}
+
+// detach takes the log out of the directory and lets go of its files.
+func (l *Log) detach() {
+	d := l.dir
+	d.mu.Lock()
+	if p := d.points[l.ref.place()]; p != nil && p.log == l {
+		p.start, p.hw = l.StartOffset(), wire.Offset(l.hw.Load())
+		p.log = nil
+		d.startsDirty = true
+	}
+	d.mu.Unlock()
+	l.mu.Lock()
+	var files []*openFile
+	for _, s := range l.segments {
+		files = append(files, s.unsynced)
+		s.unsynced = nil
+	}
+	segments := l.segments
+	l.mu.Unlock()
+	for _, f := range files {
+		f.Release()
+	}
+	for _, s := range segments {
+		l.forgetFiles(s)
+	}
+}

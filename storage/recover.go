@@ -1,0 +1,478 @@
+package storage
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/troupe-mq/troupe/wire"
+	"github.com/troupe-mq/troupe/wire/record"
+)
+
+// recovery finds where a log ends that may have been written to when the process or the machine
+// died. Below the durable point, the last one that was checkpointed, everything was synced: it is
+// not read, and must be there. Above it every batch is checked, and the first bad one ends the log
+// if it is a torn tail; cluster/decisions/0002-torn-tail-or-corruption.md tells when it is. All
+// steps may be repeated: a crash in the middle of them is a crash like any other.
+type recovery struct {
+	l        *Log
+	durable  wire.Offset
+	sameBoot bool // the machine has run since the log was last recovered: no page was lost
+	cut      bool // something was cut off
+}
+
+// recover reads the log's directory. Nobody else knows the log yet.
+func (l *Log) recover(durable, start wire.Offset, sameBoot bool) error {
+	if err := l.list(); err != nil {
+		return err
+	}
+	if len(l.segments) == 0 {
+		if durable > 0 {
+			return l.corruption(newSegment(0), 0, 0, errors.New("all segments are missing"))
+		}
+		l.segments = []*segment{newSegment(0)}
+		return nil
+	}
+	r := recovery{l: l, durable: max(durable, l.segments[0].base), sameBoot: sameBoot}
+	// The segment that the durable point closes is walked as well: it may have been sealed after
+	// the checkpoint, and its index files not written.
+	first := l.find(max(r.durable-1, l.segments[0].base))
+	if err := l.loadEpochs(r.durable); err != nil {
+		// They are in the batches as well: walk through all of them.
+		if !isMissing(err) || r.durable > l.segments[0].base {
+			l.dir.log.Warn("leader epochs are unreadable and will be rebuilt", "topic", l.ref.Topic, "partition", l.ref.Partition, "err", err)
+		}
+		first = 0
+	}
+	end, err := r.scan(first)
+	if err != nil {
+		return err
+	}
+	if end < r.durable {
+		return l.corruption(l.active(), l.active().size, end, errors.New("the log ends below its durable point"))
+	}
+	l.start.Store(int64(min(max(start, l.segments[0].base), end)))
+	l.end.Store(int64(end))
+	l.flushed.Store(int64(r.durable))
+	l.flushedSize = -1
+	if end == r.durable {
+		l.flushedSize = l.active().size
+	}
+	l.mu.Lock()
+	l.trimEpochs(l.StartOffset())
+	l.mu.Unlock()
+	return l.dropBelowStart()
+}
+
+// list finds the segments and snapshots in the directory and removes what a crash left behind.
+func (l *Log) list() error {
+	entries, err := l.dir.fsys.ReadDir(l.path)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		name := entry.Name()
+		switch {
+		case hasAnySuffix(name, tmpSuffix, deletedSuffix, cleanedSuffix):
+			if err := l.dir.fsys.Remove(filepath.Join(l.path, name)); err != nil {
+				return err
+			}
+		case strings.HasSuffix(name, logSuffix):
+			base, ok := parseOffsetFile(name, logSuffix)
+			if !ok {
+				continue
+			}
+			info, err := entry.Info()
+			if err != nil {
+				return err
+			}
+			s := newSegment(base)
+			s.size, s.created, s.modified = info.Size(), true, info.ModTime().UnixMilli()
+			s.indexes = indexes{}
+			l.segments = append(l.segments, s)
+			l.size.Add(s.size)
+		case strings.HasSuffix(name, snapshotSuffix):
+			if offset, ok := parseOffsetFile(name, snapshotSuffix); ok {
+				l.snapshots = append(l.snapshots, offset)
+			}
+		}
+	}
+	return nil
+}
+
+func hasAnySuffix(name string, suffixes ...string) bool {
+	return slices.ContainsFunc(suffixes, func(s string) bool { return strings.HasSuffix(name, s) })
+}
+
+// loadEpochs reads the epoch file. What it says from the durable point on is told better by the
+// batches, which may have been cut.
+func (l *Log) loadEpochs(durable wire.Offset) error {
+	content, err := readFile(l.dir.fsys, filepath.Join(l.path, epochFile), maxCheckpointBytes)
+	if err != nil {
+		return err
+	}
+	epochs, err := parseEpochs(content)
+	if err != nil {
+		return err
+	}
+	l.epochs = slices.DeleteFunc(epochs, func(e EpochStart) bool { return e.StartOffset >= durable })
+	l.epochsDirty = len(l.epochs) < len(epochs)
+	if len(l.epochs) == 0 && durable > l.segments[0].base {
+		return errCheckpoint // the batches below the durable point have some epoch
+	}
+	return nil
+}
+
+// scan goes through the segments from the first one on, and returns where the log ends.
+func (r *recovery) scan(first int) (end wire.Offset, err error) {
+	l := r.l
+	for i := first; i < len(l.segments); i++ {
+		s := l.segments[i]
+		if i > first && s.base != end {
+			// A segment is named by the end of the log, so it begins where the one before
+			// ended. Compaction opens gaps there, but only far below the durable point.
+			if s.base < end || r.sameBoot && s.base > r.durable {
+				return 0, l.corruption(s, 0, end, errors.New("the segment does not begin where the one before it ends"))
+			}
+			if s.base > r.durable {
+				return end, r.drop(i, end)
+			}
+		}
+		if end, err = r.scanSegment(i); err != nil {
+			return 0, err
+		}
+		if r.cut {
+			return end, nil
+		}
+		if i < len(l.segments)-1 {
+			s.indexes.addTime()
+			l.unindexed = append(l.unindexed, s)
+		}
+	}
+	return end, nil
+}
+
+// scanSegment walks a segment from the last index entry below the durable point on.
+func (r *recovery) scanSegment(i int) (end wire.Offset, err error) {
+	l, s := r.l, r.l.segments[i]
+	f, err := l.openSegment(s)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Release()
+	entry := l.adoptIndexes(s, r.durable)
+	w := newWalker(f, s.base, int64(entry.position), s.size, scanWindow)
+	defer w.close()
+	if entry.position > 0 {
+		h, err := w.header()
+		if isReadError(err) {
+			return 0, err
+		}
+		if err != nil || s.relative(h.LastOffset()) != entry.offset {
+			s.indexes = newIndexes() // it leads astray
+			w.pos = 0
+		} else {
+			s.indexes.sinceEntry = int64(h.Size())
+			l.noteEpoch(&h)
+			w.pass(&h)
+		}
+	}
+	checkedFrom := int64(-1)
+	for {
+		h, err := w.header()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil && h.LastOffset() >= r.durable {
+			if err = w.verify(&h); err == nil && checkedFrom < 0 {
+				checkedFrom = w.pos
+			}
+		}
+		if err != nil {
+			if isReadError(err) {
+				return 0, err
+			}
+			if err := r.bad(i, f, w, &h, err); err != nil {
+				return 0, err
+			}
+			break
+		}
+		s.indexes.add(&h, s.base, w.pos, l.config.Load().IndexIntervalBytes)
+		l.noteEpoch(&h)
+		w.pass(&h)
+	}
+	if checkedFrom >= 0 {
+		s.verified.add(checkedFrom, s.size)
+	}
+	if w.next > r.durable {
+		s.unsynced = f
+		f.retain()
+		l.dirDirty = true
+	}
+	return w.next, nil
+}
+
+func (l *Log) noteEpoch(h *record.Header) {
+	if h.LeaderEpoch > l.lastEpoch() {
+		l.epochs = append(l.epochs, EpochStart{h.LeaderEpoch, h.BaseOffset})
+		l.epochsDirty = true
+	}
+}
+
+// bad decides about a batch that is none. It returns nil when it was a torn tail, which is then gone.
+func (r *recovery) bad(i int, f *openFile, w *walker, h *record.Header, reason error) error {
+	l, s := r.l, r.l.segments[i]
+	if w.next < r.durable {
+		return l.corruption(s, w.pos, w.next, reason)
+	}
+	if r.sameBoot {
+		followed, err := r.followed(i, f, w, h, reason)
+		if err != nil {
+			return err
+		}
+		if followed {
+			return l.corruption(s, w.pos, w.next, reason)
+		}
+	}
+	if err := r.drop(i+1, w.next); err != nil {
+		return err
+	}
+	l.dir.log.Info("torn tail cut off", "topic", l.ref.Topic, "partition", l.ref.Partition,
+		"file", l.file(s.base, logSuffix), "offset", w.next, "from", w.pos, "to", s.size, "err", reason)
+	if err := f.Truncate(w.pos); err != nil {
+		return err
+	}
+	// Or new batches might be followed by old ones after the next power cut.
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	l.size.Add(w.pos - s.size)
+	s.size = w.pos
+	r.cut = true
+	return nil
+}
+
+// followed says that valid batches come after the bad one. A process that dies while it writes
+// leaves a batch that is longer than the file, with nothing behind.
+func (r *recovery) followed(i int, f *openFile, w *walker, h *record.Header, reason error) (bool, error) {
+	s := r.l.segments[i]
+	for _, later := range r.l.segments[i+1:] {
+		if later.size > 0 {
+			return true, nil
+		}
+	}
+	if errors.Is(reason, record.ErrTruncated) || errors.Is(reason, errBeyond) && h.BaseOffset == w.next {
+		return false, nil
+	}
+	_, _, found, err := record.Find(f, w.pos+1, s.size, func(h record.Header) bool {
+		return h.BaseOffset >= w.next && h.LastOffset()-s.base <= 1<<31-1 && h.LeaderEpoch >= w.epoch
+	})
+	return found, err
+}
+
+// drop removes the segments from place i on: they were begun, but never acknowledged.
+func (r *recovery) drop(i int, end wire.Offset) error {
+	l := r.l
+	r.cut = true
+	if i >= len(l.segments) {
+		return nil
+	}
+	for _, s := range l.segments[i:] {
+		l.dir.log.Info("torn segment removed", "topic", l.ref.Topic, "partition", l.ref.Partition,
+			"file", l.file(s.base, logSuffix), "offset", end, "bytes", s.size)
+		l.forgetFiles(s)
+		l.size.Add(-s.size)
+		for _, suffix := range []string{logSuffix, indexSuffix, timesSuffix, snapshotSuffix} {
+			if err := l.dir.fsys.Remove(l.file(s.base, suffix)); err != nil && !isMissing(err) {
+				return err
+			}
+		}
+	}
+	l.segments = l.segments[:i]
+	return l.dir.fsys.SyncDir(l.path)
+}
+
+// adoptIndexes takes over the entries of a segment's index files that speak of batches below the
+// durable point, and returns the last one. What the files say beyond is told better by the scan,
+// which makes the entries anew.
+func (l *Log) adoptIndexes(s *segment, durable wire.Offset) (last indexEntry) {
+	s.indexes = newIndexes()
+	x := newIndexes()
+	limit := s.relative(durable)
+	if durable <= s.base {
+		return indexEntry{}
+	}
+	err := l.checkFile(l.file(s.base, indexSuffix), func(f File, size int64) (bool, error) {
+		_, _, ok, err := checkIndex(f, size, s.size)
+		if err != nil || !ok {
+			return ok, err
+		}
+		return true, eachEntry(f, size, indexEntryBytes, func(b []byte) bool {
+			e := parseIndexEntry(b)
+			if e.offset >= limit {
+				return false
+			}
+			last = e
+			x.diskIndex++
+			return true
+		})
+	})
+	if err == nil && x.diskIndex > 0 {
+		err = l.adoptTimes(s, &x, last.offset)
+	}
+	if err != nil || x.diskIndex == 0 {
+		return indexEntry{}
+	}
+	x.indexedTo = int64(last.position)
+	s.indexes = x
+	return last
+}
+
+func (l *Log) adoptTimes(s *segment, x *indexes, limit uint32) error {
+	var newest timeEntry
+	err := l.checkFile(l.file(s.base, timesSuffix), func(f File, size int64) (bool, error) {
+		_, _, ok, err := checkTimes(f, size)
+		if err != nil || !ok {
+			return ok, err
+		}
+		return true, eachEntry(f, size, timeEntryBytes, func(b []byte) bool {
+			e := parseTimeEntry(b)
+			if e.offset > limit {
+				return false
+			}
+			newest = e
+			x.diskTimes++
+			return true
+		})
+	})
+	if err != nil || x.diskTimes == 0 {
+		return err
+	}
+	x.largest, x.lastTime = newest, newest.timestamp
+	return l.checkTimeEntry(s, newest, x.diskIndex)
+}
+
+// RecoverProducers hands the newest valid snapshot at or below the log's end to load, and then the
+// header of every later batch that has a producer to replay, in order. Without a snapshot load
+// is not called and all batches are replayed.
+func (l *Log) RecoverProducers(load func([]wire.ProducerBatch), replay func(record.Header)) error {
+	from := l.StartOffset()
+	for i := len(l.snapshots) - 1; i >= 0; i-- {
+		offset := l.snapshots[i]
+		name := l.file(offset, snapshotSuffix)
+		batches, err := []wire.ProducerBatch(nil), errSnapshot
+		if offset <= l.EndOffset() {
+			var content []byte
+			if content, err = readFile(l.dir.fsys, name, maxSnapshotBytes); err == nil {
+				batches, err = parseProducers(content)
+			}
+		}
+		if err == nil {
+			load(batches)
+			from = offset
+			break
+		}
+		l.dir.log.Warn("producer snapshot passed by", "topic", l.ref.Topic, "partition", l.ref.Partition, "offset", offset, "err", err)
+		l.snapshots = slices.Delete(l.snapshots, i, i+1)
+		if err := l.dir.fsys.Remove(name); err != nil && !isMissing(err) {
+			return err
+		}
+	}
+	return l.replay(from, replay)
+}
+
+func (l *Log) replay(from wire.Offset, fn func(record.Header)) error {
+	l.mu.RLock()
+	i, segments := l.find(from), slices.Clone(l.segments)
+	l.mu.RUnlock()
+	for _, s := range segments[i:] {
+		if s.size == 0 || from >= l.EndOffset() {
+			continue
+		}
+		f, err := l.openSegment(s)
+		if err != nil {
+			return err
+		}
+		err = l.replaySegment(f, s, from, fn)
+		f.Release()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Log) replaySegment(f *openFile, s *segment, from wire.Offset, fn func(record.Header)) error {
+	position, _, err := l.locate(f, s, from, s.size)
+	if err != nil {
+		return ignoreEOF(err)
+	}
+	w := newWalker(f, s.base, position, s.size, scanWindow)
+	defer w.close()
+	for {
+		h, err := w.header()
+		if err != nil {
+			return l.walkFailed(s, w, err)
+		}
+		if h.HasProducer() && h.LastOffset() >= from {
+			fn(h)
+		}
+		w.pass(&h)
+	}
+}
+
+// makeFiles makes the directory of a log that is new, and what tells its topic: durable before
+// anything else is in it.
+func (d *Dir) makeFiles(ref LogRef, path string) error {
+	if err := d.fsys.MkdirAll(path, dirPerm); err != nil {
+		return err
+	}
+	if err := saveTopicID(d.fsys, path, ref.ID); err != nil {
+		return err
+	}
+	return d.fsys.SyncDir(d.path)
+}
+
+const topicFile = "partition.metadata"
+
+func saveTopicID(fsys FS, path string, id wire.TopicID) error {
+	content := "version: 0\ntopic_id: " + id.String()
+	return writeFileAtomically(fsys, filepath.Join(path, topicFile), []byte(content), durably)
+}
+
+// loadTopicID reads which topic a partition's directory belongs to.
+func loadTopicID(fsys FS, path string) (wire.TopicID, error) {
+	content, err := readFile(fsys, filepath.Join(path, topicFile), 4096)
+	if err != nil {
+		return wire.TopicID{}, err
+	}
+	return parseTopicFile(content)
+}
+
+func parseTopicFile(content []byte) (id wire.TopicID, err error) {
+	err = errors.New("malformed " + topicFile)
+	version := false
+	for line := range strings.Lines(string(content)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		switch value = strings.TrimSpace(value); key {
+		case "version":
+			version = value == "0"
+		case "topic_id":
+			id, err = wire.ParseTopicID(value)
+		}
+	}
+	if err == nil && !version {
+		err = errors.New(topicFile + " is of an unknown version")
+	}
+	return id, err
+}
+
+// isMissingTopicFile says that a partition's directory was begun and not finished.
+func isUnfinished(entries []os.DirEntry) bool {
+	return !slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		return strings.HasSuffix(e.Name(), logSuffix) || e.Name() == topicFile
+	})
+}

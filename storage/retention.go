@@ -1,0 +1,156 @@
+package storage
+
+import (
+	"time"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// AdvanceStart moves the log start up, as delete-records asks, and drops the segments that lie
+// wholly below it. The new start is checkpointed before their files go.
+func (l *Log) AdvanceStart(to wire.Offset) error {
+	if l.closed.Load() {
+		return l.errClosed()
+	}
+	if to > l.EndOffset() || to < 0 {
+		return wire.Errorf(wire.OffsetOutOfRange, "the log of %s cannot start at %d: it ends at %d", l.ref, to, l.EndOffset())
+	}
+	if to <= l.StartOffset() {
+		return nil
+	}
+	l.start.Store(int64(to))
+	l.mu.Lock()
+	l.trimEpochs(to)
+	l.mu.Unlock()
+	l.dir.track(l)
+	return l.dropBelowStart()
+}
+
+// dropBelowStart removes the segments whose records all lie below the log start.
+func (l *Log) dropBelowStart() error {
+	start := l.StartOffset()
+	l.mu.Lock()
+	n := 0
+	for n+1 < len(l.segments) && l.segments[n+1].base <= start {
+		n++
+	}
+	dropped := l.takeOldest(n)
+	l.mu.Unlock()
+	l.discard(dropped)
+	return nil
+}
+
+// takeOldest takes n segments off the list. The caller holds the mutex and discards them.
+func (l *Log) takeOldest(n int) []*segment {
+	if n == 0 {
+		return nil
+	}
+	dropped := l.segments[:n:n]
+	l.segments = append([]*segment(nil), l.segments[n:]...)
+	first := l.segments[0].base
+	for len(l.unindexed) > 0 && l.unindexed[0].base < first {
+		l.unindexed = l.unindexed[1:]
+	}
+	for len(l.snapshots) > 1 && l.snapshots[0] < first {
+		l.dir.keeper.remove(l.file(l.snapshots[0], snapshotSuffix))
+		l.snapshots = l.snapshots[1:]
+	}
+	for _, s := range dropped {
+		l.size.Add(-s.size)
+	}
+	return dropped
+}
+
+// discard removes the files of segments that are no longer on the list. Who reads one keeps it.
+func (l *Log) discard(segments []*segment) {
+	for _, s := range segments {
+		l.mu.Lock()
+		unsynced := s.unsynced
+		s.unsynced = nil
+		l.mu.Unlock()
+		unsynced.Release()
+		l.forgetFiles(s)
+		l.dir.keeper.remove(l.file(s.base, logSuffix), l.file(s.base, indexSuffix), l.file(s.base, timesSuffix))
+	}
+}
+
+// RetentionDue says whether ApplyRetention would remove something. It may be called by any goroutine.
+func (l *Log) RetentionDue(now time.Time, highWatermark wire.Offset) bool {
+	if l.closed.Load() {
+		return false
+	}
+	s, size, next, ok := l.segmentAt(0)
+	if !ok || size == 0 || next > highWatermark {
+		return false
+	}
+	cfg := l.config.Load()
+	if cfg.RetentionBytes >= 0 && l.Size()-size >= cfg.RetentionBytes {
+		return true
+	}
+	expired, err := l.expired(s, cfg, now)
+	return err == nil && expired
+}
+
+// expired says that all records of a segment are older than the topic keeps them.
+func (l *Log) expired(s *segment, cfg *LogConfig, now time.Time) (bool, error) {
+	if cfg.RetentionAge < 0 {
+		return false, nil
+	}
+	largest, err := l.largestTimestamp(s)
+	if err != nil {
+		return false, err
+	}
+	newest := largest.timestamp
+	if newest < 0 {
+		newest = s.modified
+	}
+	return now.UnixMilli()-newest > cfg.RetentionAge.Milliseconds(), nil
+}
+
+// ApplyRetention removes the oldest segments that the topic's retention no longer covers, never one
+// with records at or above the high watermark. When even the active segment has had its time it
+// is rolled first. It returns the log start and how many segments went.
+func (l *Log) ApplyRetention(now time.Time, highWatermark wire.Offset) (start wire.Offset, removed int, err error) {
+	if l.closed.Load() {
+		return 0, 0, l.errClosed()
+	}
+	cfg := l.config.Load()
+	size, n := l.Size(), 0
+	for ; ; n++ {
+		s, segmentSize, next, ok := l.segmentAt(n)
+		if !ok || segmentSize == 0 || next > highWatermark {
+			break
+		}
+		due := cfg.RetentionBytes >= 0 && size-segmentSize >= cfg.RetentionBytes
+		if !due {
+			if due, err = l.expired(s, cfg, now); err != nil {
+				return l.StartOffset(), 0, l.readFailed(s.base, err)
+			}
+		}
+		if !due {
+			break
+		}
+		size -= segmentSize
+	}
+	if n == 0 {
+		return l.StartOffset(), 0, nil
+	}
+	if n == len(l.segments) {
+		if l.dir.Err() != nil {
+			return l.StartOffset(), 0, l.dir.offline()
+		}
+		if err := l.roll(l.EndOffset()); err != nil {
+			return l.StartOffset(), 0, l.failed("roll", l.EndOffset(), err)
+		}
+	}
+	l.mu.Lock()
+	dropped := l.takeOldest(n)
+	first := l.segments[0].base
+	l.start.Store(max(l.start.Load(), int64(first)))
+	l.trimEpochs(l.StartOffset())
+	l.mu.Unlock()
+	l.discard(dropped)
+	l.dir.track(l)
+	l.dir.log.Info("segments removed by retention", "topic", l.ref.Topic, "partition", l.ref.Partition, "segments", n, "offset", l.StartOffset())
+	return l.StartOffset(), n, nil
+}

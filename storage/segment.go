@@ -1,0 +1,124 @@
+package storage
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// The files of a segment are named after its base offset, in twenty digits.
+const (
+	logSuffix      = ".log"
+	indexSuffix    = ".index"
+	timesSuffix    = ".timeindex"
+	snapshotSuffix = ".snapshot"
+	deletedSuffix  = ".deleted"
+	cleanedSuffix  = ".cleaned" // Kafka's compaction, half done
+	swapSuffix     = ".swap"    // Kafka's compaction, nearly done
+)
+
+func offsetFile(offset wire.Offset, suffix string) string {
+	return fmt.Sprintf("%020d%s", offset, suffix)
+}
+
+// parseOffsetFile undoes offsetFile.
+func parseOffsetFile(name, suffix string) (wire.Offset, bool) {
+	digits, ok := strings.CutSuffix(name, suffix)
+	if !ok || len(digits) != 20 {
+		return 0, false
+	}
+	offset, err := strconv.ParseInt(digits, 10, 64)
+	return wire.Offset(offset), err == nil && offset >= 0
+}
+
+// segment is a stretch of a log: one .log file and its two indexes. Only the last one of a log
+// grows. The log's mutex guards what changes, except the slots.
+type segment struct {
+	base    wire.Offset
+	size    int64 // of the batches in it; the file may hold garbage behind
+	created bool  // the file exists; a log that was never written to has none
+	indexes indexes
+	// verified are the parts whose checksums this process has seen to be right, or wrote itself.
+	verified rangeSet
+	// unsynced is the file, held open, while it has writes that no fsync has covered.
+	unsynced *openFile
+	// firstTimestamp is the largest of the first batch: age by which the segment is full.
+	firstTimestamp int64
+	hasFirst       bool
+	// modified is when the file was last written, for retention of records without timestamps.
+	modified int64
+
+	log, index, times fileSlot
+}
+
+func newSegment(base wire.Offset) *segment {
+	return &segment{base: base, indexes: newIndexes()}
+}
+
+func (s *segment) relative(offset wire.Offset) uint32 { return uint32(offset - s.base) }
+
+// openSegment returns the segment's .log file, held for the caller.
+func (l *Log) openSegment(s *segment) (*openFile, error) {
+	return l.dir.files.acquire(&s.log, func() string { return l.file(s.base, logSuffix) }, os.O_RDWR)
+}
+
+func (l *Log) openIndex(s *segment) (*openFile, error) {
+	return l.dir.files.acquire(&s.index, func() string { return l.file(s.base, indexSuffix) }, os.O_RDWR)
+}
+
+func (l *Log) openTimes(s *segment) (*openFile, error) {
+	return l.dir.files.acquire(&s.times, func() string { return l.file(s.base, timesSuffix) }, os.O_RDWR)
+}
+
+func (l *Log) file(offset wire.Offset, suffix string) string {
+	return filepath.Join(l.path, offsetFile(offset, suffix))
+}
+
+// forgetFiles closes what the cache has open of a segment that is going away.
+func (l *Log) forgetFiles(s *segment) {
+	l.dir.files.forget(&s.log)
+	l.dir.files.forget(&s.index)
+	l.dir.files.forget(&s.times)
+}
+
+// rangeSet is a set of byte ranges, few and merged.
+type rangeSet struct{ ranges []byteRange }
+
+type byteRange struct{ from, to int64 }
+
+// maxRanges bounds the memory of readers that jump about; what is dropped is verified again.
+const maxRanges = 64
+
+func (r *rangeSet) covers(from, to int64) bool {
+	for _, have := range r.ranges {
+		if have.from <= from && to <= have.to {
+			return true
+		}
+	}
+	return from >= to
+}
+
+func (r *rangeSet) add(from, to int64) {
+	if n := len(r.ranges); n > 0 && r.ranges[n-1].to == from {
+		r.ranges[n-1].to = to // the append of a batch
+		return
+	}
+	kept := make([]byteRange, 0, len(r.ranges)+1)
+	for _, have := range r.ranges {
+		if have.to < from || have.from > to {
+			kept = append(kept, have)
+			continue
+		}
+		from, to = min(from, have.from), max(to, have.to)
+	}
+	// The newest is last, where the appender's fast path looks for it.
+	kept = append(kept, byteRange{from, to})
+	if len(kept) > maxRanges {
+		kept = kept[1:]
+	}
+	r.ranges = kept
+}
