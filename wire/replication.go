@@ -95,7 +95,10 @@ type EpochEnd struct {
 
 // Waiter is woken when a partition has something new for a parked fetch. One connection has one
 // Waiter and uses it again and again: parking it in a partition a second time replaces the first.
-type Waiter struct{ woken chan struct{} }
+type Waiter struct {
+	woken  chan struct{}
+	places map[any]struct{}
+}
 
 // NewWaiter returns a Waiter that nobody has woken.
 func NewWaiter() *Waiter { return &Waiter{woken: make(chan struct{}, 1)} }
@@ -106,6 +109,22 @@ func (w *Waiter) Wake() {
 	case w.woken <- struct{}{}:
 	default:
 	}
+}
+
+// Note remembers a place that the waiter is parked in. Only the goroutine that owns the waiter
+// calls Note and Places: the backend, when that goroutine asks it to park.
+func (w *Waiter) Note(place any) {
+	if w.places == nil {
+		w.places = make(map[any]struct{})
+	}
+	w.places[place] = struct{}{}
+}
+
+// Places hands out the places noted since the last call, so that they can be told to forget w.
+func (w *Waiter) Places() map[any]struct{} {
+	places := w.places
+	w.places = nil
+	return places
 }
 
 // C delivers one value after a Wake. A value may be left from before the waiter was parked, so
