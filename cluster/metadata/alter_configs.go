@@ -12,20 +12,20 @@ import (
 // Replace, its older AlterConfigs. Each resource is changed or refused by itself; the reply is a
 // []error in the order asked, nil for what is done.
 type AlterConfigs struct {
-	Resources    []wire.AlterConfigs
+	Changes      []wire.AlterConfigs
 	ValidateOnly bool
 }
 
 // Decide implements Command.
 func (c AlterConfigs) Decide(img *Image, env Env) Decision {
 	a := alteration{img: img, static: env.Static, elr: make(map[TopicNumber]bool)}
-	asked := make(map[wire.ConfigResource]int, len(c.Resources))
-	for _, res := range c.Resources {
+	asked := make(map[wire.ConfigResource]int, len(c.Changes))
+	for _, res := range c.Changes {
 		asked[res.Resource]++
 	}
 	var records []Record
-	reply := make([]error, len(c.Resources))
-	for i, res := range c.Resources {
+	reply := make([]error, len(c.Changes))
+	for i, res := range c.Changes {
 		if asked[res.Resource] > 1 {
 			reply[i] = wire.Errorf(wire.InvalidRequest, "%s is there more than once", describe(res.Resource))
 			continue
@@ -153,8 +153,9 @@ func (a *alteration) find(res wire.ConfigResource) (resource, error) {
 		}
 		r.settings = a.img.ownBrokerConfigs(id)
 		return r, nil
+	default:
+		return resource{}, wire.Errorf(wire.InvalidRequest, "resources of type %d have no configurations here", res.Type)
 	}
-	return resource{}, wire.Errorf(wire.InvalidRequest, "resources of type %d have no configurations here", res.Type)
 }
 
 // dynamic allows the keys that can be changed while brokers run.

@@ -38,7 +38,10 @@ func (img *Image) Apply(index uint64, records []Record) (*Image, Delta, error) {
 
 // draft is an image under construction. All that it points to is shared with the image before and
 // replaced, never written.
-type draft struct{ Image }
+type draft struct {
+	Image
+	ownBrokers bool // the list of brokers was copied already
+}
 
 func (*ignored) apply(*draft) error { return nil }
 
@@ -111,6 +114,7 @@ func (r *BrokerRemoved) apply(d *draft) error {
 		return mismatch("broker %d has replicas of %d topics", r.Broker, b.topics.len())
 	}
 	d.brokers = slices.DeleteFunc(slices.Clone(d.brokers), func(b *broker) bool { return b.ID == r.Broker })
+	d.ownBrokers = true
 	d.removedDirs = slices.Concat(d.removedDirs, b.Directories)
 	slices.Sort(d.removedDirs)
 	d.removedDirs = slices.Compact(d.removedDirs)
@@ -121,7 +125,9 @@ func (d *draft) setBroker(b *broker) {
 	i, found := slices.BinarySearchFunc(d.brokers, b.ID, func(b *broker, id wire.BrokerID) int {
 		return cmp.Compare(b.ID, id)
 	})
-	d.brokers = slices.Clone(d.brokers)
+	if !d.ownBrokers {
+		d.brokers, d.ownBrokers = slices.Clone(d.brokers), true
+	}
 	if found {
 		d.brokers[i] = b
 	} else {

@@ -27,7 +27,7 @@ type Env struct {
 // reply can be given as soon as all is committed that the image was decided on.
 type Decision struct {
 	Records []Record // one entry of the log
-	Reply   any      // each command says of what type
+	Reply   any      // each command says of what type; where that is an error, nil means done
 }
 
 // MetadataVersion is the feature that says what records may be in the log.
@@ -69,11 +69,16 @@ func (c FoundCluster) Decide(img *Image, env Env) Decision {
 	if set != nil {
 		records = append(records, &ConfigChanged{Resource: wire.ConfigResource{Type: wire.ConfigBroker}, Set: set})
 	}
-	return Decision{Records: records, Reply: error(nil)}
+	return Decision{Records: records}
 }
 
-// refused is the decision to write nothing.
-func refused(err error) Decision { return Decision{Reply: err} }
+// refused is the decision to write nothing, with an error or nil as the reply.
+func refused(err error) Decision {
+	if err == nil {
+		return Decision{}
+	}
+	return Decision{Reply: err}
+}
 
 // AllocateProducerIDs asks for a block of producer ids. The reply is an AllocatedProducerIDs.
 type AllocateProducerIDs struct {

@@ -108,27 +108,29 @@ func (k *ConfigKey) Validate(value string) error {
 const maxConfigValue = 32 << 10
 
 func checkType(t wire.ConfigType, value string) error {
-	bitSize := 0
 	switch t {
 	case wire.TypeBoolean:
 		if _, ok := parseBool(value); !ok {
 			return errors.New("expected true or false")
 		}
 	case wire.TypeShort:
-		bitSize = 16
+		return checkWhole(value, 16)
 	case wire.TypeInt:
-		bitSize = 32
+		return checkWhole(value, 32)
 	case wire.TypeLong:
-		bitSize = 64
+		return checkWhole(value, 64)
 	case wire.TypeDouble:
 		if _, err := strconv.ParseFloat(value, 64); err != nil {
 			return errors.New("expected a number")
 		}
+	default: // text
 	}
-	if bitSize > 0 {
-		if _, err := strconv.ParseInt(value, 10, bitSize); err != nil {
-			return fmt.Errorf("expected a whole number of %d bits", bitSize)
-		}
+	return nil
+}
+
+func checkWhole(value string, bits int) error {
+	if _, err := strconv.ParseInt(value, 10, bits); err != nil {
+		return fmt.Errorf("expected a whole number of %d bits", bits)
 	}
 	return nil
 }

@@ -38,8 +38,11 @@ func Diff(old, next *Image) Delta {
 	diffSorted(old.topics, next.topics,
 		func(a, b *topic) int { return cmp.Compare(a.number, b.number) },
 		func(before, after *topic) {
-			if before != after {
-				d.Topics = append(d.Topics, diffTopic(before, after))
+			if before == after {
+				return
+			}
+			if t := diffTopic(before, after); t.Created || t.Deleted || t.Configured || len(t.Partitions) > 0 {
+				d.Topics = append(d.Topics, t)
 			}
 		})
 	d.Brokers = diffBrokers(old.brokers, next.brokers)
@@ -89,7 +92,7 @@ func diffBrokers(old, next []*broker) (ids []wire.BrokerID) {
 		case len(old) == 0 || next[0].ID < old[0].ID:
 			ids, next = append(ids, next[0].ID), next[1:]
 		default:
-			if old[0] != next[0] && !old[0].Registration.equal(&next[0].Registration) {
+			if old[0] != next[0] && !old[0].equal(&next[0].Registration) {
 				ids = append(ids, next[0].ID)
 			}
 			old, next = old[1:], next[1:]

@@ -4,14 +4,40 @@ import "github.com/troupe-mq/troupe/wire"
 
 // rules decides the next state of partitions of one topic.
 type rules struct {
-	img     *Image
-	usable  func(wire.BrokerID) bool // after the change that is being decided
-	minISR  int
-	unclean bool // whether a replica may lead that may lack what was committed
+	standing func(wire.BrokerID) standing // after the change that is being decided
+	minISR   int
+	unclean  bool // whether a replica may lead that may lack what was committed
 }
 
-func (img *Image) rulesOf(t *topic, usable func(wire.BrokerID) bool) rules {
-	return rules{img: img, usable: usable, minISR: img.minISR(t), unclean: img.uncleanElection(t)}
+// standing is what a broker may do.
+type standing int8
+
+const (
+	shutOut standing = iota // fenced or unknown: nothing
+	going                   // shutting down: goes on leading what nobody else can
+	usable                  // leads and joins
+)
+
+func (img *Image) rulesOf(t *topic, standing func(wire.BrokerID) standing) rules {
+	return rules{standing: standing, minISR: img.minISR(t), unclean: img.uncleanElection(t)}
+}
+
+func (img *Image) standing(id wire.BrokerID) standing {
+	b := img.broker(id)
+	if b == nil {
+		return shutOut
+	}
+	return standingOf(b.Fenced, b.ShuttingDown)
+}
+
+func standingOf(fenced, shuttingDown bool) standing {
+	switch {
+	case fenced:
+		return shutOut
+	case shuttingDown:
+		return going
+	}
+	return usable
 }
 
 // next completes the next state of a partition whose sets were changed: it elects where the leader
@@ -21,7 +47,7 @@ func (r *rules) next(p *partition) PartitionChange {
 	if p.isr.size() >= r.enough(p) {
 		p.elr, p.lastKnownELR = 0, 0 // the ISR commits without them
 	}
-	if p.leader == noLeader || !p.isr.has(int(p.leader)) || !r.usable(p.leaderID()) {
+	if p.leader == noLeader || !p.isr.has(int(p.leader)) || r.standing(p.leaderID()) == shutOut {
 		r.elect(p)
 	}
 	return p.change()
@@ -67,7 +93,7 @@ func (r *rules) elect(p *partition) {
 
 func (r *rules) firstUsable(p *partition, candidates ReplicaSet) int8 {
 	for i, id := range p.replicas {
-		if candidates.has(i) && r.usable(id) {
+		if candidates.has(i) && r.standing(id) == usable {
 			return int8(i)
 		}
 	}
@@ -100,43 +126,4 @@ func (r *rules) forget(p *partition, lost ReplicaSet) {
 	if had != 0 && p.isr|p.elr == 0 {
 		p.lastKnownELR = last
 	}
-}
-
-// ReplicaRestarted tells that a broker began a replica anew within its own lifetime: after a panic,
-// or after a log directory came back. It asks for a new leader epoch where the replica led. The
-// reply is an error or nil.
-type ReplicaRestarted struct {
-	Topic       wire.TopicID
-	Partition   int32
-	Broker      wire.BrokerID
-	Incarnation wire.Incarnation
-	LeaderEpoch wire.LeaderEpoch // the one that the replica led in
-}
-
-// Decide implements Command.
-func (c ReplicaRestarted) Decide(img *Image, _ Env) Decision {
-	b := img.broker(c.Broker)
-	if b == nil {
-		return refused(brokerUnknown(c.Broker))
-	}
-	if b.Incarnation != c.Incarnation {
-		return refused(wire.Errorf(wire.StaleBrokerEpoch, "broker %d has begun anew since", c.Broker))
-	}
-	t := img.topicByID(c.Topic)
-	if t == nil {
-		return refused(wire.Errorf(wire.UnknownTopicID, "no topic has id %s", c.Topic))
-	}
-	p, ok := t.partition(c.Partition)
-	member := p.member(c.Broker)
-	if !ok || member == 0 {
-		return refused(wire.Errorf(wire.UnknownTopicOrPartition, "%s-%d is not on broker %d", t.name, c.Partition, c.Broker))
-	}
-	if p.leaderID() != c.Broker || p.leaderEpoch != c.LeaderEpoch {
-		return refused(wire.Errorf(wire.FencedLeaderEpoch, "%s-%d is led by broker %d in leader epoch %d",
-			t.name, c.Partition, p.leaderID(), p.leaderEpoch))
-	}
-	r := img.rulesOf(t, img.usable)
-	r.leave(&p, member)
-	p.leader = noLeader
-	return Decision{Records: []Record{&PartitionsChanged{Changes: []PartitionChange{r.next(&p)}}}, Reply: error(nil)}
 }

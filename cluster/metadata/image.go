@@ -86,7 +86,7 @@ type Registration struct {
 }
 
 // Usable says that the broker may lead and may get new replicas.
-func (r *Registration) Usable() bool { return !r.Fenced && !r.ShuttingDown }
+func (r *Registration) Usable() bool { return standingOf(r.Fenced, r.ShuttingDown) == usable }
 
 // NewImage returns the image of an empty log.
 func NewImage() *Image {
@@ -155,10 +155,7 @@ func (img *Image) broker(id wire.BrokerID) *broker {
 }
 
 // usable says whether a broker may lead.
-func (img *Image) usable(id wire.BrokerID) bool {
-	b := img.broker(id)
-	return b != nil && b.Usable()
-}
+func (img *Image) usable(id wire.BrokerID) bool { return img.standing(id) == usable }
 
 // Topic returns a topic by name.
 func (img *Image) Topic(name string) (wire.Topic, bool) {

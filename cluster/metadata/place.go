@@ -72,9 +72,11 @@ func pick(ring, fenced []*broker, start, shift, factor int) []wire.BrokerID {
 	for _, newRacksOnly := range []bool{true, false} {
 		for i := 0; i < others && len(chosen) < factor; i++ {
 			b := ring[(start+1+(shift+i)%others)%len(ring)]
-			known := slices.Contains(chosen, b)
-			sameRack := slices.ContainsFunc(chosen, func(c *broker) bool { return c.Rack == b.Rack })
-			if !known && !(newRacksOnly && sameRack) {
+			unfit := slices.Contains(chosen, b)
+			if newRacksOnly {
+				unfit = slices.ContainsFunc(chosen, func(c *broker) bool { return c.Rack == b.Rack })
+			}
+			if !unfit {
 				chosen = append(chosen, b)
 			}
 		}
@@ -85,4 +87,59 @@ func pick(ring, fenced []*broker, start, shift, factor int) []wire.BrokerID {
 		replicas[i] = b.ID
 	}
 	return replicas
+}
+
+// checkAssignment checks replicas that someone assigned by hand. All partitions must have as many
+// as factor says, or the first if that is 0.
+func (img *Image) checkAssignment(assignment [][]wire.BrokerID, factor int) error {
+	invalid := func(format string, args ...any) error {
+		return wire.Errorf(wire.InvalidReplicaAssignment, format, args...)
+	}
+	if len(assignment) == 0 {
+		return invalid("an assignment without partitions")
+	}
+	for i, replicas := range assignment {
+		switch {
+		case len(replicas) == 0:
+			return invalid("partition %d of the assignment has no replicas", i)
+		case len(replicas) > MaxReplicas:
+			return invalid("partition %d of the assignment has %d replicas, of at most %d", i, len(replicas), MaxReplicas)
+		case factor == 0:
+			factor = len(replicas)
+		case len(replicas) != factor:
+			return invalid("partition %d of the assignment has %d replicas, the others %d", i, len(replicas), factor)
+		}
+		for j, id := range replicas {
+			if img.broker(id) == nil {
+				return invalid("partition %d of the assignment names broker %d, which is not registered", i, id)
+			}
+			if slices.Contains(replicas[:j], id) {
+				return invalid("partition %d of the assignment names broker %d twice", i, id)
+			}
+		}
+		if !slices.ContainsFunc(replicas, img.usable) {
+			return invalid("all brokers of partition %d of the assignment are fenced or shutting down", i)
+		}
+	}
+	return nil
+}
+
+// newPartitions gives each partition its first state: all usable replicas are in sync, having
+// nothing yet, and the first of them leads.
+func (img *Image) newPartitions(assignment [][]wire.BrokerID) []NewPartition {
+	list := make([]NewPartition, len(assignment))
+	for i, replicas := range assignment {
+		p := NewPartition{Replicas: slices.Clone(replicas), Leader: wire.NoBroker}
+		for j, id := range replicas {
+			if !img.usable(id) {
+				continue
+			}
+			p.ISR |= 1 << j
+			if p.Leader == wire.NoBroker {
+				p.Leader = id
+			}
+		}
+		list[i] = p
+	}
+	return list
 }

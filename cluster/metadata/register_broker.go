@@ -124,18 +124,18 @@ func (c RegisterBroker) repeats(old *Registration) bool {
 // fsynced is complete after any restart. One that was not is complete unless the machine went down;
 // and a wiped broker has nothing.
 func (c RegisterBroker) replicas(img *Image, wiped, rebooted bool) []PartitionChange {
-	usable := func(id wire.BrokerID) bool {
+	after := func(id wire.BrokerID) standing {
 		if id == c.ID {
-			return !c.Fenced
+			return standingOf(c.Fenced, false)
 		}
-		return img.usable(id)
+		return img.standing(id)
 	}
 	var changes []PartitionChange
 	var of *topic
 	var r rules
 	for t, p := range img.hosted(c.ID) {
 		if t != of {
-			of, r = t, img.rulesOf(t, usable)
+			of, r = t, img.rulesOf(t, after)
 		}
 		member, led := p.member(c.ID), p.leaderID() == c.ID
 		if wiped || rebooted && t.replicated {

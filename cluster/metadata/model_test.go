@@ -1,0 +1,391 @@
+package metadata
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// model is the metadata as one would keep it without a thought for memory or sharing: maps of
+// maps, changed in place. It follows the records; the image has to show the same.
+type model struct {
+	topics   map[string]*modelTopic
+	brokers  map[wire.BrokerID]*Registration
+	cluster  map[string]string
+	dynamic  map[wire.BrokerID]map[string]string
+	producer wire.ProducerID
+}
+
+type modelTopic struct {
+	number     TopicNumber
+	id         wire.TopicID
+	configs    map[string]string
+	partitions []wire.Partition
+}
+
+func newModel() *model {
+	return &model{
+		topics: map[string]*modelTopic{}, brokers: map[wire.BrokerID]*Registration{},
+		cluster: map[string]string{}, dynamic: map[wire.BrokerID]map[string]string{},
+	}
+}
+
+func (m *model) byNumber(number TopicNumber) (name string, t *modelTopic) {
+	for name, t := range m.topics {
+		if t.number == number {
+			return name, t
+		}
+	}
+	panic(fmt.Sprintf("the model has no topic %d", number))
+}
+
+func members(replicas []wire.BrokerID, set ReplicaSet) (ids []wire.BrokerID) {
+	for i, id := range replicas {
+		if set&(1<<i) != 0 {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func (m *model) add(t *modelTopic, added []NewPartition) {
+	for _, n := range added {
+		t.partitions = append(t.partitions, wire.Partition{
+			Leader: n.Leader, Replicas: n.Replicas, ISR: members(n.Replicas, n.ISR),
+		})
+	}
+}
+
+func (m *model) apply(index uint64, records []Record) {
+	for _, rec := range records {
+		switch r := rec.(type) {
+		case *BrokerRegistered:
+			m.brokers[r.Broker] = &Registration{
+				ID: r.Broker, Epoch: index, Incarnation: r.Incarnation, Directories: r.Directories, Host: r.Host,
+				Port: r.Port, ClusterAddress: r.ClusterAddress, Rack: r.Rack, BootID: r.BootID, Fenced: r.Fenced,
+			}
+		case *BrokerChanged:
+			m.brokers[r.Broker].Fenced, m.brokers[r.Broker].ShuttingDown = r.Fenced, r.ShuttingDown
+		case *TopicCreated:
+			t := &modelTopic{number: r.Topic, id: r.ID, configs: map[string]string{}}
+			for _, s := range r.Configs {
+				t.configs[s.Key] = s.Value
+			}
+			m.add(t, r.Partitions)
+			m.topics[r.Name] = t
+		case *PartitionsAdded:
+			_, t := m.byNumber(r.Topic)
+			m.add(t, r.Partitions)
+		case *PartitionsChanged:
+			for _, c := range r.Changes {
+				_, t := m.byNumber(c.Topic)
+				p := &t.partitions[c.Partition]
+				p.Leader, p.LeaderEpoch, p.PartitionEpoch = c.Leader, c.LeaderEpoch, c.PartitionEpoch
+				p.ISR, p.ELR = members(p.Replicas, c.ISR), members(p.Replicas, c.ELR)
+				p.LastKnownELR = members(p.Replicas, c.LastKnownELR)
+			}
+		case *TopicDeleted:
+			name, _ := m.byNumber(r.Topic)
+			delete(m.topics, name)
+		case *ConfigChanged:
+			m.configure(r)
+		case *ProducerIDsAllocated:
+			m.producer += wire.ProducerID(r.Count)
+		}
+	}
+}
+
+func (m *model) configure(r *ConfigChanged) {
+	configs := m.cluster
+	if r.Resource.Type == wire.ConfigTopic {
+		configs = m.topics[r.Resource.Name].configs
+	} else if r.Resource.Name != "" {
+		id, _ := strconv.Atoi(r.Resource.Name)
+		if m.dynamic[wire.BrokerID(id)] == nil {
+			m.dynamic[wire.BrokerID(id)] = map[string]string{}
+		}
+		configs = m.dynamic[wire.BrokerID(id)]
+	}
+	for _, s := range r.Set {
+		configs[s.Key] = s.Value
+	}
+	for _, key := range r.Unset {
+		delete(configs, key)
+	}
+}
+
+// compare fails unless the image shows what the model has.
+func (m *model) compare(t *rapid.T, img *Image) {
+	names := slices.Sorted(maps.Keys(m.topics))
+	if !slices.Equal(names, img.TopicNames()) {
+		t.Fatalf("topics %q, want %q", img.TopicNames(), names)
+	}
+	hosted := map[wire.BrokerID]map[wire.TopicPartition]bool{}
+	leaderless, partitions := map[wire.TopicPartition]bool{}, 0
+	for name, want := range m.topics {
+		got, ok := img.Topic(name)
+		byID, _ := img.TopicByID(want.id)
+		if !ok || !reflect.DeepEqual(got, byID) || got.ID != want.id || int(got.Partitions) != len(want.partitions) {
+			t.Fatalf("topic %s is %+v and by id %+v", name, got, byID)
+		}
+		if own := img.topicByName(name).configs; !maps.Equal(want.configs, settingsMap(own)) || !orderedSettings(own) {
+			t.Fatalf("configurations of %s are %v, want %v", name, own, want.configs)
+		}
+		for n, p := range want.partitions {
+			tp := wire.TopicPartition{Topic: want.id, Partition: int32(n)}
+			partitions++
+			for _, id := range p.Replicas {
+				if hosted[id] == nil {
+					hosted[id] = map[wire.TopicPartition]bool{}
+				}
+				hosted[id][tp] = true
+				if m.brokers[id].Fenced {
+					p.Offline = append(p.Offline, id)
+				}
+			}
+			if p.Leader == wire.NoBroker {
+				leaderless[tp] = true
+			}
+			if got, _ := img.Partition(want.id, int32(n)); !reflect.DeepEqual(got, p) {
+				t.Fatalf("%s-%d is %+v, want %+v", name, n, got, p)
+			}
+		}
+	}
+	if img.PartitionCount() != partitions || img.TopicCount() != len(names) || img.NextProducerID() != m.producer {
+		t.Fatalf("%d topics, %d partitions, producer id %d", img.TopicCount(), img.PartitionCount(), img.NextProducerID())
+	}
+	if got := maps.Collect(keyed(img.Leaderless())); !maps.Equal(got, leaderless) {
+		t.Fatalf("without a leader: %v, want %v", got, leaderless)
+	}
+	for id, want := range m.brokers {
+		if got, _ := img.Registration(id); !reflect.DeepEqual(got, *want) {
+			t.Fatalf("broker %+v, want %+v", got, want)
+		}
+		if got := maps.Collect(keyed(img.Hosted(id))); !maps.Equal(got, hosted[id]) {
+			t.Fatalf("broker %d has %v, want %v", id, got, hosted[id])
+		}
+	}
+	if !maps.Equal(settingsMap(img.clusterConfigs), m.cluster) {
+		t.Fatalf("cluster configurations %v, want %v", img.clusterConfigs, m.cluster)
+	}
+	for id, want := range m.dynamic {
+		if got := settingsMap(img.ownBrokerConfigs(id)); !maps.Equal(got, want) {
+			t.Fatalf("configurations of broker %d are %v, want %v", id, got, want)
+		}
+	}
+}
+
+func settingsMap(settings []Setting) map[string]string {
+	m := make(map[string]string, len(settings))
+	for _, s := range settings {
+		m[s.Key] = s.Value
+	}
+	return m
+}
+
+func keyed[K comparable](seq func(func(K) bool)) func(func(K, bool) bool) {
+	return func(yield func(K, bool) bool) {
+		seq(func(k K) bool { return yield(k, true) })
+	}
+}
+
+// follower keeps what it knows of the cluster by looking only at what deltas name.
+type follower struct {
+	partitions map[wire.TopicID][]wire.Partition
+	names      map[wire.TopicID]string
+	configs    map[wire.TopicID]map[string]string
+	brokers    map[wire.BrokerID]Registration
+}
+
+func newFollower() *follower {
+	return &follower{
+		partitions: map[wire.TopicID][]wire.Partition{}, names: map[wire.TopicID]string{},
+		configs: map[wire.TopicID]map[string]string{}, brokers: map[wire.BrokerID]Registration{},
+	}
+}
+
+func (f *follower) follow(d Delta, img *Image) {
+	for _, td := range d.Topics {
+		if td.Deleted {
+			delete(f.partitions, td.ID)
+			delete(f.names, td.ID)
+			delete(f.configs, td.ID)
+			continue
+		}
+		f.names[td.ID] = td.Name
+		if td.Created || td.Configured {
+			f.configs[td.ID] = settingsMap(img.topicByID(td.ID).configs)
+		}
+		for _, n := range td.Partitions {
+			p, _ := img.Partition(td.ID, n)
+			p.Offline = nil // follows from the brokers
+			if int(n) == len(f.partitions[td.ID]) {
+				f.partitions[td.ID] = append(f.partitions[td.ID], p)
+			} else {
+				f.partitions[td.ID][n] = p
+			}
+		}
+	}
+	for _, id := range d.Brokers {
+		f.brokers[id], _ = img.Registration(id)
+	}
+}
+
+// anyCommand draws a command that makes sense often enough.
+func anyCommand(t *rapid.T, img *Image) Command {
+	name := rapid.SampledFrom([]string{"a", "b", "a.b", "a_b", "orders", "", "no way", "x.y_z"})
+	broker := rapid.Custom(func(t *rapid.T) wire.BrokerID { return wire.BrokerID(rapid.IntRange(1, 5).Draw(t, "broker")) })
+	configs := rapid.SampledFrom([][2]string{
+		{"retention.ms", "1000"}, {"retention.ms", "-2"}, {"min.insync.replicas", "2"}, {"min.insync.replicas", "1"},
+		{"nonsense", "1"}, {"durability", "replicated"}, {"unclean.leader.election.enable", "true"}, {"cleanup.policy", "delete"},
+	})
+	switch rapid.IntRange(0, 9).Draw(t, "command") {
+	case 0, 1:
+		var topics []wire.NewTopic
+		for range rapid.IntRange(1, 3).Draw(t, "topics") {
+			n := wire.NewTopic{
+				Name: name.Draw(t, "name"), Partitions: int32(rapid.IntRange(-1, 140).Draw(t, "partitions")),
+				ReplicationFactor: int16(rapid.IntRange(-1, 4).Draw(t, "factor")),
+			}
+			if rapid.IntRange(0, 3).Draw(t, "configured") == 0 {
+				kv := configs.Draw(t, "config")
+				n.Configs = []wire.ConfigValue{{Name: kv[0], Value: &kv[1]}}
+			}
+			topics = append(topics, n)
+		}
+		return CreateTopics{Topics: topics}
+	case 2:
+		return DeleteTopics{Topics: []wire.TopicRef{{Name: name.Draw(t, "name")}}}
+	case 3:
+		return CreatePartitions{Topics: []wire.MorePartitions{{
+			Topic: name.Draw(t, "name"), Count: int32(rapid.IntRange(0, 200).Draw(t, "count")),
+		}}}
+	case 4:
+		kv := configs.Draw(t, "config")
+		res := wire.ConfigResource{Type: wire.ConfigTopic, Name: name.Draw(t, "name")}
+		if rapid.Bool().Draw(t, "of brokers") {
+			res = wire.ConfigResource{Type: wire.ConfigBroker, Name: rapid.SampledFrom([]string{"", "1", "9"}).Draw(t, "broker")}
+		}
+		op := wire.ConfigOp(rapid.IntRange(0, 4).Draw(t, "op"))
+		return AlterConfigs{Changes: []wire.AlterConfigs{{
+			Resource: res, Replace: rapid.Bool().Draw(t, "replace"), Changes: []wire.ConfigChange{{Name: kv[0], Op: op, Value: &kv[1]}},
+		}}}
+	case 5:
+		r := registration(broker.Draw(t, "broker"), wire.Incarnation(rapid.IntRange(1, 1000).Draw(t, "incarnation")))
+		r.BootID = rapid.SampledFrom([]string{"boot-1", "boot-2", ""}).Draw(t, "boot")
+		r.Fenced = rapid.Bool().Draw(t, "fenced")
+		return r
+	case 6:
+		var states []BrokerState
+		for range rapid.IntRange(1, 3).Draw(t, "brokers") {
+			id := broker.Draw(t, "broker")
+			b, _ := img.Registration(id)
+			states = append(states, BrokerState{
+				ID: id, Epoch: b.Epoch, Fenced: rapid.Bool().Draw(t, "fenced"), ShuttingDown: rapid.IntRange(0, 3).Draw(t, "going") == 0,
+			})
+		}
+		return ChangeBrokers{Brokers: states}
+	case 7:
+		return AllocateProducerIDs{Broker: broker.Draw(t, "broker")}
+	}
+	return anyPartitionCommand(t, img)
+}
+
+// anyPartitionCommand draws a command of a leader about a partition.
+func anyPartitionCommand(t *rapid.T, img *Image) Command {
+	names := img.TopicNames()
+	if len(names) == 0 {
+		return DeleteTopics{}
+	}
+	topic, _ := img.Topic(rapid.SampledFrom(names).Draw(t, "topic"))
+	n := int32(rapid.IntRange(0, int(topic.Partitions)-1).Draw(t, "partition"))
+	p, _ := img.Partition(topic.ID, n)
+	leader, _ := img.Registration(p.Leader)
+	if rapid.Bool().Draw(t, "restarted") {
+		return ReplicaRestarted{
+			Topic: topic.ID, Partition: n, Broker: p.Leader, Incarnation: leader.Incarnation,
+			LeaderEpoch: p.LeaderEpoch - wire.LeaderEpoch(rapid.IntRange(-1, 1).Draw(t, "off")),
+		}
+	}
+	proposal := ISRProposal{Topic: topic.ID, Partition: n, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch}
+	for _, id := range p.Replicas {
+		if id == p.Leader || rapid.Bool().Draw(t, "member") {
+			b, _ := img.Registration(id)
+			proposal.ISR = append(proposal.ISR, ISRMember{id, b.Incarnation})
+		}
+	}
+	if rapid.IntRange(0, 4).Draw(t, "stale") == 0 {
+		proposal.PartitionEpoch--
+	}
+	return AlterPartitions{Broker: p.Leader, Incarnation: leader.Incarnation, Proposals: []ISRProposal{proposal}}
+}
+
+// What is decided applies, and the image shows what the obvious model shows; a delta misses
+// nothing; a snapshot is the image; the log applied again gives the same; and no image that
+// somebody holds ever changes.
+func TestTheImageIsWhatTheRecordsSay(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		c := newCluster(t, 0)
+		m, f := newModel(), newFollower()
+		held := map[*Image][]byte{}
+		step := func(cmd Command) {
+			before, entries := c.img, len(c.log)
+			c.do(cmd)
+			if len(c.log) == entries {
+				return
+			}
+			records, err := DecodeRecords(c.log[entries])
+			if err != nil {
+				rt.Fatal(err)
+			}
+			m.apply(c.img.Index(), records)
+			m.compare(rt, c.img)
+			f.follow(c.delta, c.img)
+			if len(held) < 5 {
+				held[before] = before.EncodeSnapshot()
+			}
+		}
+		for id := range 3 {
+			step(registration(wire.BrokerID(id+1), 1))
+		}
+		for range rapid.IntRange(1, 25).Draw(rt, "steps") {
+			step(anyCommand(rt, c.img))
+		}
+
+		all := newFollower()
+		all.follow(Diff(NewImage(), c.img), c.img)
+		if !reflect.DeepEqual(f, all) {
+			rt.Fatalf("by deltas %+v, at once %+v", f, all)
+		}
+		for img, was := range held {
+			if !slices.Equal(img.EncodeSnapshot(), was) {
+				rt.Fatal("an image has changed")
+			}
+		}
+		restored, err := DecodeSnapshot(c.img.EncodeSnapshot())
+		if err != nil {
+			rt.Fatal(err)
+		}
+		m.compare(rt, restored)
+		if !Diff(c.img, restored).Empty() {
+			rt.Fatalf("a snapshot differs: %+v", Diff(c.img, restored))
+		}
+		again := NewImage()
+		for i, entry := range c.log {
+			records, _ := DecodeRecords(entry)
+			if again, _, err = again.Apply(uint64(i+1), records); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		if !reflect.DeepEqual(again, c.img) {
+			rt.Fatal("the same log gives another image")
+		}
+	})
+}
