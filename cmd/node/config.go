@@ -49,8 +49,8 @@ type Config struct {
 	Cluster   string   // host:port for other brokers
 	Admin     string   // host:port of the admin server, or AdminOff
 
-	// Static holds every other key that was set, under Kafka's name, its value checked. It is
-	// the STATIC_BROKER_CONFIG of DescribeConfigs.
+	// Static holds every key that was set and that DescribeConfigs knows, under Kafka's name, its
+	// value checked: the STATIC_BROKER_CONFIG.
 	Static map[string]string
 
 	// Ignored are the keys of Kafka that were set and have no effect here, sorted.

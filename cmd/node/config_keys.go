@@ -2,9 +2,7 @@ package node
 
 import (
 	"errors"
-	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/troupe-mq/troupe/cluster/metadata"
@@ -28,34 +26,33 @@ var foreignFamilies = []string{
 	"ssl.", "telemetry.", "transaction.", "zookeeper.",
 }
 
-// checkKey says whether a key of Kafka's has an effect here, and what is wrong with it or with
-// its value. An unknown key is wrong.
-func checkKey(key, value string) (effective bool, err error) {
+// keyUse is what a key is to a broker.
+type keyUse int
+
+const (
+	keyInForce   keyUse = iota
+	keyNoEffect         // Kafka has it, and so do we for its tools to see
+	keyOfAFamily        // Kafka has it, for something that is not here
+)
+
+// checkKey says what a key is and returns its value as it is to be kept. An unknown key and a
+// bad value are errors.
+func checkKey(key, value string) (keyUse, string, error) {
 	if why, ok := refused[key]; ok && value != "" {
-		return false, errors.New(why)
+		return 0, "", errors.New(why)
 	}
 	known, ok := metadata.LookupBrokerKey(key)
 	if !ok && slices.ContainsFunc(foreignFamilies, func(family string) bool { return strings.HasPrefix(key, family) }) {
-		return false, nil
+		return keyOfAFamily, "", nil
 	}
 	if err := metadata.ValidateBrokerConfig(key, value); err != nil {
-		return false, fmt.Errorf("%s", wire.Sentence(err)) // without Kafka's error code: nothing speaks Kafka yet
+		return 0, "", errors.New(wire.Sentence(err)) // without Kafka's error code: nothing speaks Kafka yet
 	}
-	return known.Effect == metadata.HasEffect, nil
-}
-
-// staticInt returns the whole number that a key was set to, and false when it was not set.
-// Static values have been checked.
-func (c Config) staticInt(key string) (int64, bool) {
-	n, err := strconv.ParseInt(c.Static[key], 10, 64)
-	return n, err == nil
-}
-
-// staticBool returns what a key was set to, or otherwise when it was not set.
-func (c Config) staticBool(key string, otherwise bool) bool {
-	value, set := c.Static[key]
-	if !set {
-		return otherwise
+	if known.Type == wire.TypeBoolean {
+		value = strings.ToLower(value)
 	}
-	return strings.EqualFold(value, "true")
+	if known.Effect == metadata.NoEffect {
+		return keyNoEffect, value, nil
+	}
+	return keyInForce, value, nil
 }

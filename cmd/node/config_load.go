@@ -101,9 +101,12 @@ func (c *Config) apply(setting Setting, names listenerNames) (err error) {
 			c.Admin, err = parseListener(setting.Value, names)
 		}
 	default:
-		var effective bool
-		if effective, err = checkKey(setting.Key, setting.Value); err == nil && !effective {
+		var use keyUse
+		use, setting.Value, err = checkKey(setting.Key, setting.Value)
+		if use != keyInForce {
 			c.Ignored = append(c.Ignored, setting.Key)
+		}
+		if use == keyOfAFamily {
 			return nil
 		}
 	}
@@ -148,7 +151,7 @@ func environmentSettings(environ []string) []Setting {
 // is named "troupe". No key begins like those.
 func isForeign(name string) bool {
 	switch name {
-	case "TROUPE_BOOTSTRAP", "TROUPE_CONFIG", "TROUPE_LOGHUB", "TROUPE_PORT":
+	case "TROUPE_BOOTSTRAP", "TROUPE_LOGHUB", "TROUPE_PORT":
 		return true
 	}
 	return strings.HasPrefix(name, "TROUPE_PORT_") || strings.HasPrefix(name, "TROUPE_SERVICE_")

@@ -74,7 +74,7 @@ func TestYAMLMayBeFlatOrNestedAndKeepsTheCaseOfValues(t *testing.T) {
 		"flat": `
 log.dirs: [/Data/A, /Data/B]
 num.partitions: 6
-auto.create.topics.enable: false
+auto.create.topics.enable: FALSE
 log.durability: replicated
 log.retention.bytes: -1
 `,
@@ -143,6 +143,9 @@ func TestTheServerPropertiesOfKafkaIsGoodAsItIs(t *testing.T) {
 		if config.Static[key] != want {
 			t.Errorf("%s is %q, want %q", key, config.Static[key], want)
 		}
+	}
+	if _, kept := config.Static["process.roles"]; !kept {
+		t.Error("process.roles cannot be seen by Kafka's tools")
 	}
 	if !slices.IsSorted(config.Ignored) || !slices.Contains(config.Ignored, "process.roles") || slices.Contains(config.Ignored, "log.dirs") {
 		t.Errorf("ignored %q", config.Ignored)
