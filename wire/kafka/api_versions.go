@@ -13,11 +13,11 @@ var apiVersionsShape = shape{
 	fields:   []field{str().from(3), str().from(3)},
 }
 
-// serveApiVersions tells what this listener speaks. A client that asks in a version unknown here is
+// serveAPIVersions tells what this listener speaks. A client that asks in a version unknown here is
 // told, in version 0, which ones it may ask in.
 //
 // Features are left out: there is none yet that a client could use.
-func (c *conn) serveApiVersions() error {
+func (c *conn) serveAPIVersions() error {
 	r := &c.request
 	a := kmsg.NewPtrApiVersionsResponse()
 	if r.version < r.api.min || r.version > r.api.max {

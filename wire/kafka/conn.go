@@ -152,7 +152,7 @@ func (c *conn) readHeader() error {
 	}
 	r.version = version
 	if version < r.api.min || version > r.api.max {
-		if key == keyApiVersions {
+		if key == keyAPIVersions {
 			r.body = nil // its layout is unknown
 			return nil
 		}
@@ -175,7 +175,7 @@ func (c *conn) begin(b []byte) []byte {
 	r := &c.request
 	// Clients must be able to read the answer to ApiVersions before they know what the broker
 	// speaks, so its header never has tagged fields.
-	flexible := r.version >= r.api.shape.flexible && r.api.key != keyApiVersions
+	flexible := r.version >= r.api.shape.flexible && r.api.key != keyAPIVersions
 	return beginAnswer(b, r.correlation, flexible)
 }
 

@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"io"
+	"errors"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -147,7 +148,8 @@ func (b *fakeBackend) create(name string, partitions int32) wire.Topic {
 func (b *fakeBackend) createLocked(name string, partitions int32) wire.Topic {
 	b.nextID++
 	topic := wire.Topic{Name: name, ID: wire.TopicID{15: b.nextID}, Partitions: partitions, Limits: &wire.RecordLimits{
-		MaxBatchBytes: 2 << 20, TimestampBefore: -1, TimestampAfter: -1, Compression: "producer"}}
+		MaxBatchBytes: 2 << 20, TimestampBefore: -1, TimestampAfter: -1, Compression: "producer",
+	}}
 	fresh := *b.view // views are immutable
 	fresh.topics = map[string]wire.Topic{name: topic}
 	for n, t := range b.view.topics {
@@ -157,7 +159,7 @@ func (b *fakeBackend) createLocked(name string, partitions int32) wire.Topic {
 	for i := range partitions {
 		l := &fakeLog{waiters: map[*wire.Waiter]wire.Offset{}}
 		if b.directory != "" {
-			l.file, _ = os.Create(filepath.Join(b.directory, name+string(rune('0'+i))))
+			l.file, _ = os.Create(filepath.Join(b.directory, name+strconv.Itoa(int(i))))
 		}
 		b.logs[wire.TopicPartition{Topic: topic.ID, Partition: i}] = l
 	}
@@ -344,7 +346,8 @@ func (b *fakeBackend) Producers(context.Context, wire.TopicID, int32) ([]wire.Pr
 func (b *fakeBackend) LogDirs() []wire.LogDir {
 	return []wire.LogDir{
 		{Path: "/data/a", TotalBytes: 100, UsableBytes: 50, Partitions: []wire.LogDirPartition{
-			{Topic: "one", Partition: 0, Bytes: 10}, {Topic: "two", Partition: 0, Bytes: 20}, {Topic: "one", Partition: 1, Bytes: 30}}},
+			{Topic: "one", Partition: 0, Bytes: 10}, {Topic: "two", Partition: 0, Bytes: 20}, {Topic: "one", Partition: 1, Bytes: 30},
+		}},
 		{Path: "/data/b", Err: wire.KafkaStorageError, TotalBytes: -1, UsableBytes: -1},
 	}
 }
@@ -496,7 +499,7 @@ func start(t testing.TB, backend *fakeBackend, tune ...func(*Config)) *harness {
 		if err := h.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
-		if err := <-served; err != ErrServerClosed {
+		if err := <-served; !errors.Is(err, ErrServerClosed) {
 			t.Errorf("serve: %v", err)
 		}
 		backend.working.Wait()
@@ -512,4 +515,4 @@ func start(t testing.TB, backend *fakeBackend, tune ...func(*Config)) *harness {
 	return h
 }
 
-var _ io.ReaderAt = (*fakeFile)(nil)
+var quiet = slog.New(slog.DiscardHandler)

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"errors"
 	"io"
 	"net"
 	"slices"
@@ -33,7 +34,7 @@ type stretch struct {
 
 // answerFetchError answers for the request as a whole.
 func (c *conn) answerFetchError(code wire.ErrorCode) error {
-	c.server.code(c.request.api, code)
+	_ = c.code(code) // counts it
 	out := wire.NewBuffer(1)
 	defer out.Release()
 	a := fetchAnswer{encoder: encoder{b: c.begin(out.Bytes[:0]), flexible: c.request.version >= fetchFlexible}}
@@ -78,7 +79,7 @@ func (c *conn) answerFetch(q *kmsg.FetchRequest) error {
 			if err := a.records(c, &fetched.Records); err != nil {
 				return err
 			}
-			if hint := a.partitionTags(q.Version, code, fetched); hint != wire.NoBroker {
+			if hint := a.partitionTags(code, fetched); hint != wire.NoBroker {
 				hinted = append(hinted, hint)
 			}
 		}
@@ -138,7 +139,7 @@ func (a *fetchAnswer) records(c *conn, r *wire.Records) error {
 	return r.ReadInto(a.b[at:])
 }
 
-func (a *fetchAnswer) partitionTags(version int16, code wire.ErrorCode, fetched *wire.Fetched) wire.BrokerID {
+func (a *fetchAnswer) partitionTags(code wire.ErrorCode, fetched *wire.Fetched) wire.BrokerID {
 	if !a.flexible {
 		return wire.NoBroker
 	}
@@ -211,9 +212,9 @@ func (c *conn) sendFile(header []byte, fd uintptr, r *wire.Records) error {
 				n, err = unix.Sendfile(int(socket), int(fd), &position, left)
 			}
 			switch {
-			case err == unix.EAGAIN:
+			case errors.Is(err, unix.EAGAIN):
 				return false
-			case err == unix.EINTR:
+			case errors.Is(err, unix.EINTR):
 				continue
 			case err != nil:
 				failed = err

@@ -214,9 +214,9 @@ func (f *frames) readNow(fd uintptr) bool {
 	for {
 		n, err := unix.Read(int(fd), p)
 		switch {
-		case err == unix.EINTR:
+		case errors.Is(err, unix.EINTR):
 			continue
-		case err == unix.EAGAIN:
+		case errors.Is(err, unix.EAGAIN):
 			if f.start == f.end && f.target == nil {
 				f.release()
 			}
@@ -239,7 +239,7 @@ func (f *frames) close() {
 }
 
 func unexpected(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

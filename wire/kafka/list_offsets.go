@@ -26,7 +26,7 @@ var listOffsetsShape = shape{
 // earliestPendingUpload asks for the first offset that is not tiered yet (KIP-1023).
 const earliestPendingUpload = -6
 
-// since is the version of ListOffsets that introduced a special timestamp.
+// specialSince is the version of ListOffsets that introduced a special timestamp.
 func specialSince(timestamp int64) int16 {
 	switch timestamp {
 	case wire.LatestTimestamp, wire.EarliestTimestamp:

@@ -28,7 +28,8 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	const subsystem = "kafka"
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: "troupe", Subsystem: subsystem, Name: name, Help: help}, labels)
+			Namespace: "troupe", Subsystem: subsystem, Name: name, Help: help,
+		}, labels)
 	}
 	gauge := func(name, help string) prometheus.Gauge {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "troupe", Subsystem: subsystem, Name: name, Help: help})

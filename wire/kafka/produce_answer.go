@@ -95,7 +95,7 @@ func hints(code wire.ErrorCode) bool {
 func (c *conn) checkSilent(p *production) {
 	for i := range p.parts {
 		if err := p.parts[i].reply.Err; err != nil {
-			c.server.code(byKey[keyProduce], err)
+			_ = c.server.code(byKey[keyProduce], err) // counts it
 			c.server.metrics.refused.WithLabelValues(string(badAcksNone)).Inc()
 			_ = c.net.Close()
 			return

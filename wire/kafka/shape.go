@@ -45,6 +45,7 @@ func list(of ...field) field { return field{kind: array, fields: of, until: math
 func listOf(value field) field {
 	return field{kind: values, fields: []field{value}, until: math.MaxInt16}
 }
+
 func maybe(of ...field) field { return field{kind: nullableStruct, fields: of, until: math.MaxInt16} }
 
 func (f field) from(version int16) field { f.since = version; return f }

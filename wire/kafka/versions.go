@@ -20,7 +20,7 @@ type api struct {
 const (
 	keyProduce     = int16(kmsg.Produce)
 	keyFetch       = int16(kmsg.Fetch)
-	keyApiVersions = int16(kmsg.ApiVersions)
+	keyAPIVersions = int16(kmsg.ApiVersions)
 )
 
 // apis is everything advertised: each key from Kafka 4.0's lowest version to the highest of 4.3.
@@ -40,7 +40,21 @@ func init() {
 		{name: "Fetch", key: keyFetch, min: 4, max: 18, shape: &fetchShape, serve: (*conn).serveFetch},
 		{name: "ListOffsets", key: 2, min: 1, max: 11, shape: &listOffsetsShape, serve: kmsgAPI((*conn).listOffsets)},
 		{name: "Metadata", key: 3, min: 0, max: 13, shape: &metadataShape, serve: kmsgAPI((*conn).metadata)},
-		{name: "ApiVersions", key: keyApiVersions, min: 0, max: 4, shape: &apiVersionsShape, serve: (*conn).serveApiVersions},
+		{name: "ApiVersions", key: keyAPIVersions, min: 0, max: 4, shape: &apiVersionsShape, serve: (*conn).serveAPIVersions},
+		{name: "CreateTopics", key: 19, min: 2, max: 7, shape: &createTopicsShape, serve: kmsgAPI((*conn).createTopics)},
+		{name: "DeleteTopics", key: 20, min: 1, max: 6, shape: &deleteTopicsShape, serve: kmsgAPI((*conn).deleteTopics)},
+		{name: "DeleteRecords", key: 21, min: 0, max: 2, shape: &deleteRecordsShape, serve: kmsgAPI((*conn).deleteRecords)},
+		{name: "InitProducerId", key: 22, min: 0, max: 5, shape: &initProducerIDShape, serve: kmsgAPI((*conn).initProducerID)},
+		{name: "OffsetForLeaderEpoch", key: 23, min: 2, max: 4, shape: &offsetForLeaderEpochShape, serve: kmsgAPI((*conn).offsetForLeaderEpoch)},
+		{name: "DescribeConfigs", key: 32, min: 1, max: 4, shape: &describeConfigsShape, serve: kmsgAPI((*conn).describeConfigs)},
+		{name: "AlterConfigs", key: 33, min: 0, max: 2, shape: &alterConfigsShape, serve: kmsgAPI((*conn).alterConfigs)},
+		{name: "DescribeLogDirs", key: 35, min: 1, max: 5, shape: &describeLogDirsShape, serve: kmsgAPI((*conn).describeLogDirs)},
+		{name: "CreatePartitions", key: 37, min: 0, max: 3, shape: &createPartitionsShape, serve: kmsgAPI((*conn).createPartitions)},
+		{name: "IncrementalAlterConfigs", key: 44, min: 0, max: 1, shape: &incrementalAlterConfigsShape, serve: kmsgAPI((*conn).incrementalAlterConfigs)},
+		{name: "DescribeCluster", key: 60, min: 0, max: 2, shape: &describeClusterShape, serve: kmsgAPI((*conn).describeCluster)},
+		{name: "DescribeProducers", key: 61, min: 0, max: 0, shape: &describeProducersShape, serve: kmsgAPI((*conn).describeProducers)},
+		{name: "ListConfigResources", key: 74, min: 0, max: 1, shape: &listConfigResourcesShape, serve: kmsgAPI((*conn).listConfigResources)},
+		{name: "DescribeTopicPartitions", key: 75, min: 0, max: 0, shape: &describeTopicPartitionsShape, serve: kmsgAPI((*conn).describeTopicPartitions)},
 	}
 	for i := range apis {
 		apis[i].index = i
