@@ -1,0 +1,365 @@
+package actors
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"go.etcd.io/raft/v3"
+	raftpb "go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/troupe-mq/troupe/cluster/metadata"
+	"github.com/troupe-mq/troupe/storage"
+)
+
+// onWALOpened makes the raft node out of what the log holds. The only voter need not wait for anyone
+// before it leads.
+func (c *controller) onWALOpened(ctx actor.Context, msg *walOpened) {
+	if c.ended {
+		return
+	}
+	err := msg.err
+	if err == nil {
+		err = c.restore(&msg.state)
+	}
+	if err != nil {
+		c.fail(ctx, err)
+		return
+	}
+	if msg.state.TornBytes > 0 {
+		c.logger.Info("cut an unfinished write off the metadata log", "bytes", msg.state.TornBytes)
+	}
+	if msg.state.PassedBy != nil {
+		c.logger.Error("newest snapshot of the metadata is unreadable, took the one before it", "err", msg.state.PassedBy)
+	}
+	ctx.Send(c.cfg.broker, &imageApplied{
+		image: c.image, delta: metadata.Diff(metadata.NewImage(), c.image), index: c.applied,
+	})
+	c.armTick(ctx)
+	if c.alone() {
+		if err := c.node.Campaign(); err != nil {
+			c.fail(ctx, fmt.Errorf("campaign: %w", err))
+		}
+	}
+}
+
+func (c *controller) restore(state *storage.WALState) error {
+	var hardState raftpb.HardState
+	if err := proto.Unmarshal(state.HardState, &hardState); err != nil {
+		return fmt.Errorf("read the hard state of the metadata log: %w", err)
+	}
+	snapshot := &raftpb.Snapshot{}
+	if err := proto.Unmarshal(state.Snapshot.Data, snapshot); err != nil {
+		return fmt.Errorf("read the snapshot of the metadata: %w", err)
+	}
+	if snapshot.GetMetadata().GetIndex() != state.Snapshot.Index {
+		return errors.New("read the snapshot of the metadata: its index is not that of the file")
+	}
+	entries := make([]*raftpb.Entry, len(state.Entries))
+	for i, e := range state.Entries {
+		entries[i] = &raftpb.Entry{}
+		if err := proto.Unmarshal(e.Data, entries[i]); err != nil {
+			return fmt.Errorf("read entry %d of the metadata log: %w", e.Index, err)
+		}
+		if entries[i].GetIndex() != e.Index || entries[i].GetTerm() != e.Term {
+			return fmt.Errorf("read entry %d of the metadata log: it calls itself %d", e.Index, entries[i].GetIndex())
+		}
+	}
+	// The log does not sync a commit index for its own sake, but a snapshot has committed entries only.
+	if hardState.GetCommit() < state.Snapshot.Index {
+		hardState.Commit = proto.Uint64(state.Snapshot.Index)
+	}
+	c.storage = raft.NewMemoryStorage()
+	if err := errors.Join(c.takeSnapshot(snapshot), c.storage.SetHardState(&hardState), c.storage.Append(entries)); err != nil {
+		return fmt.Errorf("restore the metadata log: %w", err)
+	}
+	node, err := raft.NewRawNode(&raft.Config{
+		ID:                        c.cfg.raftID,
+		ElectionTick:              raftElectionTicks,
+		HeartbeatTick:             raftHeartbeatTicks,
+		Storage:                   c.storage,
+		AsyncStorageWrites:        true,
+		MaxSizePerMsg:             1 << 20,
+		MaxCommittedSizePerReady:  16 << 20,
+		MaxUncommittedEntriesSize: maxPendingBytes + maxEntryBytes, // our own bound comes first
+		MaxInflightMsgs:           256,
+		MaxInflightBytes:          16 << 20,
+		CheckQuorum:               true,
+		PreVote:                   true,
+		ReadOnlyOption:            raft.ReadOnlySafe,
+		DisableProposalForwarding: true,
+		StepDownOnRemoval:         true,
+		Logger:                    raftLogger{c.logger},
+	})
+	if err != nil {
+		return fmt.Errorf("start raft: %w", err)
+	}
+	c.node = node
+	return nil
+}
+
+// takeSnapshot makes image and storage what a snapshot says.
+func (c *controller) takeSnapshot(snapshot *raftpb.Snapshot) error {
+	image, err := metadata.DecodeSnapshot(snapshot.GetData())
+	if err != nil {
+		return fmt.Errorf("read the snapshot of the metadata: %w", err)
+	}
+	if err := c.storage.ApplySnapshot(snapshot); err != nil {
+		return err
+	}
+	c.image, c.applied = image, snapshot.GetMetadata().GetIndex()
+	c.confState = snapshot.GetMetadata().GetConfState()
+	c.unsnapshotted = 0
+	return nil
+}
+
+// pump sees to it that what raft has ready is handled, behind what is in the mailbox already.
+func (c *controller) pump(ctx actor.Context) {
+	if c.node != nil && !c.pumping && !c.ended && c.node.HasReady() {
+		c.pumping = true
+		ctx.Send(ctx.Self(), &pumpRaft{})
+	}
+}
+
+func (c *controller) onPump(ctx actor.Context) {
+	c.pumping = false
+	for !c.ended && c.node.HasReady() {
+		rd := c.node.Ready()
+		if rd.SoftState != nil {
+			c.onRole(rd.SoftState)
+		}
+		for _, m := range rd.Messages {
+			switch m.GetTo() {
+			case raft.LocalAppendThread:
+				ctx.Send(c.log, &appendToWAL{message: m})
+			case raft.LocalApplyThread:
+				c.apply(ctx, m)
+			default:
+				c.transmit(m)
+			}
+		}
+	}
+}
+
+func (c *controller) transmit(m *raftpb.Message) {
+	sent := c.cfg.transport != nil && c.cfg.transport.Send(m)
+	if m.GetType() == raftpb.MsgSnap {
+		status := raft.SnapshotFinish
+		if !sent {
+			status = raft.SnapshotFailure
+		}
+		c.node.ReportSnapshot(m.GetTo(), status)
+	} else if !sent {
+		c.node.ReportUnreachable(m.GetTo())
+	}
+}
+
+// onRole follows raft's role. A leader that led before in another term begins anew.
+func (c *controller) onRole(soft *raft.SoftState) {
+	leading := soft.RaftState == raft.StateLeader
+	term := c.node.BasicStatus().GetTerm()
+	if leading == c.leading && (!leading || term == c.term) {
+		return
+	}
+	if c.leading {
+		c.abandon()
+		c.logger.Info("controller stopped leading", "term", c.term)
+	}
+	c.leading, c.term, c.current = leading, term, false
+	if leading {
+		c.logger.Info("controller leads", "term", term)
+	}
+}
+
+func (c *controller) onStep(msg *stepRaft) {
+	if c.node == nil || c.ended {
+		return
+	}
+	if err := c.node.Step(msg.message); err != nil {
+		c.logger.Debug("raft message dropped", "peer", msg.message.GetFrom(), "err", err)
+	}
+}
+
+// onWALAppended takes over what is durable now, and lets raft know.
+func (c *controller) onWALAppended(ctx actor.Context, msg *walAppended) {
+	if c.ended {
+		return
+	}
+	for _, m := range msg.messages {
+		if !raft.IsEmptySnap(m.GetSnapshot()) {
+			before := c.image
+			if err := c.takeSnapshot(m.GetSnapshot()); err != nil {
+				c.fail(ctx, err)
+				return
+			}
+			ctx.Send(c.cfg.broker, &imageApplied{image: c.image, delta: metadata.Diff(before, c.image), index: c.applied})
+		}
+		if err := c.storage.Append(m.GetEntries()); err != nil {
+			c.fail(ctx, fmt.Errorf("take over appended entries: %w", err))
+			return
+		}
+		for _, response := range m.GetResponses() {
+			if response.GetTo() == c.cfg.raftID {
+				c.step(response)
+			} else {
+				c.transmit(response)
+			}
+		}
+	}
+}
+
+// step gives raft a message of its own, which it cannot refuse.
+func (c *controller) step(m *raftpb.Message) {
+	if err := c.node.Step(m); err != nil {
+		panic(fmt.Sprintf("actors: raft refuses its own %v: %v", m.GetType(), err))
+	}
+}
+
+// apply brings the image to the end of the committed entries of one MsgStorageApply, tells the
+// broker of all of them at once, and goes on with what was held.
+func (c *controller) apply(ctx actor.Context, m *raftpb.Message) {
+	before, changes := c.image, 0
+	out := &imageApplied{}
+	for _, e := range m.GetEntries() {
+		changed, err := c.applyEntry(e, &out.delta)
+		if err != nil {
+			// Not decided on this state: going on would spread it.
+			c.fail(ctx, fmt.Errorf("apply entry %d of the metadata log: %w", e.GetIndex(), err))
+			return
+		}
+		if changed {
+			changes++
+		}
+		out.replies = append(out.replies, c.settle(e)...)
+	}
+	for _, response := range m.GetResponses() {
+		c.step(response)
+	}
+	if changes > 1 {
+		out.delta = metadata.Diff(before, c.image)
+	}
+	if changes > 0 || len(out.replies) > 0 {
+		out.image, out.index = c.image, c.applied
+		ctx.Send(c.cfg.broker, out)
+	}
+	if len(c.pending) == 0 && c.current {
+		c.next = c.image // they are the same, and now share memory
+	}
+	c.snapshotIfDue(ctx)
+	c.decideHeld(ctx)
+}
+
+func (c *controller) applyEntry(e *raftpb.Entry, delta *metadata.Delta) (changed bool, err error) {
+	switch {
+	case e.GetType() != raftpb.EntryNormal:
+		err = c.applyConfChange(e)
+	case len(e.GetData()) > 0:
+		var records []metadata.Record
+		if records, err = metadata.DecodeRecords(e.GetData()); err == nil {
+			var image *metadata.Image
+			if image, *delta, err = c.image.Apply(e.GetIndex(), records); err == nil {
+				c.image, changed = image, true
+			}
+		}
+	case c.leading && e.GetTerm() == c.term && !c.current:
+		// A leader's first entry is empty.
+		c.current, c.next, c.proposedUpTo = true, c.image, e.GetIndex()
+	}
+	c.applied = e.GetIndex()
+	c.unsnapshotted += len(e.GetData()) + entryOverheadBytes
+	return changed, err
+}
+
+func (c *controller) applyConfChange(e *raftpb.Entry) error {
+	var change raftpb.ConfChangeI
+	if e.GetType() == raftpb.EntryConfChange {
+		v1 := &raftpb.ConfChange{}
+		if err := proto.Unmarshal(e.GetData(), v1); err != nil {
+			return err
+		}
+		change = v1
+	} else {
+		v2 := &raftpb.ConfChangeV2{}
+		if err := proto.Unmarshal(e.GetData(), v2); err != nil {
+			return err
+		}
+		change = v2
+	}
+	c.confState = c.node.ApplyConfChange(change)
+	return nil
+}
+
+// settle returns the replies of those who waited for an entry.
+func (c *controller) settle(e *raftpb.Entry) (replies []func()) {
+	if len(c.pending) == 0 || c.pending[0].index != e.GetIndex() {
+		return nil
+	}
+	p := c.pending[0]
+	c.pending[0] = pending{}
+	c.pending = c.pending[1:]
+	c.pendingBytes -= p.bytes
+	for _, a := range p.answers {
+		replies = append(replies, a.give)
+	}
+	return replies
+}
+
+func (c *controller) snapshotIfDue(ctx actor.Context) {
+	if c.snapshotting || c.unsnapshotted < c.cfg.snapshotBytes {
+		return
+	}
+	term, err := c.storage.Term(c.applied)
+	if err != nil {
+		panic(fmt.Sprintf("actors: entry %d was applied and is not in storage: %v", c.applied, err))
+	}
+	c.snapshotting, c.unsnapshotted = true, 0
+	ctx.Send(c.encoder, &encodeSnapshot{image: c.image, metadata: &raftpb.SnapshotMetadata{
+		Index: proto.Uint64(c.applied), Term: proto.Uint64(term), ConfState: proto.CloneOf(c.confState),
+	}})
+}
+
+// onSnapshotSaved forgets the entries that a snapshot on disk stands for.
+func (c *controller) onSnapshotSaved(ctx actor.Context, msg *snapshotSaved) {
+	c.snapshotting = false
+	if c.ended {
+		return
+	}
+	index := msg.snapshot.GetMetadata().GetIndex()
+	_, err := c.storage.CreateSnapshot(index, msg.snapshot.GetMetadata().GetConfState(), msg.snapshot.GetData())
+	if errors.Is(err, raft.ErrSnapOutOfDate) {
+		return // one from the leader has overtaken it
+	}
+	if err == nil {
+		err = c.storage.Compact(index)
+	}
+	if err != nil {
+		c.fail(ctx, fmt.Errorf("compact the metadata log at %d: %w", index, err))
+		return
+	}
+	c.logger.Info("snapshot of the metadata taken", "index", index, "bytes", len(msg.snapshot.GetData()))
+	c.snapshotIfDue(ctx)
+}
+
+// raftLogger lets raft speak through ours. What it calls information is for those who look into raft.
+type raftLogger struct{ logger *slog.Logger }
+
+const raftSays = "raft"
+
+func (l raftLogger) Debug(...any)             {}
+func (l raftLogger) Debugf(string, ...any)    {}
+func (l raftLogger) Info(v ...any)            { l.logger.Debug(raftSays, "text", fmt.Sprint(v...)) }
+func (l raftLogger) Infof(f string, v ...any) { l.logger.Debug(raftSays, "text", fmt.Sprintf(f, v...)) }
+func (l raftLogger) Warning(v ...any)         { l.logger.Warn(raftSays, "text", fmt.Sprint(v...)) }
+func (l raftLogger) Warningf(f string, v ...any) {
+	l.logger.Warn(raftSays, "text", fmt.Sprintf(f, v...))
+}
+func (l raftLogger) Error(v ...any) { l.logger.Error(raftSays, "text", fmt.Sprint(v...)) }
+func (l raftLogger) Errorf(f string, v ...any) {
+	l.logger.Error(raftSays, "text", fmt.Sprintf(f, v...))
+}
+func (l raftLogger) Fatal(v ...any)            { panic(fmt.Sprint(v...)) }
+func (l raftLogger) Fatalf(f string, v ...any) { panic(fmt.Sprintf(f, v...)) }
+func (l raftLogger) Panic(v ...any)            { panic(fmt.Sprint(v...)) }
+func (l raftLogger) Panicf(f string, v ...any) { panic(fmt.Sprintf(f, v...)) }
