@@ -22,7 +22,8 @@ type LogConfig struct {
 	Fsync bool
 	// Synced is told the outcome of group commits, on the syncer's goroutine. It must not block.
 	Synced func(Synced)
-	// Producers returns what to put into a snapshot of the producers at the log's end. It is called
+	// Producers returns what to put into a snapshot of the producers at the log's end, or nil when
+	// it cannot tell: then there is no snapshot, and recovery reads the batches. It is called
 	// on the appender's goroutine at each roll, and at Close.
 	Producers func() []wire.ProducerBatch
 }

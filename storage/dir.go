@@ -28,6 +28,7 @@ type Dir struct {
 	files   *fileCache
 	syncer  *syncer
 	keeper  *keeper
+	scrub   *scrubber
 	opener  opener
 
 	full            atomic.Bool  // appends are refused until space is free again
@@ -75,11 +76,12 @@ func OpenDir(fsys FS, path string, cfg DirConfig, log *slog.Logger) (*Dir, error
 	if err := d.load(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	d.syncer, d.keeper = newSyncer(d), newKeeper(d)
+	d.syncer, d.keeper, d.scrub = newSyncer(d), newKeeper(d), newScrubber(d)
 	d.keeper.removals = d.leftovers()
 	d.checkSpace()
 	go d.syncer.run()
 	go d.keeper.run()
+	go d.scrub.run()
 	return d, nil
 }
 
@@ -318,15 +320,10 @@ func (d *Dir) Close() error {
 	}
 	d.opener.stop()
 	close(d.keeper.stop)
+	close(d.scrub.stop)
 	<-d.keeper.done
-	d.mu.Lock()
-	var open []*Log
-	for _, p := range d.points {
-		if p.log != nil {
-			open = append(open, p.log)
-		}
-	}
-	d.mu.Unlock()
+	<-d.scrub.done
+	open := d.openLogs()
 	errs := make([]error, len(open))
 	var group sync.WaitGroup
 	for worker := range d.cfg.OpenConcurrency {

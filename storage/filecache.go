@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+
+	"github.com/troupe-mq/troupe/wire"
 )
 
 // fileCache keeps the descriptors of a directory's files below a limit. A file is opened when it
@@ -33,6 +35,8 @@ type openFile struct {
 	refs  atomic.Int32
 	used  atomic.Bool // since the hand last passed
 }
+
+var _ wire.RecordFile = (*openFile)(nil)
 
 // fileSlot is where a segment keeps its file while the cache has it open.
 type fileSlot struct{ file atomic.Pointer[openFile] }

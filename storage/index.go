@@ -120,13 +120,14 @@ func searchEntries(r io.ReaderAt, n, entryBytes int, entry []byte, atOrBelow fun
 	return true, nil
 }
 
-// checkIndex reads a whole .index file and returns how many entries it has and the last one. What
-// is out of order, or outside a log of size bytes, makes it worthless: ok is false.
-func checkIndex(r io.ReaderAt, fileSize, size int64) (n int, last indexEntry, ok bool, err error) {
+// checkIndex reads a whole .index file and returns how many entries it has. What is out of order, or
+// outside a log of size bytes, makes it worthless: ok is false.
+func checkIndex(r io.ReaderAt, fileSize, size int64) (n int, ok bool, err error) {
 	if fileSize%indexEntryBytes != 0 {
-		return 0, last, false, nil
+		return 0, false, nil
 	}
 	ok = true
+	var last indexEntry
 	err = eachEntry(r, fileSize, indexEntryBytes, func(b []byte) bool {
 		e := parseIndexEntry(b)
 		ok = int64(e.position) < size && (n == 0 || e.offset > last.offset && e.position > last.position)
@@ -134,7 +135,7 @@ func checkIndex(r io.ReaderAt, fileSize, size int64) (n int, last indexEntry, ok
 		n++
 		return ok
 	})
-	return n, last, ok, err
+	return n, ok, err
 }
 
 // eachEntry reads a file of fixed-size entries piece by piece until visit returns false.

@@ -114,7 +114,7 @@ func (l *Log) loadIndexes(s *segment) error {
 func (l *Log) checkIndexFiles(s *segment) (indexes, error) {
 	x := newIndexes()
 	err := l.checkFile(l.file(s.base, indexSuffix), func(f File, size int64) (bool, error) {
-		n, _, ok, err := checkIndex(f, size, s.size)
+		n, ok, err := checkIndex(f, size, s.size)
 		x.diskIndex = n
 		return ok, err
 	})

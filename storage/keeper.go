@@ -68,7 +68,7 @@ func (k *keeper) run() {
 // rolled is told that a log began a segment at base, and what its producers were there.
 func (k *keeper) rolled(l *Log, base wire.Offset, producers []wire.ProducerBatch) {
 	k.dir.track(l)
-	if l.config.Load().Producers == nil {
+	if producers == nil {
 		return
 	}
 	k.mu.Lock()

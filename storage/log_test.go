@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -40,17 +39,6 @@ func testLogConfig() LogConfig {
 	cfg.IndexIntervalBytes = 100
 	cfg.Fsync = false
 	return cfg
-}
-
-func testLogger(t testing.TB) *slog.Logger {
-	return slog.New(slog.NewTextHandler(testWriter{t}, nil))
-}
-
-type testWriter struct{ t testing.TB }
-
-func (w testWriter) Write(b []byte) (int, error) {
-	w.t.Log(string(bytes.TrimSpace(b)))
-	return len(b), nil
 }
 
 func openDir(t testing.TB, path string) *Dir {
@@ -175,18 +163,6 @@ func expectLog(t testing.TB, l *Log, want [][]byte) {
 	}
 }
 
-func files(t testing.TB, dir string) (names []string) {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names
-}
-
 func TestWhatIsAppendedIsRead(t *testing.T) {
 	l := openLog(t, openDir(t, t.TempDir()), testLogConfig())
 	want := fill(t, l, 50, 7)
@@ -238,5 +214,3 @@ func TestALogIsTheSameAfterAKill(t *testing.T) {
 	}
 	expectLog(t, l, want)
 }
-
-var _ io.Writer = testWriter{}

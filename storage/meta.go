@@ -49,15 +49,23 @@ func loadIdentity(fsys FS, dir string) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	var id Identity
-	if err := json.Unmarshal(content, &id); err != nil {
+	id, err := parseIdentity(content)
+	if err != nil {
 		return Identity{}, fmt.Errorf("read %s: %w", name, err)
 	}
+	return id, nil
+}
+
+func parseIdentity(content []byte) (Identity, error) {
+	var id Identity
+	if err := json.Unmarshal(content, &id); err != nil {
+		return Identity{}, err
+	}
 	if id.Version < 1 || id.Version > metaVersion {
-		return Identity{}, fmt.Errorf("read %s: version %d is not known to this program, which knows up to %d", name, id.Version, metaVersion)
+		return Identity{}, fmt.Errorf("version %d is not known to this program, which knows up to %d", id.Version, metaVersion)
 	}
 	if id.DirectoryID == "" {
-		return Identity{}, fmt.Errorf("read %s: directory_id is missing", name)
+		return Identity{}, errors.New("directory_id is missing")
 	}
 	return id, nil
 }

@@ -158,9 +158,7 @@ func (o *opener) stop() {
 func (l *Log) Close() error {
 	var producers []wire.ProducerBatch
 	if cfg := l.config.Load(); cfg.Producers != nil && !l.closed.Load() {
-		if producers = cfg.Producers(); producers == nil {
-			producers = []wire.ProducerBatch{}
-		}
+		producers = cfg.Producers()
 	}
 	return l.closeWith(producers)
 }

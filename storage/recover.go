@@ -54,7 +54,11 @@ func (l *Log) recover(durable, start wire.Offset, sameBoot bool) error {
 	if end < r.durable {
 		return l.corruption(l.active(), l.active().size, end, errors.New("the log ends below its durable point"))
 	}
-	l.start.Store(int64(min(max(start, l.segments[0].base), end)))
+	start = max(start, l.segments[0].base)
+	if len(l.epochs) > 0 {
+		start = max(start, l.epochs[0].StartOffset) // they were trimmed to a start not checkpointed yet
+	}
+	l.start.Store(int64(min(start, end)))
 	l.end.Store(int64(end))
 	l.flushed.Store(int64(r.durable))
 	l.flushedSize = -1
@@ -306,7 +310,7 @@ func (l *Log) adoptIndexes(s *segment, durable wire.Offset) (last indexEntry) {
 		return indexEntry{}
 	}
 	err := l.checkFile(l.file(s.base, indexSuffix), func(f File, size int64) (bool, error) {
-		_, _, ok, err := checkIndex(f, size, s.size)
+		_, ok, err := checkIndex(f, size, s.size)
 		if err != nil || !ok {
 			return ok, err
 		}

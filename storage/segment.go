@@ -2,6 +2,7 @@ package storage
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -59,7 +60,11 @@ func newSegment(base wire.Offset) *segment {
 	return &segment{base: base, indexes: newIndexes()}
 }
 
-func (s *segment) relative(offset wire.Offset) uint32 { return uint32(offset - s.base) }
+// relative returns an offset as the indexes keep it; one outside the segment becomes the nearest
+// that they can.
+func (s *segment) relative(offset wire.Offset) uint32 {
+	return uint32(min(max(offset-s.base, 0), math.MaxUint32))
+}
 
 // openSegment returns the segment's .log file, held for the caller.
 func (l *Log) openSegment(s *segment) (*openFile, error) {

@@ -1,0 +1,331 @@
+package storage_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/troupe-mq/troupe/storage"
+	"github.com/troupe-mq/troupe/storage/crashfs"
+	"github.com/troupe-mq/troupe/wire"
+	"github.com/troupe-mq/troupe/wire/record"
+)
+
+var (
+	noon     = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	crashRef = storage.LogRef{Topic: "orders", Partition: 0, ID: wire.TopicID{7}}
+)
+
+const producer wire.ProducerID = 42
+
+func dirConfig(boot string) storage.DirConfig {
+	cfg := storage.DefaultDirConfig()
+	cfg.ReserveBytes = 0
+	cfg.CheckpointInterval = time.Hour // the tests tick themselves
+	cfg.ScrubBytesPerSecond = 0
+	cfg.BootID = boot
+	cfg.Now = func() time.Time { return noon }
+	return cfg
+}
+
+// history is what a test knows of a log: what it tried to append, and what it was promised.
+type history struct {
+	batches   []entry
+	flushed   wire.Offset // by a Synced without error
+	confirmed wire.Offset // by an Append without error
+	start     wire.Offset // the highest that AdvanceStart was asked for
+}
+
+type entry struct {
+	base, next wire.Offset
+	epoch      wire.LeaderEpoch
+	bytes      []byte
+}
+
+// session is one opening of the log.
+type session struct {
+	h      *history
+	dir    *storage.Dir
+	log    *storage.Log
+	synced chan storage.Synced
+}
+
+func openSession(fsys storage.FS, boot string, h *history) (*session, error) {
+	s := &session{h: h, synced: make(chan storage.Synced, 1000)}
+	var err error
+	if s.dir, err = storage.OpenDir(fsys, "data", dirConfig(boot), slog.New(slog.DiscardHandler)); err != nil {
+		return nil, err
+	}
+	cfg := storage.DefaultLogConfig()
+	cfg.SegmentBytes, cfg.IndexIntervalBytes, cfg.Fsync = 1200, 150, false
+	cfg.Synced = func(synced storage.Synced) { s.synced <- synced }
+	cfg.Producers = func() []wire.ProducerBatch {
+		return []wire.ProducerBatch{{Producer: producer, LastOffset: s.log.EndOffset() - 1, CurrentTxnStart: -1}}
+	}
+	if s.log, err = s.dir.OpenLog(crashRef, cfg); err != nil {
+		_ = s.dir.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// append tries to append a batch whose size and content depend on where it goes.
+func (s *session) append(epoch wire.LeaderEpoch) error {
+	base := s.log.EndOffset()
+	var b record.Builder
+	b.Reset(record.None, 0, false)
+	records := 1 + int(base)%3
+	for i := range records {
+		value := bytes.Repeat(fmt.Appendf(nil, "%d.%d,", epoch, int(base)+i), 1+int(base)%40)
+		b.Append(noon.UnixMilli()+int64(base), nil, value, nil)
+	}
+	batch := b.Finish(producer, 0, wire.Sequence(base))
+	record.SetBaseOffset(batch, base)
+	record.SetLeaderEpoch(batch, epoch)
+	next := base + wire.Offset(records)
+	s.h.batches = slices.DeleteFunc(s.h.batches, func(e entry) bool { return e.base >= base }) // never confirmed, and gone
+	s.h.batches = append(s.h.batches, entry{base, next, epoch, bytes.Clone(batch)})
+	gotBase, gotNext, err := s.log.Append(batch, epoch)
+	if err != nil {
+		return err
+	}
+	if gotBase != base || gotNext != next {
+		return fmt.Errorf("appended at %d to %d, want %d to %d", gotBase, gotNext, base, next)
+	}
+	s.h.confirmed = next
+	return nil
+}
+
+// sync waits until all of the log is reported durable.
+func (s *session) sync() error {
+	s.log.RequestSync()
+	for s.h.flushed < s.log.EndOffset() && s.log.FlushedOffset() < s.log.EndOffset() {
+		got := <-s.synced
+		if got.Err != nil {
+			return got.Err
+		}
+		s.h.flushed = max(s.h.flushed, got.UpTo)
+	}
+	s.h.flushed = max(s.h.flushed, s.log.FlushedOffset())
+	return nil
+}
+
+func (s *session) appendMany(n int, epoch wire.LeaderEpoch) error {
+	for range n {
+		if err := s.append(epoch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) advance(to wire.Offset) error {
+	s.h.start = max(s.h.start, to)
+	return s.log.AdvanceStart(to)
+}
+
+// script is the life of a log: rolls, epochs, checkpoints, a new start, a clean close, and again.
+func script(fsys storage.FS, h *history) error {
+	s, err := openSession(fsys, "boot-1", h)
+	if err != nil {
+		return err
+	}
+	steps := []func() error{
+		func() error { return s.appendMany(3, 1) },
+		s.sync,
+		func() error { return s.appendMany(5, 1) },
+		func() error { s.dir.Tick(); return s.dir.Err() },
+		func() error { return s.appendMany(6, 2) },
+		s.sync,
+		func() error { s.dir.Tick(); return s.dir.Err() },
+		func() error { return s.appendMany(2, 3) },
+		func() error { return s.advance(11) },
+		s.sync,
+		func() error { s.log.SetHighWatermark(s.log.FlushedOffset()); s.dir.Tick(); return s.dir.Err() },
+		func() error { return s.appendMany(8, 3) },
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			_ = s.dir.Close()
+			return err
+		}
+	}
+	if err := s.dir.Close(); err != nil {
+		return err
+	}
+	h.flushed = h.confirmed
+	if s, err = openSession(fsys, "boot-1", h); err != nil {
+		return err
+	}
+	err = s.appendMany(4, 5)
+	if err == nil {
+		err = s.sync()
+	}
+	if err == nil {
+		err = s.appendMany(5, 6)
+	}
+	return errors.Join(err, s.dir.Close())
+}
+
+// check opens what a crash left and compares it with the history. What is found becomes the
+// history's truth, so that the log can live on.
+func (h *history) check(t *testing.T, fsys storage.FS, boot string) {
+	t.Helper()
+	s, err := openSession(fsys, boot, h)
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	l := s.log
+	start, end := l.StartOffset(), l.EndOffset()
+	if end < h.flushed || start > h.start {
+		t.Fatalf("the log is %d to %d; flushed was %d, the start at most %d", start, end, h.flushed, h.start)
+	}
+	var want []byte
+	var epochs []storage.EpochStart
+	for _, e := range h.batches {
+		if e.base >= end {
+			break
+		}
+		if n := len(epochs); n == 0 || epochs[n-1].LeaderEpoch != e.epoch {
+			epochs = append(epochs, storage.EpochStart{LeaderEpoch: e.epoch, StartOffset: e.base})
+		}
+		if e.next > start {
+			want = append(want, e.bytes...)
+		}
+	}
+	if got := readBack(t, l); !bytes.Equal(got, want) {
+		t.Fatalf("the log from %d to %d holds other bytes than were appended", start, end)
+	}
+	for len(epochs) > 1 && epochs[1].StartOffset <= start {
+		epochs = epochs[1:]
+	}
+	if len(epochs) > 0 {
+		epochs[0].StartOffset = max(epochs[0].StartOffset, start)
+	}
+	if got := l.Epochs(); !slices.Equal(got, epochs) {
+		t.Fatalf("epochs are %v, want %v; the log is %d to %d", got, epochs, start, end)
+	}
+	if hw := l.CheckpointedHighWatermark(); hw > end {
+		t.Fatalf("high watermark %d, end %d", hw, end)
+	}
+	h.checkProducers(t, l)
+	if err := errors.Join(s.append(9), s.sync()); err != nil {
+		t.Fatalf("append after recovery: %v", err)
+	}
+	if err := s.dir.Close(); err != nil {
+		t.Fatalf("close after recovery: %v", err)
+	}
+}
+
+// checkProducers expects that snapshot and replay together tell of every batch in the log.
+func (h *history) checkProducers(t *testing.T, l *storage.Log) {
+	t.Helper()
+	next := l.StartOffset()
+	load := func(batches []wire.ProducerBatch) { next = batches[0].LastOffset + 1 }
+	replay := func(header record.Header) {
+		if header.BaseOffset > next {
+			t.Errorf("replay leaves out %d to %d", next, header.BaseOffset)
+		}
+		next = header.NextOffset()
+	}
+	if err := l.RecoverProducers(load, replay); err != nil || next != l.EndOffset() {
+		t.Fatalf("producers are known up to %d, the log ends at %d: %v", next, l.EndOffset(), err)
+	}
+}
+
+func readBack(t *testing.T, l *storage.Log) (all []byte) {
+	t.Helper()
+	for from := l.StartOffset(); from < l.EndOffset(); {
+		r, err := l.Read(from, l.EndOffset(), 500, true)
+		if err != nil || r.Length == 0 {
+			t.Fatalf("read at %d: %d bytes, %v", from, r.Length, err)
+		}
+		got := make([]byte, r.Length)
+		if err := r.ReadInto(got); err != nil {
+			t.Fatal(err)
+		}
+		r.Release()
+		for {
+			h, b, rest, err := record.Next(got)
+			if err != nil {
+				break
+			}
+			all, got, from = append(all, b...), rest, h.NextOffset()
+		}
+	}
+	return all
+}
+
+func (h *history) clone() *history {
+	c := *h
+	c.batches = slices.Clone(h.batches)
+	return &c
+}
+
+// scriptSteps returns how many calls of the script change the disk.
+func scriptSteps(t *testing.T) int64 {
+	t.Helper()
+	fsys := crashfs.New()
+	if err := script(fsys, &history{}); err != nil {
+		t.Fatal(err)
+	}
+	return fsys.Steps()
+}
+
+func TestAPowerCutAtAnyStepLosesNothingThatWasReportedDurable(t *testing.T) {
+	t.Parallel()
+	steps := scriptSteps(t)
+	t.Logf("%d steps", steps)
+	for n := int64(1); n <= steps; n++ {
+		fsys, h := crashfs.New(), &history{}
+		fsys.AfterStep(n, nil)
+		_ = script(fsys, h)
+		for seed := range uint64(6) {
+			found := fsys.Crash(rand.New(rand.NewPCG(uint64(n), seed)))
+			t.Run(fmt.Sprintf("step=%d/seed=%d", n, seed), func(t *testing.T) {
+				h.clone().check(t, found, "boot-2")
+			})
+		}
+	}
+}
+
+func TestAPowerCutDuringRecoveryIsRecoveredFrom(t *testing.T) {
+	t.Parallel()
+	steps := scriptSteps(t)
+	for n := int64(1); n <= steps; n += 3 {
+		fsys, h := crashfs.New(), &history{}
+		fsys.AfterStep(n, nil)
+		_ = script(fsys, h)
+		for seed := range uint64(5) {
+			rng := rand.New(rand.NewPCG(uint64(n), seed))
+			found := fsys.Crash(rng)
+			found.AfterStep(1+rng.Int64N(12), nil)
+			h := h.clone()
+			if s, err := openSession(found, "boot-2", h); err == nil {
+				_ = s.dir.Close()
+			}
+			found = found.Crash(rng)
+			t.Run(fmt.Sprintf("step=%d/seed=%d", n, seed), func(t *testing.T) { h.check(t, found, "boot-3") })
+		}
+	}
+}
+
+func TestAKillAtAnyStepLosesNothingThatWasAppended(t *testing.T) {
+	t.Parallel()
+	steps := scriptSteps(t)
+	for n := int64(1); n <= steps; n++ {
+		fsys, h := crashfs.New(), &history{}
+		fsys.AfterStep(n, nil)
+		_ = script(fsys, h)
+		found := fsys.Kill()
+		t.Run(fmt.Sprintf("step=%d", n), func(t *testing.T) {
+			h.flushed = h.confirmed // the page cache kept all of it
+			h.check(t, found, "boot-1")
+		})
+	}
+}
