@@ -90,10 +90,8 @@ func (b *Builder) Finish(producer wire.ProducerID, epoch wire.ProducerEpoch, seq
 // the header's attributes say. Length and CRC come of them.
 func encode(dst []byte, h *Header, level int, records []byte) []byte {
 	dst = compress(h.append(dst), h.Codec(), level, records)
-	h.Length = int32(len(dst) - lengthOverhead)
-	binary.BigEndian.PutUint32(dst[LengthAt:], uint32(h.Length))
+	binary.BigEndian.PutUint32(dst[LengthAt:], uint32(len(dst)-lengthOverhead))
 	setCRC(dst)
-	h.CRC = binary.BigEndian.Uint32(dst[CRCAt:])
 	return dst
 }
 

@@ -34,7 +34,7 @@ type Checked struct {
 }
 
 // RecordError tells what is wrong with one record of a batch.
-type RecordError struct {
+type RecordError struct { //nolint:revive // Kafka's name for it in the protocol
 	Index   int32 // in the batch
 	Message string
 }

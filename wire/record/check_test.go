@@ -124,10 +124,48 @@ func TestTheDoorWalksUncompressedRecords(t *testing.T) {
 		{"header value cut off", 1, []byte{18, 0, 0, 0, 1, 1, 2, 2, 'h', 4}, wire.InvalidRecord},
 		{"length that never ends", 1, bytes.Repeat([]byte{0x80}, 20), wire.InvalidRecord},
 		{"length of more than 32 bits", 1, []byte{0x8c, 0x80, 0x80, 0x80, 0x10, 0, 0, 0, 1, 1, 0}, wire.InvalidRecord},
+		{"timestamp in ten bytes", 1, []byte{30, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0, 0, 1, 1, 0}, wire.None},
+		{"timestamp of 65 bits", 1, []byte{30, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 2, 0, 1, 1, 0}, wire.InvalidRecord},
 		{"length in six bytes", 1, []byte{0x8c, 0x80, 0x80, 0x80, 0x80, 0, 0, 0, 0, 1, 1, 0}, wire.InvalidRecord},
 	} {
-		if _, err := Check(holding(c.count, c.records), anything, now); wire.Code(err) != c.want {
+		batch := holding(c.count, c.records)
+		agree(t, batch)
+		if _, err := Check(batch, anything, now); wire.Code(err) != c.want {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+	}
+}
+
+func TestTheDoorComparesBothBytesOfAnOffset(t *testing.T) {
+	var records []byte
+	for i := range int32(300) {
+		records = appendRecord(records, bodyBytes(0, i, nil, nil, nil), 0, i, nil, nil, nil)
+	}
+	if _, err := Check(holding(300, records), anything, now); err != nil {
+		t.Fatal(err)
+	}
+	// The last record is length, attributes, timestamp, offset in two bytes, and three more.
+	for _, back := range []int{4, 5} {
+		wrong := bytes.Clone(records)
+		wrong[len(wrong)-back] ^= 2
+		if _, err := Check(holding(300, wrong), anything, now); wire.Code(err) != wire.InvalidRecord {
+			t.Errorf("byte %d from the end: %v", back, err)
+		}
+	}
+}
+
+func TestTheDoorOpensNoBombs(t *testing.T) {
+	compacted := with(func(l *wire.RecordLimits) { l.Compacted = true })
+	var b Builder
+	for _, codec := range []Codec{Gzip, Zstd} {
+		b.Reset(codec, 0, false)
+		b.Append(now, []byte("k"), make([]byte, 32<<20), nil)
+		batch := b.Finish(wire.NoProducer, -1, -1)
+		most := 4 * max(smallDecompressed, maxRatio*len(batch))
+		var err error
+		n := allocated(func() { _, err = Check(batch, compacted, now) })
+		if wire.Code(err) != wire.MessageTooLarge || n > most {
+			t.Errorf("%v: %d bytes for %d received, %v", codec, n, len(batch), err)
 		}
 	}
 }

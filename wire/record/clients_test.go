@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -160,7 +161,7 @@ func TestWhatFranzGoCompressesIsDecompressed(t *testing.T) {
 			}
 			got.Release()
 			if size > 0 {
-				if _, err := decompress(codec, compressed, size-1); err != ErrDecompressed {
+				if _, err := decompress(codec, compressed, size-1); !errors.Is(err, ErrDecompressed) {
 					t.Errorf("%v, %d bytes, one too many: %v", codec, size, err)
 				}
 			}

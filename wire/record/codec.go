@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -184,7 +185,7 @@ func decompressGzip(src []byte, limit int) (*wire.Buffer, error) {
 		}
 		k, err := s.gz.Read(b.Bytes[n:])
 		n += k
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			b.Bytes = b.Bytes[:n]
 			return b, nil
 		}

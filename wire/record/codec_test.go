@@ -172,6 +172,10 @@ func TestBombsDoNotGoOff(t *testing.T) {
 
 func TestClaimsOfSizeAllocateNothing(t *testing.T) {
 	const most = 1 << 20
+	lz4Oversize := binary.LittleEndian.AppendUint32(bytes.Clone(lz4Header), 100_000|lz4Stored)
+	lz4Oversize = append(append(lz4Oversize, make([]byte, 100_000)...), 0, 0, 0, 0)
+	lz4WithDictionary := compress(nil, LZ4, 0, []byte("all else is right"))
+	lz4WithDictionary[4] |= lz4Dictionary
 	for _, c := range []struct {
 		name  string
 		codec Codec
@@ -186,6 +190,11 @@ func TestClaimsOfSizeAllocateNothing(t *testing.T) {
 		{"LZ4 with a content size of 2^63", LZ4, []byte{4, 0x22, 0x4d, 0x18, 0x68, 0x70, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x82}},
 		{"LZ4 with a dictionary", LZ4, []byte{4, 0x22, 0x4d, 0x18, 0x61, 0x70, 0, 0, 0, 0, 0x82, 0, 0, 0, 0}},
 		{"LZ4 without an end", LZ4, lz4Header},
+		{"LZ4 rubbish in a block of up to 4 MiB", LZ4, []byte{4, 0x22, 0x4d, 0x18, 0x60, 0x70, 0x73, 4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0}},
+		{"LZ4 block larger than the frame says", LZ4, lz4Oversize},
+		{"LZ4 that needs a dictionary", LZ4, lz4WithDictionary},
+		{"zstd, a thousand bad blocks", Zstd, append(append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0x58},
+			bytes.Repeat([]byte{12, 0, 0, 0xff}, 1000)...), 1, 0, 0)},
 		{"zstd content of 60 MiB, empty block", Zstd, []byte{0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0xc0, 3, 1, 0, 0}},
 		{"zstd window of 1 GiB", Zstd, []byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0xa0, 1, 0, 0}},
 		{"zstd without blocks", Zstd, []byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0x58}},
@@ -200,7 +209,7 @@ func TestClaimsOfSizeAllocateNothing(t *testing.T) {
 		if n > most {
 			t.Errorf("%s: %d bytes allocated", c.name, n)
 		}
-		if err != ErrCompressed {
+		if !errors.Is(err, ErrCompressed) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
@@ -214,7 +223,7 @@ func TestTruncatedCompressionIsCorrupt(t *testing.T) {
 			if codec == Snappy && cut == len(xerialHeader) {
 				continue // a stream without blocks is an empty one
 			}
-			if b, err := decompress(codec, compressed[:cut], 1<<20); err != ErrCompressed {
+			if b, err := decompress(codec, compressed[:cut], 1<<20); !errors.Is(err, ErrCompressed) {
 				t.Errorf("%v cut at %d: %v", codec, cut, err)
 				b.Release()
 			}

@@ -126,7 +126,7 @@ func TestConsistentHeadersAreThoseOfALog(t *testing.T) {
 	} {
 		h := good
 		c.change(&h)
-		if err := h.Consistent(); err != c.want {
+		if err := h.Consistent(); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/troupe-mq/troupe/wire"
@@ -67,13 +68,13 @@ func TestStampedBatchesAreFoundAtTheirFirstRecord(t *testing.T) {
 func TestLookupsOfDamagedBatchesFindNothing(t *testing.T) {
 	batch := timed(None, 50, 60)
 	batch[len(batch)-1] = 9
-	if _, found, err := MaxTimestampRecord(batch, 0); found || err != ErrRecord {
+	if _, found, err := MaxTimestampRecord(batch, 0); found || !errors.Is(err, ErrRecord) {
 		t.Errorf("largest: %t, %v", found, err)
 	}
-	if _, found, err := FirstAtOrAfter(batch, 60, 0); found || err != ErrRecord {
+	if _, found, err := FirstAtOrAfter(batch, 60, 0); found || !errors.Is(err, ErrRecord) {
 		t.Errorf("first: %t, %v", found, err)
 	}
-	if _, _, err := FirstAtOrAfter(batch[:20], 0, 0); err != ErrTruncated {
+	if _, _, err := FirstAtOrAfter(batch[:20], 0, 0); !errors.Is(err, ErrTruncated) {
 		t.Errorf("no header: %v", err)
 	}
 }

@@ -85,10 +85,7 @@ func decompressLZ4(src []byte, limit int) (*wire.Buffer, error) {
 		return nil, ErrCompressed
 	}
 	b, n := wire.NewBuffer(firstGuess(src, limit)), 0
-	for {
-		if len(src) < 4 {
-			break
-		}
+	for len(src) >= 4 {
 		size := binary.LittleEndian.Uint32(src)
 		src = src[4:]
 		if size == 0 { // the frame's end; what follows is its checksum
@@ -148,7 +145,7 @@ func parseLZ4Header(b []byte) (frame lz4Frame, rest []byte, ok bool) {
 // when it fails.
 func (f lz4Frame) decode(b *wire.Buffer, n int, block []byte, stored bool, limit int) (*wire.Buffer, int, error) {
 	// The most that can come of the block. Too little room and a corrupt block are the same to the
-	// decoder: it is corrupt if it does not fit into that much.
+	// decoder: what does not fit into that much is corrupt.
 	most := min(f.blockBytes, lz4BestRatio*len(block))
 	if stored {
 		most = len(block)

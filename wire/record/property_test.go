@@ -55,6 +55,13 @@ func TestReadingWhatWasBuiltIsIdentity(t *testing.T) {
 		want := drawRecords(rt)
 		b.Reset(codec, 0, false)
 		batch := build(&b, want)
+		largest := want[0].Timestamp
+		for _, r := range want {
+			largest = max(largest, r.Timestamp)
+		}
+		if h, _ := ParseHeader(batch); h.MaxTimestamp != largest || h.BaseTimestamp != want[0].Timestamp {
+			rt.Fatalf("the header says %d to %d", h.BaseTimestamp, h.MaxTimestamp)
+		}
 		limits := with(func(l *wire.RecordLimits) { l.MaxBatchBytes, l.TimestampAfter = math.MaxInt32, -1 })
 		if _, err := Check(batch, limits, now); err != nil {
 			rt.Fatalf("the door refuses what the builder made: %v", err)

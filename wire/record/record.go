@@ -22,7 +22,7 @@ type Record struct {
 }
 
 // RecordHeader is a name and a value that travel with a record. Names may repeat.
-type RecordHeader struct {
+type RecordHeader struct { //nolint:revive // a Header is the batch's
 	Key   string
 	Value []byte // nil when it is null
 }

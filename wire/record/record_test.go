@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -88,7 +89,7 @@ func TestReaderTakesGapsOfCompactionButNoTurns(t *testing.T) {
 		t.Errorf("a batch that compaction emptied has %d records", n)
 	}
 	for _, deltas := range [][]int32{{3, 2}, {3, 3}, {-1}, {10}} {
-		if err := Iterate(compacted(deltas...), 0, ignore); err != ErrRecord {
+		if err := Iterate(compacted(deltas...), 0, ignore); !errors.Is(err, ErrRecord) {
 			t.Errorf("offset deltas %d: %v", deltas, err)
 		}
 	}
@@ -139,7 +140,7 @@ func TestIterateStopsWithTheErrorOfItsFunction(t *testing.T) {
 		calls++
 		return stop
 	})
-	if err != stop || calls != 1 {
+	if !errors.Is(err, stop) || calls != 1 {
 		t.Errorf("%v after %d calls", err, calls)
 	}
 }
