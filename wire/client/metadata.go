@@ -20,6 +20,7 @@ type metadata struct {
 	controller wire.BrokerID
 	brokers    map[wire.BrokerID]wire.Broker
 	topics     map[string]*topic
+	all        bool // topics are all there are
 }
 
 // topic is a topic as the cluster described it, or why it could not.
@@ -145,11 +146,12 @@ func (cl *Client) refreshOnce() error {
 	if err := cl.askAny(ctx, wire.KindMetadata, &req, &reply); err != nil {
 		return fmt.Errorf("ask for metadata: %w", err)
 	}
-	cl.learn(&reply)
+	cl.learn(&reply, req.All)
 	return nil
 }
 
-// askAny asks whichever broker answers: the connected ones first, then all that are known.
+// askAny asks whichever broker answers: the connected ones first, then all that are known. It is
+// for what may be asked twice.
 func (cl *Client) askAny(ctx context.Context, kind wire.Kind, req, reply wire.Message) error {
 	var last error
 	for _, addr := range cl.candidates() {
@@ -163,6 +165,26 @@ func (cl *Client) askAny(ctx context.Context, kind wire.Kind, req, reply wire.Me
 		last = err
 	}
 	return last
+}
+
+// askOnce asks one broker that can be reached, and does not ask again when the answer gets lost:
+// it is for what must not be done twice.
+func (cl *Client) askOnce(ctx context.Context, kind wire.Kind, req, reply wire.Message) error {
+	ctx, cancel := context.WithTimeout(ctx, cl.cfg.RequestTimeout)
+	defer cancel()
+	for failures := 1; ; failures++ {
+		var last error
+		for _, addr := range cl.candidates() {
+			c, err := cl.waitConn(ctx, addr)
+			if err == nil {
+				return c.ask(ctx, kind, req, reply)
+			}
+			last = err
+		}
+		if err := cl.pause(ctx, failures); err != nil {
+			return fmt.Errorf("%w: %w", err, last)
+		}
+	}
 }
 
 // candidates returns the addresses of all known brokers, the connected ones first.
@@ -191,12 +213,12 @@ func (cl *Client) candidates() []string {
 }
 
 // learn replaces the metadata by what a broker said, but keeps a leader of a later epoch.
-func (cl *Client) learn(reply *wire.MetadataReply) {
+func (cl *Client) learn(reply *wire.MetadataReply, all bool) {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	old := cl.meta.Load()
 	m := &metadata{
-		clusterID: reply.ClusterID, controller: reply.Controller,
+		clusterID: reply.ClusterID, controller: reply.Controller, all: all,
 		brokers: make(map[wire.BrokerID]wire.Broker, len(reply.Brokers)),
 		topics:  make(map[string]*topic, len(reply.Topics)),
 	}
