@@ -1,0 +1,328 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/troupe-mq/troupe/cluster/metadata"
+	"github.com/troupe-mq/troupe/storage"
+	"github.com/troupe-mq/troupe/wire"
+	"golang.org/x/sync/semaphore"
+)
+
+// Broker is the actor system of one broker, seen from outside: what cmd/node starts and stops,
+// and what the listeners ask (backend.go).
+type Broker struct {
+	cfg    Config
+	dirs   []*storage.Dir
+	now    func() time.Time
+	logger *slog.Logger
+
+	system      *actor.ActorSystem
+	root        *actor.RootContext
+	actor       *actor.PID // the broker actor
+	producerIDs *actor.PID
+	controller  controllerRef
+
+	image  atomic.Pointer[metadata.Local] // as this broker sees it
+	routes routes
+
+	work   sync.WaitGroup      // background work, and the janitor
+	slots  *semaphore.Weighted // how much of it at once
+	ending chan struct{}       // closed when Stop begins
+	ended  chan struct{}       // closed when it is over
+	once   sync.Once
+	lost   context.Context // ends, with the cause, when the broker cannot go on
+	lose   context.CancelCauseFunc
+}
+
+// Config is what a broker is made with, besides what it is given to own.
+type Config struct {
+	ID               wire.BrokerID
+	Incarnation      wire.Incarnation
+	Registration     metadata.RegisterBroker // how it makes itself known
+	ClusterID        string                  // to found a cluster with, or "": the metadata log has one
+	AutoCreateTopics bool
+	// PartitionBytesInFlight bounds what is produced to one partition and not answered yet.
+	PartitionBytesInFlight int64
+	// RetentionInterval is how often logs are looked at for what they need no longer keep.
+	RetentionInterval time.Duration
+	// Static is the broker's own configuration: flags, environment, file.
+	Static map[string]string
+}
+
+// DefaultConfig is a broker's configuration but for its identity.
+func DefaultConfig() Config {
+	return Config{AutoCreateTopics: true, PartitionBytesInFlight: 64 << 20, RetentionInterval: 30 * time.Second}
+}
+
+// Validate says what is wrong with the configuration.
+func (c Config) Validate() error {
+	switch {
+	case c.ID < 0:
+		return fmt.Errorf("broker id %d is negative", c.ID)
+	case c.PartitionBytesInFlight <= 0:
+		return errors.New("the bytes in flight per partition must be positive")
+	case c.RetentionInterval <= 0:
+		return errors.New("the retention interval must be positive")
+	}
+	return nil
+}
+
+// Dependencies is what a broker uses and does not own, but for the directories' contents.
+type Dependencies struct {
+	Dirs    []*storage.Dir // the metadata log lies in the first
+	FS      storage.FS
+	RaftID  uint64
+	Metrics *Metrics
+	Now     func() time.Time
+	Logger  *slog.Logger
+}
+
+// backgroundJobs is how many logs are closed or deleted at once.
+const backgroundJobs = 16
+
+// Start starts the actors and returns when every partition on this broker can be used, or has
+// been found unusable. The directories stay the caller's, to be closed after Stop.
+func Start(ctx context.Context, cfg Config, deps Dependencies) (*Broker, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	b := &Broker{
+		cfg: cfg, dirs: deps.Dirs, now: deps.Now, logger: deps.Logger,
+		slots: semaphore.NewWeighted(backgroundJobs), ending: make(chan struct{}), ended: make(chan struct{}),
+	}
+	b.lost, b.lose = context.WithCancelCause(context.Background())
+	b.image.Store(metadata.NewImage().Local(cfg.ID, cfg.Static))
+	b.system = newSystem(cfg.ID, cfg.Incarnation, deps.Metrics, deps.Logger)
+	b.root = b.system.Root
+	var err error
+	b.actor, err = b.root.SpawnNamed(propsOf(func() actor.Actor { return newBrokerActor(b, deps) }), "broker")
+	if err != nil {
+		return nil, fmt.Errorf("spawn the broker actor: %w", err)
+	}
+	b.producerIDs, err = b.root.SpawnNamed(propsOf(func() actor.Actor {
+		return &producerIDs{request: b.request, send: b.send, self: cfg.ID}
+	}), "producer-ids")
+	if err != nil {
+		return nil, fmt.Errorf("spawn the producer id actor: %w", err)
+	}
+	if err := b.join(ctx); err != nil {
+		return nil, errors.Join(err, b.Stop(context.WithoutCancel(ctx)))
+	}
+	b.work.Add(1)
+	go b.janitor()
+	return b, nil
+}
+
+// join founds the cluster if there is none yet, and registers this broker in it. The answer to
+// the registration comes when all partitions of this broker are there.
+func (b *Broker) join(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(b.lost, cancel)()
+	if err := b.found(ctx); err != nil {
+		if cause := context.Cause(b.lost); cause != nil {
+			return cause
+		}
+		return err
+	}
+	return nil
+}
+
+func (b *Broker) found(ctx context.Context) error {
+	if err := b.controller.wait(ctx); err != nil {
+		return err
+	}
+	if b.cfg.ClusterID != "" {
+		// A cluster that was founded just before a crash keeps the id that it was founded with.
+		err := b.askForError(ctx, metadata.FoundCluster{ClusterID: b.cfg.ClusterID})
+		if err != nil && !errors.Is(err, wire.InconsistentClusterID) {
+			return fmt.Errorf("found the cluster: %w", err)
+		}
+	}
+	reply, err := b.ask(ctx, b.cfg.Registration)
+	if registered, ok := reply.(metadata.RegisteredBroker); ok && err == nil {
+		err = registered.Err
+	}
+	if err != nil {
+		return fmt.Errorf("register broker %d: %w", b.cfg.ID, err)
+	}
+	return nil
+}
+
+// askForError asks the controller a command whose reply is an error or nothing.
+func (b *Broker) askForError(ctx context.Context, command metadata.Command) error {
+	reply, err := b.ask(ctx, command)
+	if err != nil {
+		return err
+	}
+	refusal, _ := reply.(error)
+	return refusal
+}
+
+// send delivers a message from outside of any actor.
+func (b *Broker) send(to *actor.PID, message any) { b.root.Send(to, message) }
+
+// background runs f, which may block, on a goroutine of its own. Stop waits for it.
+func (b *Broker) background(f func()) {
+	b.work.Go(func() {
+		if b.slots.Acquire(context.Background(), 1) == nil {
+			defer b.slots.Release(1)
+			f()
+		}
+	})
+}
+
+// request asks the controller from within an actor: the answer comes later, on another goroutine.
+func (b *Broker) request(command metadata.Command, answered func(any, error)) {
+	b.work.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), controllerTimeout)
+		defer cancel()
+		answered(b.ask(ctx, command))
+	})
+}
+
+// controllerTimeout is how long a broker waits for the controller on its own account.
+const controllerTimeout = 30 * time.Second
+
+// Failed is closed when the broker cannot go on; Err tells why.
+func (b *Broker) Failed() <-chan struct{} { return b.lost.Done() }
+
+// Err is why the broker cannot go on, or nil.
+func (b *Broker) Err() error { return context.Cause(b.lost) }
+
+// Stopped is closed when Stop is over.
+func (b *Broker) Stopped() <-chan struct{} { return b.ended }
+
+// Offsets are the ends of the readable log of a partition that is led here.
+func (b *Broker) Offsets(topic wire.TopicID, partition int32) (start, highWatermark wire.Offset, ok bool) {
+	part := b.routes.find(topic, partition)
+	if part == nil {
+		return 0, 0, false
+	}
+	view := part.view.Load()
+	if view == nil {
+		return 0, 0, false
+	}
+	return view.start, view.highWatermark, true
+}
+
+func (b *Broker) fail(err error) { b.lose(err) }
+
+// janitor looks for logs that keep more than they need, from the start on. It only looks: the
+// replica decides.
+func (b *Broker) janitor() {
+	defer b.work.Done()
+	ticker := time.NewTicker(b.cfg.RetentionInterval)
+	defer ticker.Stop()
+	for {
+		now := b.now()
+		b.routes.each(func(p *partition) bool {
+			view := p.view.Load()
+			if view == nil || !view.log.RetentionDue(now, view.highWatermark) {
+				return true
+			}
+			if pid := p.door.address(); pid != nil {
+				b.root.Send(pid, &applyRetention{})
+			}
+			return true
+		})
+		select {
+		case <-ticker.C:
+		case <-b.ending:
+			return
+		}
+	}
+}
+
+// Stop stops the actors and closes the logs. The listeners must have been stopped before: what
+// is still on its way is answered NOT_LEADER_OR_FOLLOWER.
+func (b *Broker) Stop(ctx context.Context) error {
+	var err error
+	b.once.Do(func() {
+		close(b.ending)
+		err = b.stop(ctx)
+		close(b.ended)
+	})
+	return err
+}
+
+func (b *Broker) stop(ctx context.Context) error {
+	stopped := make(chan struct{})
+	b.root.Send(b.actor, &stopBroker{done: func() { close(stopped) }})
+	select {
+	case <-stopped:
+	case <-ctx.Done():
+		return fmt.Errorf("stop the replicas: %w", ctx.Err())
+	}
+	b.root.Stop(b.producerIDs)
+	finished := make(chan struct{})
+	go func() {
+		b.work.Wait()
+		b.system.Shutdown()
+		close(finished)
+	}()
+	select {
+	case <-finished:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("close the logs: %w", ctx.Err())
+	}
+}
+
+// controllerRef is where the controller actor is now. It changes when that actor is replaced.
+type controllerRef struct {
+	mu    sync.Mutex
+	pid   *actor.PID
+	gone  chan struct{} // closed when pid is no more
+	there chan struct{} // closed when there is a pid
+}
+
+func (c *controllerRef) set(pid *actor.PID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pid, c.gone = pid, make(chan struct{})
+	if c.there == nil {
+		c.there = make(chan struct{})
+	}
+	close(c.there)
+}
+
+func (c *controllerRef) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pid == nil {
+		return
+	}
+	close(c.gone)
+	c.pid, c.there = nil, make(chan struct{})
+}
+
+func (c *controllerRef) present() (gone <-chan struct{}, pid *actor.PID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone, c.pid
+}
+
+// wait returns when there is a controller.
+func (c *controllerRef) wait(ctx context.Context) error {
+	c.mu.Lock()
+	if c.there == nil {
+		c.there = make(chan struct{})
+	}
+	there := c.there
+	c.mu.Unlock()
+	select {
+	case <-there:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the controller: %w", ctx.Err())
+	}
+}

@@ -1,0 +1,387 @@
+package actors
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/troupe-mq/troupe/cluster/metadata"
+	"github.com/troupe-mq/troupe/cluster/replica"
+	"github.com/troupe-mq/troupe/storage"
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// brokerActor follows the metadata image: it compares what the image wants on this broker with
+// what is there, tells the topic actors, publishes routes and view, and only then lets those be
+// answered who caused the change. Nothing is done before this broker's own registration is in
+// the image: until then the image may be an old one.
+type brokerActor struct {
+	*Broker
+	metrics *Metrics
+	fs      storage.FS
+	raftID  uint64
+
+	registered bool
+	topics     map[wire.TopicID]*localTopic
+	removed    map[string]*localTopic // by actor id, until it has stopped
+	found      map[wire.TopicPartition]*storage.Dir
+	logsIn     map[*storage.Dir]int
+	expected   map[wire.TopicPartition][]*barrier
+	controllerRuns
+	stopping func() // set by stopBroker; called at the end
+}
+
+// localTopic is a topic with at least one partition on this broker.
+type localTopic struct {
+	name  string
+	pid   *actor.PID
+	parts []*partition // nil entries are elsewhere
+	dirs  map[int32]*storage.Dir
+}
+
+// barrier holds replies back until the partitions that they speak of can be used.
+type barrier struct {
+	partitions int
+	replies    []func()
+}
+
+// stopBroker ends all topics and the controller, and then calls done.
+type stopBroker struct{ done func() }
+
+func newBrokerActor(b *Broker, deps Dependencies) *brokerActor {
+	return &brokerActor{
+		Broker: b, metrics: deps.Metrics, fs: deps.FS, raftID: deps.RaftID,
+		topics: make(map[wire.TopicID]*localTopic), removed: make(map[string]*localTopic),
+		found: make(map[wire.TopicPartition]*storage.Dir), logsIn: make(map[*storage.Dir]int),
+		expected: make(map[wire.TopicPartition][]*barrier),
+	}
+}
+
+// Receive implements actor.Actor.
+func (b *brokerActor) Receive(ctx actor.Context) {
+	switch msg := ctx.Message().(type) {
+	case *actor.Started:
+		b.onStarted(ctx)
+	case *imageApplied:
+		b.onImageApplied(ctx, msg)
+	case *partitionReady:
+		b.onPartitionReady(msg.tp)
+	case *dirOffline:
+		b.onDirOffline(ctx, msg)
+	case *actor.Terminated:
+		b.onTerminated(ctx, msg)
+	case *controllerFailed:
+		b.lastFailure = msg.err
+	case *controllerTick:
+		b.startController(ctx)
+	case *stopBroker:
+		b.onStop(ctx, msg)
+	}
+}
+
+func (b *brokerActor) onStarted(ctx actor.Context) {
+	self := ctx.Self()
+	for _, d := range b.dirs {
+		b.work.Go(func() {
+			select {
+			case <-d.Failed():
+				b.send(self, &dirOffline{dir: d})
+			case <-b.ending:
+			}
+		})
+	}
+	b.startController(ctx)
+}
+
+func (b *brokerActor) onImageApplied(ctx actor.Context, msg *imageApplied) {
+	image := msg.image.WithController(b.cfg.ID).Local(b.cfg.ID, b.cfg.Static)
+	delta := msg.delta
+	if !b.registered && b.registeredIn(msg.image) && b.stopping == nil {
+		b.registered = true
+		b.adoptLogs(msg.image)
+		delta = metadata.Diff(metadata.NewImage(), msg.image)
+	}
+	if b.registered && b.stopping == nil {
+		b.follow(ctx, image, delta)
+	}
+	b.image.Store(image)
+	if len(msg.replies) > 0 {
+		b.replyWhenReady(msg)
+	}
+}
+
+func (b *brokerActor) registeredIn(image *metadata.Image) bool {
+	registration, ok := image.Registration(b.cfg.ID)
+	return ok && registration.Incarnation == b.cfg.Incarnation
+}
+
+// follow brings this broker to a new image, looking only at what is different in it. A change of
+// the brokers' configuration may change any topic.
+func (b *brokerActor) follow(ctx actor.Context, image *metadata.Local, delta metadata.Delta) {
+	for _, t := range delta.Topics {
+		b.reconcile(ctx, image, t.ID)
+	}
+	if len(delta.Configs) > 0 {
+		for id := range b.topics {
+			b.reconcile(ctx, image, id)
+		}
+	}
+}
+
+// adoptLogs finds out which logs lie where. A directory that the image knows nothing of is set
+// aside, not deleted: its topic may have been deleted, or it belongs to somebody else's disk.
+func (b *brokerActor) adoptLogs(image *metadata.Image) {
+	for _, d := range b.dirs {
+		refs, err := d.Logs()
+		if err != nil {
+			b.logger.Error("log directory cannot be listed", "dir", d.Path(), "err", err)
+			continue
+		}
+		for _, ref := range refs {
+			tp := wire.TopicPartition{Topic: ref.ID, Partition: ref.Partition}
+			state, ok := image.Partition(ref.ID, ref.Partition)
+			if ok && slices.Contains(state.Replicas, b.cfg.ID) && b.found[tp] == nil {
+				b.found[tp] = d
+				b.logsIn[d]++
+				continue
+			}
+			b.logger.Warn("log is set aside: the metadata does not place it here", "topic", ref.Topic, "partition", ref.Partition, "dir", d.Path())
+			if err := d.MarkStray(ref); err != nil {
+				b.logger.Error("log cannot be set aside", "topic", ref.Topic, "partition", ref.Partition, "err", err)
+			}
+		}
+	}
+}
+
+// reconcile makes a topic on this broker what the image says.
+func (b *brokerActor) reconcile(ctx actor.Context, image *metadata.Local, id wire.TopicID) {
+	topic, exists := image.TopicByID(id)
+	local := b.topics[id]
+	if !exists {
+		if local != nil {
+			b.remove(ctx, id, local)
+		}
+		return
+	}
+	config, _ := image.TopicConfig(id)
+	var changed []assignment
+	parts := make([]*partition, topic.Partitions)
+	any := false
+	for n := range topic.Partitions {
+		state, _ := image.Partition(id, n)
+		if !slices.Contains(state.Replicas, b.cfg.ID) {
+			continue
+		}
+		any = true
+		if local == nil {
+			local = b.add(ctx, id, topic.Name)
+		}
+		parts[n] = b.partitionOf(local, id, n)
+		if state.Leader != b.cfg.ID {
+			continue // a copy that follows; there is none while every topic has one replica
+		}
+		changed = append(changed, assignment{
+			partition: parts[n], dir: local.dirs[n], log: logConfigOf(config),
+			leadership: replica.Leadership{
+				Self: b.cfg.ID, LeaderEpoch: state.LeaderEpoch, PartitionEpoch: state.PartitionEpoch,
+				Replicas: state.Replicas, ISR: state.ISR, MinISR: config.MinISR, Fsync: config.Fsync,
+			},
+		})
+	}
+	if !any {
+		return
+	}
+	local.parts = parts
+	b.routes.set(id, parts)
+	ctx.Send(local.pid, &topicChanged{assignments: changed})
+}
+
+// add spawns the actor of a topic.
+func (b *brokerActor) add(ctx actor.Context, id wire.TopicID, name string) *localTopic {
+	logger := b.logger.With("topic", name)
+	cfg := topicConfig{
+		name: name, id: id, broker: ctx.Self(),
+		spawn: func(r replicaConfig, name string) (*actor.PID, error) {
+			return b.root.SpawnNamed(propsOf(func() actor.Actor { return newReplica(r) }), name)
+		},
+		background: b.background, send: b.send, metrics: b.metrics, now: b.now, logger: logger,
+		newEpoch: func(partition int32, after wire.LeaderEpoch) {
+			b.newEpoch(wire.TopicPartition{Topic: id, Partition: partition}, after, logger)
+		},
+	}
+	pid, err := b.root.SpawnNamed(propsOf(func() actor.Actor { return &topicActor{topicConfig: cfg} }), "topic/"+id.String())
+	if err != nil {
+		panic("actors: a topic actor is there twice: " + err.Error())
+	}
+	ctx.Watch(pid)
+	local := &localTopic{name: name, pid: pid, dirs: make(map[int32]*storage.Dir)}
+	b.topics[id] = local
+	return local
+}
+
+// newEpoch asks for a leader epoch above the one that a replica has led in before.
+func (b *brokerActor) newEpoch(tp wire.TopicPartition, after wire.LeaderEpoch, logger *slog.Logger) {
+	b.request(metadata.ReplicaRestarted{
+		Topic: tp.Topic, Partition: tp.Partition, Broker: b.cfg.ID, Incarnation: b.cfg.Incarnation, LeaderEpoch: after,
+	}, func(_ any, err error) {
+		if err != nil {
+			logger.Error("no new leader epoch", "partition", tp.Partition, "leader_epoch", after, "err", err)
+		}
+	})
+}
+
+func (b *brokerActor) partitionOf(local *localTopic, id wire.TopicID, n int32) *partition {
+	if int(n) < len(local.parts) && local.parts[n] != nil {
+		return local.parts[n]
+	}
+	tp := wire.TopicPartition{Topic: id, Partition: n}
+	dir := b.found[tp]
+	if dir == nil {
+		dir = b.emptiest()
+		b.logsIn[dir]++
+	}
+	delete(b.found, tp)
+	local.dirs[n] = dir
+	if _, waiting := b.expected[tp]; !waiting {
+		b.expected[tp] = nil // its readiness is awaited
+	}
+	return newPartition(local.name, tp, b.cfg.PartitionBytesInFlight)
+}
+
+// emptiest is the directory with the fewest logs among those that work.
+func (b *brokerActor) emptiest() *storage.Dir {
+	var best *storage.Dir
+	for _, d := range b.dirs {
+		if d.Err() == nil && (best == nil || b.logsIn[d] < b.logsIn[best]) {
+			best = d
+		}
+	}
+	if best == nil {
+		return b.dirs[0] // the broker is about to end: its last directory failed
+	}
+	return best
+}
+
+func (b *brokerActor) remove(ctx actor.Context, id wire.TopicID, local *localTopic) {
+	delete(b.topics, id)
+	b.routes.set(id, nil)
+	b.removed[local.pid.Id] = local
+	for n, p := range local.parts {
+		if p != nil {
+			b.logsIn[local.dirs[int32(n)]]--
+			b.onPartitionReady(p.tp) // nobody waits for it any longer
+		}
+	}
+	ctx.Send(local.pid, &topicStop{delete: true})
+}
+
+// replyWhenReady answers those who caused a change once the partitions that it made can be used.
+func (b *brokerActor) replyWhenReady(msg *imageApplied) {
+	waiting := &barrier{replies: msg.replies}
+	for tp := range b.expected {
+		b.expected[tp] = append(b.expected[tp], waiting)
+		waiting.partitions++
+	}
+	if waiting.partitions == 0 {
+		waiting.release()
+	}
+}
+
+func (w *barrier) release() {
+	for _, reply := range w.replies {
+		reply()
+	}
+	w.replies = nil
+}
+
+func (b *brokerActor) onPartitionReady(tp wire.TopicPartition) {
+	waiting := b.expected[tp]
+	delete(b.expected, tp)
+	for _, w := range waiting {
+		w.partitions--
+		if w.partitions == 0 {
+			w.release()
+		}
+	}
+}
+
+// onDirOffline loses a directory's partitions. Without the first, which holds the metadata log,
+// or without any, the broker cannot go on.
+func (b *brokerActor) onDirOffline(ctx actor.Context, msg *dirOffline) {
+	b.logger.Error("log directory is offline", "dir", msg.dir.Path(), "err", msg.dir.Err())
+	for _, local := range b.topics {
+		ctx.Send(local.pid, msg)
+	}
+	left := 0
+	for _, d := range b.dirs {
+		if d.Err() == nil {
+			left++
+		}
+	}
+	if left == 0 || msg.dir == b.dirs[0] {
+		b.fail(&lostDirectoryError{path: msg.dir.Path(), cause: msg.dir.Err()})
+	}
+}
+
+type lostDirectoryError struct {
+	path  string
+	cause error
+}
+
+func (e *lostDirectoryError) Error() string {
+	return "log directory " + e.path + " failed, and the broker cannot go on without it: " + e.cause.Error()
+}
+
+func (e *lostDirectoryError) Unwrap() error { return e.cause }
+
+func (b *brokerActor) onTerminated(ctx actor.Context, msg *actor.Terminated) {
+	switch {
+	case b.isController(msg.Who):
+		b.onControllerStopped(ctx)
+	case b.removed[msg.Who.Id] != nil:
+		delete(b.removed, msg.Who.Id)
+	default:
+		for id, local := range b.topics {
+			if local.pid.Id == msg.Who.Id {
+				delete(b.topics, id)
+				if b.stopping == nil {
+					b.logger.Error("topic actor stopped", "topic", local.name)
+					b.fail(errTopicActorStopped)
+				}
+			}
+		}
+	}
+	b.stopIfDone(ctx)
+}
+
+var errTopicActorStopped = errors.New("a topic actor stopped, which is a bug")
+
+func (b *brokerActor) onStop(ctx actor.Context, msg *stopBroker) {
+	b.stopping = msg.done
+	for _, local := range b.topics {
+		ctx.Send(local.pid, &topicStop{})
+	}
+	b.stopController(ctx)
+	b.stopIfDone(ctx)
+}
+
+func (b *brokerActor) stopIfDone(ctx actor.Context) {
+	if b.stopping == nil || len(b.topics) > 0 || len(b.removed) > 0 || b.controllerPID != nil {
+		return
+	}
+	done := b.stopping
+	b.stopping = nil
+	ctx.Stop(ctx.Self())
+	done()
+}
+
+// logConfigOf is what storage needs to know of a topic's configuration.
+func logConfigOf(c metadata.TopicConfig) storage.LogConfig {
+	cfg := storage.DefaultLogConfig()
+	cfg.SegmentBytes, cfg.SegmentAge = int64(c.SegmentBytes), c.SegmentAge
+	cfg.IndexIntervalBytes = c.IndexIntervalBytes
+	cfg.RetentionBytes, cfg.RetentionAge = c.RetentionBytes, c.RetentionAge
+	cfg.Fsync = c.Fsync
+	return cfg
+}

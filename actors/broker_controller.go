@@ -1,0 +1,95 @@
+package actors
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/troupe-mq/troupe/storage"
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// controllerRuns is the broker actor's account of its controller actor.
+type controllerRuns struct {
+	controllerPID *actor.PID // nil between two runs
+	controllerRun time.Time  // when the present run began
+	failures      int        // in a row
+	lastFailure   error
+}
+
+// controllerTick ends the pause before the controller is spawned again.
+type controllerTick struct{}
+
+const (
+	firstControllerPause = 50 * time.Millisecond
+	// A controller that keeps failing is given up, and the broker with it: without the metadata
+	// log nothing can be promised.
+	maxControllerFailures = 5
+)
+
+// startController spawns the controller. It finds in its log all that was answered before.
+func (b *brokerActor) startController(ctx actor.Context) {
+	if b.stopping != nil || b.controllerPID != nil {
+		return
+	}
+	dir := b.dirs[0]
+	props := controllerProps(controllerConfig{
+		raftID: b.raftID, self: b.cfg.ID, broker: ctx.Self(),
+		fs: b.fs, dir: filepath.Join(dir.Path(), metadataLogDir), wal: storage.DefaultWALConfig(),
+		found: b.cfg.ClusterID != "", static: b.cfg.Static,
+		snapshotBytes: defaultSnapshotBytes, now: b.now, newTopicID: newTopicID, logger: b.logger,
+	})
+	pid, err := b.root.SpawnNamed(props, "controller")
+	if err != nil {
+		b.fail(fmt.Errorf("spawn the controller: %w", err))
+		return
+	}
+	ctx.Watch(pid)
+	b.controllerPID, b.controllerRun = pid, b.now()
+	b.controller.set(pid)
+}
+
+func (b *brokerActor) isController(pid *actor.PID) bool {
+	return b.controllerPID != nil && b.controllerPID.Id == pid.Id
+}
+
+func (b *brokerActor) stopController(ctx actor.Context) {
+	if b.controllerPID != nil {
+		ctx.Stop(b.controllerPID)
+	}
+}
+
+// onControllerStopped answers those who wait for the controller and spawns the next one.
+func (b *brokerActor) onControllerStopped(ctx actor.Context) {
+	b.controller.clear()
+	b.controllerPID = nil
+	if b.stopping != nil {
+		return
+	}
+	if b.now().Sub(b.controllerRun) > stableRun {
+		b.failures = 0
+	}
+	b.failures++
+	if b.failures > maxControllerFailures || errors.As(b.lastFailure, new(*storage.WALDamage)) {
+		b.fail(fmt.Errorf("the controller: %w", b.lastFailure))
+		return
+	}
+	b.logger.Warn("controller stopped", "failures", b.failures)
+	self, pause := ctx.Self(), firstControllerPause<<(b.failures-1)
+	if b.failures == 1 {
+		pause = 0
+	}
+	time.AfterFunc(pause, func() { b.send(self, &controllerTick{}) })
+}
+
+// newTopicID returns a random id (a version 4 UUID), never the zero id or the one that Kafka
+// reserves for its metadata topic.
+func newTopicID() wire.TopicID {
+	var id wire.TopicID
+	_, _ = rand.Read(id[:]) // never fails
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
+	return id
+}

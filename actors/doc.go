@@ -1,0 +1,22 @@
+// Package actors is the shells: each actor receives a message, asks the rules in cluster/ what
+// to do, and does it. It is the only package that knows the actor runtime.
+//
+//	Broker (broker.go)            what cmd/node starts and the listeners ask; not an actor
+//	  broker        brokerActor   follows the metadata image; has a topic actor per local topic
+//	  topic/<id>    topic         supervises the replicas of one topic on this broker
+//	  replica/<topic id>/<n>      owns one partition's log for as long as it lives
+//	  controller    controller    the metadata log: decides commands, applies entries
+//	  producer-ids                hands out producer ids from blocks of the metadata log
+//
+// A produce goes in by backend.go (find the partition), through the partition's door (door.go:
+// bytes in flight, and a table of who still waits for an answer), into the replica's mailbox
+// (replica_leading.go), and comes out through the completion in the message.
+//
+// Reading does not pass through mailboxes: a replica publishes an immutable view of itself
+// (partition.go) and storage.Log has concurrent readers. That view, the routes and the
+// metadata image are all the memory that goroutines share.
+//
+// Rules of the house: no locks, no go statements and no waiting inside an actor; a panic stops
+// an actor and whoever watches it starts the next one; whoever sends a command keeps its
+// completion, so that a stopped actor leaves nobody without an answer.
+package actors

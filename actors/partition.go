@@ -1,0 +1,141 @@
+package actors
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/troupe-mq/troupe/storage"
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// partition is what everybody on this broker may know of one of its partitions: the way to its
+// replica actor and that actor's view of itself. It lives as long as the topic does; replica
+// actors come and go behind it.
+type partition struct {
+	topic string
+	tp    wire.TopicPartition
+	door  door
+	view  atomic.Pointer[replicaView] // nil while no replica leads
+
+	mu   sync.Mutex
+	log  *storage.Log  // of the present replica actor; its owner is whoever took it out
+	run  uint64        // which replica actor that is
+	gone chan struct{} // closed when the run ends: nobody will answer its commands any more
+}
+
+// replicaView is a leading replica as readers see it. It is immutable: the replica actor
+// publishes a new one whenever something in it changes.
+type replicaView struct {
+	log           *storage.Log
+	leaderEpoch   wire.LeaderEpoch
+	start         wire.Offset
+	highWatermark wire.Offset
+	caughtUp      bool // the high watermark has reached the epoch's start (KIP-207)
+}
+
+func newPartition(topic string, tp wire.TopicPartition, maxBytesInFlight int64) *partition {
+	p := &partition{topic: topic, tp: tp}
+	p.door.init(maxBytesInFlight)
+	return p
+}
+
+// begin starts run n of the partition's replica: logs opened for earlier runs are not taken.
+func (p *partition) begin(run uint64) {
+	p.mu.Lock()
+	p.run, p.gone = run, make(chan struct{})
+	p.mu.Unlock()
+}
+
+// adopt gives the partition the log that was opened for a run, unless that run is over: then the
+// caller keeps it, and closes it.
+func (p *partition) adopt(run uint64, log *storage.Log) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.run != run || log == nil {
+		return false
+	}
+	p.log = log
+	return true
+}
+
+// disown ends the present run and hands its log to the caller; nil when there is none.
+func (p *partition) disown() *storage.Log {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	log := p.log
+	p.log, p.run = nil, 0
+	p.view.Store(nil)
+	if p.gone != nil {
+		close(p.gone)
+		p.gone = nil
+	}
+	return log
+}
+
+// ended is closed when the present run ends; nil when there is none.
+func (p *partition) ended() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.gone
+}
+
+// current is the log of the present run, or nil.
+func (p *partition) current() *storage.Log {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log
+}
+
+// routes finds partitions. It is read by every request and changed only by the broker actor;
+// cut in shards, so that creating the ten-thousandth topic does not copy the other ones.
+type routes struct {
+	shards [256]atomic.Pointer[map[wire.TopicID][]*partition]
+}
+
+// find returns nil when the partition is not on this broker.
+func (r *routes) find(topic wire.TopicID, number int32) *partition {
+	shard := r.shards[topic[0]].Load()
+	if shard == nil {
+		return nil
+	}
+	parts := (*shard)[topic]
+	if number < 0 || int(number) >= len(parts) {
+		return nil
+	}
+	return parts[number]
+}
+
+// set replaces the partitions of a topic; entries of partitions that are elsewhere are nil.
+// No partitions removes the topic.
+func (r *routes) set(topic wire.TopicID, parts []*partition) {
+	old := r.shards[topic[0]].Load()
+	next := make(map[wire.TopicID][]*partition)
+	if old != nil {
+		for id, p := range *old {
+			next[id] = p
+		}
+	}
+	if len(parts) == 0 {
+		delete(next, topic)
+	} else {
+		next[topic] = parts
+	}
+	r.shards[topic[0]].Store(&next)
+}
+
+// each calls f for every partition on this broker until f returns false.
+func (r *routes) each(f func(*partition) bool) {
+	for i := range r.shards {
+		shard := r.shards[i].Load()
+		if shard == nil {
+			continue
+		}
+		for _, parts := range *shard {
+			for _, p := range parts {
+				if p != nil && !f(p) {
+					return
+				}
+			}
+		}
+	}
+}

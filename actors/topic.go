@@ -1,0 +1,307 @@
+package actors
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/troupe-mq/troupe/cluster/replica"
+	"github.com/troupe-mq/troupe/storage"
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// topicActor supervises the replicas of one topic on this broker: it spawns them, tells them
+// what the image says, and when one stops it answers whoever waited for it, closes its log and
+// spawns the next one, at once the first time and after a growing pause from then on.
+//
+// A replica that is spawned again never leads in an epoch that one before it has led in: the
+// topic actor asks the metadata log for a new one and holds becomeLeader back until it comes.
+type topicActor struct {
+	topicConfig
+	slots    map[int32]*slot
+	deleting bool
+	stopping bool
+}
+
+// topicConfig is what a topic actor is made with.
+type topicConfig struct {
+	name       string
+	id         wire.TopicID
+	broker     *actor.PID
+	spawn      func(r replicaConfig, name string) (*actor.PID, error)
+	background func(func()) // runs blocking work outside of all actors
+	// newEpoch asks the metadata log to let the partition be led in an epoch after the given one.
+	newEpoch func(partition int32, after wire.LeaderEpoch)
+	send     func(to *actor.PID, message any)
+	metrics  *Metrics
+	now      func() time.Time
+	logger   *slog.Logger
+}
+
+// slot is one partition of the topic on this broker.
+type slot struct {
+	assignment assignment
+	run        uint64
+	pid        *actor.PID       // nil between two runs
+	told       wire.LeaderEpoch // the highest epoch that a replica was told to lead in
+	restarts   int              // in a row
+	since      time.Time        // of the present run
+	offline    bool             // its directory or its log is unusable
+}
+
+// assignment is what the broker actor tells of one partition.
+type assignment struct {
+	partition  *partition
+	dir        *storage.Dir
+	leadership replica.Leadership // Self is not the leader when this broker only holds a copy
+	log        storage.LogConfig
+}
+
+// topicChanged carries the partitions of which something has changed, or that are new.
+type topicChanged struct{ assignments []assignment }
+
+// topicStop ends the topic on this broker, and with Delete its logs.
+type topicStop struct{ delete bool }
+
+// dirOffline says that a directory failed: its partitions are lost to this broker.
+type dirOffline struct{ dir *storage.Dir }
+
+const (
+	firstRespawnPause = 50 * time.Millisecond
+	maxRespawnPause   = 10 * time.Second
+	// A run that lasted this long is not counted among the failures in a row.
+	stableRun = time.Minute
+)
+
+// Receive implements actor.Actor.
+func (t *topicActor) Receive(ctx actor.Context) {
+	switch msg := ctx.Message().(type) {
+	case *topicChanged:
+		for _, a := range msg.assignments {
+			t.onAssignment(ctx, a)
+		}
+	case *replicaReady:
+		t.onReplicaReady(ctx, msg)
+	case *actor.Terminated:
+		t.onTerminated(ctx, msg.Who)
+	case *logClosed:
+		t.onLogClosed(ctx, msg)
+	case *respawnTick:
+		if s := t.slots[msg.partition]; s != nil && s.run == msg.run {
+			t.spawnReplica(ctx, s)
+		}
+	case *dirOffline:
+		t.onDirOffline(ctx, msg.dir)
+	case *topicStop:
+		t.onStop(ctx, msg)
+	}
+}
+
+func (t *topicActor) onAssignment(ctx actor.Context, a assignment) {
+	if t.stopping {
+		return
+	}
+	number := a.partition.tp.Partition
+	s := t.slots[number]
+	if s == nil {
+		if t.slots == nil {
+			t.slots = make(map[int32]*slot)
+		}
+		s = &slot{assignment: a, told: wire.NoEpoch}
+		t.slots[number] = s
+		t.spawnReplica(ctx, s)
+		return
+	}
+	s.assignment = a
+	if s.pid != nil {
+		ctx.Send(s.pid, &configure{log: a.log, minISR: a.leadership.MinISR})
+		t.tell(ctx, s)
+	}
+}
+
+// tell passes the leadership on if it is a new one.
+func (t *topicActor) tell(ctx actor.Context, s *slot) {
+	l := s.assignment.leadership
+	if s.pid == nil || l.LeaderEpoch <= s.told {
+		return
+	}
+	s.told = l.LeaderEpoch
+	ctx.Send(s.pid, &becomeLeader{leadership: l})
+}
+
+func (t *topicActor) spawnReplica(ctx actor.Context, s *slot) {
+	if t.stopping || s.offline || s.pid != nil {
+		return
+	}
+	s.run++
+	s.since = t.now()
+	a := s.assignment
+	a.partition.begin(s.run)
+	self, send, run := ctx.Self(), t.send, s.run
+	logger := t.logger.With("partition", a.partition.tp.Partition)
+	pid, err := t.spawn(replicaConfig{
+		partition: a.partition, run: s.run, owner: self, send: send,
+		open:    func(hooks logHooks, opened func(*logOpened)) { openLog(a, run, hooks, logger, opened) },
+		metrics: t.metrics, now: t.now, logger: logger,
+	}, "replica/"+a.partition.tp.String())
+	if err != nil {
+		logger.Error("replica cannot be spawned", "err", err)
+		t.takeOffline(ctx, s, wire.Errorf(wire.UnknownServerError, "the replica cannot be started"))
+		return
+	}
+	s.pid = pid
+	ctx.Watch(pid)
+	if s.run > 1 {
+		t.newEpoch(a.partition.tp.Partition, s.told)
+	}
+	t.tell(ctx, s)
+}
+
+// openLog opens the log on the directory's pool. The producers' state is recovered there too, so
+// that the actor never reads a whole log.
+func openLog(a assignment, run uint64, hooks logHooks, logger *slog.Logger, opened func(*logOpened)) {
+	ref := storage.LogRef{Topic: a.partition.topic, Partition: a.partition.tp.Partition, ID: a.partition.tp.Topic}
+	cfg := a.log
+	cfg.Synced, cfg.Producers = hooks.synced, hooks.producers
+	a.dir.OpenLogAsync(ref, cfg, func(log *storage.Log, err error) {
+		if err != nil {
+			opened(&logOpened{err: err})
+			return
+		}
+		producers, err := recoverProducers(log)
+		if err != nil {
+			closeLog(log, logger)
+			opened(&logOpened{err: err})
+			return
+		}
+		if !a.partition.adopt(run, log) {
+			closeLog(log, logger)
+			return
+		}
+		opened(&logOpened{log: log, producers: producers})
+	})
+}
+
+func closeLog(log *storage.Log, logger *slog.Logger) {
+	if err := log.Close(); err != nil {
+		logger.Warn("log was not closed cleanly", "err", err)
+	}
+}
+
+func (t *topicActor) onReplicaReady(ctx actor.Context, msg *replicaReady) {
+	s := t.slots[msg.partition]
+	if s == nil || s.run != msg.run || s.pid == nil {
+		return
+	}
+	if msg.err != nil {
+		t.takeOffline(ctx, s, wire.Errorf(wire.KafkaStorageError, "the log of the partition cannot be opened"))
+		return
+	}
+	s.assignment.partition.door.open(s.pid)
+	ctx.Send(t.broker, &partitionReady{tp: s.assignment.partition.tp})
+}
+
+// takeOffline ends a partition's life on this broker until the next start.
+func (t *topicActor) takeOffline(ctx actor.Context, s *slot, why error) {
+	s.offline = true
+	p := s.assignment.partition
+	p.door.shut(why, wire.NoHint)
+	if s.pid != nil {
+		ctx.Stop(s.pid)
+	}
+	ctx.Send(t.broker, &partitionReady{tp: p.tp, err: why})
+}
+
+func (t *topicActor) onTerminated(ctx actor.Context, who *actor.PID) {
+	for number, s := range t.slots {
+		if s.pid == nil || s.pid.Id != who.Id {
+			continue
+		}
+		p, run := s.assignment.partition, s.run
+		s.pid = nil
+		if !s.offline {
+			p.door.shut(wire.NotLeaderOrFollower, wire.NoHint)
+		}
+		log := p.disown()
+		if !t.stopping && !s.offline {
+			t.metrics.replicaStopped()
+			t.logger.Warn("replica stopped", "partition", number)
+		}
+		self, deleting := ctx.Self(), t.deleting
+		t.background(func() {
+			t.giveUp(log, s.assignment.dir, deleting)
+			t.send(self, &logClosed{partition: number, run: run})
+		})
+		return
+	}
+}
+
+// giveUp closes or deletes a log that no actor uses any more. It runs in the background.
+func (t *topicActor) giveUp(log *storage.Log, dir *storage.Dir, deleting bool) {
+	switch {
+	case log == nil:
+	case deleting:
+		if err := dir.DeleteLog(log); err != nil {
+			t.logger.Warn("log was not deleted", "err", err)
+		}
+	default:
+		closeLog(log, t.logger)
+	}
+}
+
+func (t *topicActor) onLogClosed(ctx actor.Context, msg *logClosed) {
+	s := t.slots[msg.partition]
+	if s == nil || s.run != msg.run {
+		return
+	}
+	if t.stopping {
+		delete(t.slots, msg.partition)
+		t.stopIfDone(ctx)
+		return
+	}
+	if s.offline {
+		return
+	}
+	if t.now().Sub(s.since) > stableRun {
+		s.restarts = 0
+	}
+	s.restarts++
+	if s.restarts == 1 {
+		t.spawnReplica(ctx, s)
+		return
+	}
+	pause := min(firstRespawnPause<<min(s.restarts-2, 16), maxRespawnPause)
+	self, send, tick := ctx.Self(), t.send, &respawnTick{partition: msg.partition, run: s.run}
+	time.AfterFunc(pause, func() { send(self, tick) })
+}
+
+func (t *topicActor) onDirOffline(ctx actor.Context, dir *storage.Dir) {
+	for _, s := range t.slots {
+		if s.assignment.dir == dir && !s.offline {
+			t.takeOffline(ctx, s, wire.Errorf(wire.KafkaStorageError, "the log directory %s is offline", dir.Path()))
+		}
+	}
+}
+
+func (t *topicActor) onStop(ctx actor.Context, msg *topicStop) {
+	t.stopping, t.deleting = true, msg.delete
+	why := error(wire.NotLeaderOrFollower)
+	if msg.delete {
+		why = wire.UnknownTopicOrPartition
+	}
+	for number, s := range t.slots {
+		s.assignment.partition.door.shut(why, wire.NoHint)
+		if s.pid != nil {
+			ctx.Stop(s.pid)
+		} else if s.offline {
+			delete(t.slots, number)
+		}
+	}
+	t.stopIfDone(ctx)
+}
+
+func (t *topicActor) stopIfDone(ctx actor.Context) {
+	if len(t.slots) == 0 {
+		ctx.Stop(ctx.Self())
+	}
+}

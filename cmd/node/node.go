@@ -1,0 +1,346 @@
+// Package node assembles one broker out of the parts and starts and stops it. It is the only
+// place that knows all of them.
+//
+//	config*.go   what a broker is told: flags, environment, file
+//	node.go      start upwards, floor by floor; stop downwards
+//	identity.go  who this broker is: meta.json in every log directory
+//	mux.go       two protocols on the clients' port
+//
+// Start opens the log directories, recovers the metadata log, registers the broker, opens its
+// partitions, and only then lets clients in. Stop closes the door to clients first and the
+// directories last.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/troupe-mq/troupe/actors"
+	"github.com/troupe-mq/troupe/cluster/metadata"
+	"github.com/troupe-mq/troupe/storage"
+	"github.com/troupe-mq/troupe/wire"
+	"github.com/troupe-mq/troupe/wire/console"
+	"github.com/troupe-mq/troupe/wire/kafka"
+	"github.com/troupe-mq/troupe/wire/native"
+)
+
+// Options are what a test replaces; the zero value is the real thing.
+type Options struct {
+	FS      storage.FS       // the operating system's
+	Now     func() time.Time // the clock
+	Logger  *slog.Logger     // silent
+	Version string           // of Troupe, for people
+	BootID  string           // of the machine: its kernel's
+}
+
+// Ready is what a started broker tells the world.
+type Ready struct {
+	Kafka, Cluster, Admin string // host:port; Admin is "off" without an admin server
+	Data                  string // the first directory
+	ClusterID             string
+	BrokerID              wire.BrokerID
+}
+
+// Node is a running broker.
+type Node struct {
+	cfg   Config
+	opts  Options
+	log   *slog.Logger
+	ready Ready
+
+	dirs     []*storage.Dir
+	broker   *actors.Broker
+	clients  net.Listener
+	cluster  net.Listener
+	admin    net.Listener
+	mux      *mux
+	kafka    *kafka.Server
+	native   *native.Server
+	console  *console.Console
+	registry *prometheus.Registry
+
+	serving  atomic.Bool
+	tasks    sync.WaitGroup
+	ended    chan error // why the broker ended by itself; capacity 1
+	stopOnce sync.Once
+	stopErr  error
+}
+
+// Start starts a broker and returns when it serves clients. On an error nothing is left running.
+func Start(ctx context.Context, cfg Config, opts Options) (*Node, error) {
+	n := &Node{cfg: cfg, opts: opts.complete(), ended: make(chan error, 1), registry: prometheus.NewRegistry()}
+	n.log = n.opts.Logger
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, step := range []func(context.Context) error{
+		n.listen, n.openDirectories, n.startConsole, n.startActors, n.serveClients,
+	} {
+		if err := step(ctx); err != nil {
+			stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+			err = errors.Join(err, n.Stop(stopCtx))
+			cancel()
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+const stopTimeout = 10 * time.Second
+
+func (o Options) complete() Options {
+	if o.FS == nil {
+		o.FS = storage.OSFS{}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Version == "" {
+		o.Version = "unknown"
+	}
+	if o.BootID == "" {
+		o.BootID = storage.BootID()
+	}
+	return o
+}
+
+// listen takes the ports first: a port that is taken is found out before anything is touched.
+func (n *Node) listen(ctx context.Context) error {
+	var lc net.ListenConfig
+	for _, l := range []struct {
+		at      *net.Listener
+		key     string
+		address string
+	}{{&n.clients, KeyListen, n.cfg.Listen}, {&n.cluster, KeyCluster, n.cfg.Cluster}, {&n.admin, KeyAdmin, n.cfg.Admin}} {
+		if l.key == KeyAdmin && l.address == AdminOff {
+			continue
+		}
+		listener, err := lc.Listen(ctx, "tcp", l.address)
+		if err != nil {
+			return fmt.Errorf("%s: %w; choose another address or stop the process that has it", l.key, err)
+		}
+		*l.at = listener
+	}
+	return nil
+}
+
+func (n *Node) openDirectories(context.Context) error {
+	metrics := storage.NewMetrics(n.registry)
+	cfg := storage.DefaultDirConfig()
+	cfg.Now, cfg.BootID, cfg.Metrics = n.opts.Now, n.opts.BootID, metrics
+	if reserve, ok := n.cfg.staticInt("log.dir.reserve.bytes"); ok {
+		cfg.ReserveBytes = reserve
+	}
+	for _, path := range n.cfg.Data {
+		absolute, err := filepath.Abs(path)
+		if err != nil {
+			return fmt.Errorf("log directory %s: %w", path, err)
+		}
+		dir, err := storage.OpenDir(n.opts.FS, absolute, cfg, n.log.With("dir", absolute))
+		if err != nil {
+			return fmt.Errorf("log directory %s: %w", path, err)
+		}
+		n.dirs = append(n.dirs, dir)
+	}
+	return n.identify()
+}
+
+func (n *Node) startConsole(context.Context) error {
+	if n.admin == nil {
+		return nil
+	}
+	cfg := console.DefaultConfig()
+	cfg.Version = n.opts.Version
+	var err error
+	n.console, err = console.New(source{n}, n.registry, n.log, cfg)
+	if err != nil {
+		return err
+	}
+	n.run("admin server", func() error { return n.console.Serve(n.admin) })
+	return nil
+}
+
+func (n *Node) startActors(ctx context.Context) error {
+	host, port, err := n.cfg.AdvertisedAddress(n.clients.Addr(), net.InterfaceAddrs)
+	if err != nil {
+		return err
+	}
+	identity := n.dirs[0].Identity()
+	cfg := actors.DefaultConfig()
+	cfg.ID = identity.BrokerID
+	cfg.Incarnation = wire.Incarnation(rand.Uint64() | 1)
+	if identity.ClusterID == "" {
+		cfg.ClusterID = newUUID()
+	}
+	cfg.Static = n.cfg.Static
+	cfg.AutoCreateTopics = n.cfg.staticBool("auto.create.topics.enable", true)
+	if interval, ok := n.cfg.staticInt("log.retention.check.interval.ms"); ok {
+		cfg.RetentionInterval = time.Duration(interval) * time.Millisecond
+	}
+	directories := make([]metadata.DirectoryID, len(n.dirs))
+	for i, d := range n.dirs {
+		directories[i] = metadata.DirectoryID(d.Identity().DirectoryID)
+	}
+	cfg.Registration = metadata.RegisterBroker{
+		ID: cfg.ID, Incarnation: cfg.Incarnation, Directories: directories,
+		Host: host, Port: port, ClusterAddress: n.cluster.Addr().String(), Rack: n.cfg.Static["broker.rack"], BootID: n.opts.BootID,
+	}
+	n.broker, err = actors.Start(ctx, cfg, actors.Dependencies{
+		Dirs: n.dirs, FS: n.opts.FS, RaftID: identity.RaftID,
+		Metrics: actors.NewMetrics(n.registry), Now: n.opts.Now, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	if err := n.remember(n.broker.View().ClusterID()); err != nil {
+		return err
+	}
+	n.ready = Ready{
+		Kafka: n.clients.Addr().String(), Cluster: n.cluster.Addr().String(), Admin: AdminOff,
+		Data: n.dirs[0].Path(), ClusterID: n.broker.View().ClusterID(), BrokerID: cfg.ID,
+	}
+	if n.admin != nil {
+		n.ready.Admin = n.admin.Addr().String()
+	}
+	n.run("broker", func() error {
+		select {
+		case <-n.broker.Failed():
+			return n.broker.Err()
+		case <-n.broker.Stopped():
+			return nil
+		}
+	})
+	return nil
+}
+
+func (n *Node) serveClients(context.Context) error {
+	kafkaConfig, err := n.kafkaConfig()
+	if err != nil {
+		return err
+	}
+	n.kafka = kafka.New(kafkaConfig, n.broker, n.log, kafka.NewMetrics(n.registry), n.opts.Now)
+	nativeConfig := native.DefaultConfig()
+	n.native = native.New(nativeConfig, n.broker, n.log, nativeMetrics(n.registry), n.opts.Now)
+	n.mux = newMux(n.clients, func(c net.Conn) { n.kafka.ServeConn(c, nil) }, n.native.ServeConn, n.log)
+	n.run("client listener", n.mux.serve)
+	n.run("cluster listener", n.refuseBrokers)
+	n.serving.Store(true)
+	return nil
+}
+
+// refuseBrokers holds the cluster port. Until there are links between brokers it has nothing to
+// say to whoever connects.
+func (n *Node) refuseBrokers() error {
+	for {
+		c, err := n.cluster.Accept()
+		if err != nil {
+			return nil
+		}
+		_ = c.Close()
+	}
+}
+
+// run runs a part of the broker. If it fails, the broker has ended.
+func (n *Node) run(what string, task func() error) {
+	n.tasks.Go(func() {
+		if err := task(); err != nil {
+			n.log.Error("the broker cannot go on", "part", what, "err", err)
+			select {
+			case n.ended <- fmt.Errorf("%s: %w", what, err):
+			default:
+			}
+		}
+	})
+}
+
+// Ready tells where the broker is reached.
+func (n *Node) Ready() Ready { return n.ready }
+
+// Ended delivers the reason when the broker ends by itself. It is still to be stopped.
+func (n *Node) Ended() <-chan error { return n.ended }
+
+// Broker is the actor system, for tests that reach into it.
+func (n *Node) Broker() *actors.Broker { return n.broker }
+
+// Stop lets what is in flight be answered and closes everything, clients first and disks last.
+// It returns when nothing is left, or when ctx ends.
+func (n *Node) Stop(ctx context.Context) error {
+	n.stopOnce.Do(func() { n.stopErr = n.stop(ctx) })
+	return n.stopErr
+}
+
+func (n *Node) stop(ctx context.Context) error {
+	n.serving.Store(false)
+	var errs []error
+	if n.mux != nil {
+		n.mux.close()
+		var servers sync.WaitGroup
+		errs = make([]error, 2)
+		servers.Go(func() { errs[0] = n.kafka.Shutdown(ctx) })
+		servers.Go(func() { errs[1] = n.native.Shutdown(ctx) })
+		servers.Wait()
+		errs = append(errs, n.mux.wait(ctx))
+	}
+	if n.broker != nil {
+		errs = append(errs, n.broker.Stop(ctx))
+	}
+	for _, d := range n.dirs {
+		errs = append(errs, d.Close())
+	}
+	if n.console != nil {
+		errs = append(errs, n.console.Shutdown(ctx))
+	}
+	for _, l := range []net.Listener{n.clients, n.cluster, n.admin} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+	n.tasks.Wait()
+	return errors.Join(errs...)
+}
+
+// source is what the console shows.
+type source struct{ n *Node }
+
+func (s source) Ready() error {
+	if !s.n.serving.Load() {
+		return errors.New("the broker is starting or stopping")
+	}
+	return nil
+}
+
+func (s source) BrokerID() wire.BrokerID {
+	if len(s.n.dirs) == 0 {
+		return wire.NoBroker
+	}
+	return s.n.dirs[0].Identity().BrokerID
+}
+
+func (s source) View() wire.View {
+	if !s.n.serving.Load() {
+		return nil
+	}
+	return s.n.broker.View()
+}
+
+func (s source) Offsets(id wire.TopicID, partition int32) (console.Offsets, bool) {
+	if !s.n.serving.Load() {
+		return console.Offsets{}, false
+	}
+	start, highWatermark, ok := s.n.broker.Offsets(id, partition)
+	return console.Offsets{LogStart: start, HighWatermark: highWatermark}, ok
+}
