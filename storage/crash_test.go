@@ -33,6 +33,8 @@ func dirConfig(boot string) storage.DirConfig {
 	return cfg
 }
 
+func nopLogger() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
 // history is what a test knows of a log: what it tried to append, and what it was promised.
 type history struct {
 	batches   []entry
@@ -58,7 +60,7 @@ type session struct {
 func openSession(fsys storage.FS, boot string, h *history) (*session, error) {
 	s := &session{h: h, synced: make(chan storage.Synced, 1000)}
 	var err error
-	if s.dir, err = storage.OpenDir(fsys, "data", dirConfig(boot), slog.New(slog.DiscardHandler)); err != nil {
+	if s.dir, err = storage.OpenDir(fsys, "data", dirConfig(boot), nopLogger()); err != nil {
 		return nil, err
 	}
 	cfg := storage.DefaultLogConfig()

@@ -21,6 +21,7 @@ type recovery struct {
 	l        *Log
 	durable  wire.Offset
 	sameBoot bool // the machine has run since the log was last recovered: no page was lost
+	whole    bool // walk through all batches: the leader epochs must be found again
 	cut      bool // something was cut off
 }
 
@@ -45,7 +46,7 @@ func (l *Log) recover(durable, start wire.Offset, sameBoot bool) error {
 		if !isMissing(err) || r.durable > l.segments[0].base {
 			l.dir.log.Warn("leader epochs are unreadable and will be rebuilt", "topic", l.ref.Topic, "partition", l.ref.Partition, "err", err)
 		}
-		first = 0
+		first, r.whole = 0, true
 	}
 	end, err := r.scan(first)
 	if err != nil {
@@ -55,7 +56,7 @@ func (l *Log) recover(durable, start wire.Offset, sameBoot bool) error {
 		return l.corruption(l.active(), l.active().size, end, errors.New("the log ends below its durable point"))
 	}
 	start = max(start, l.segments[0].base)
-	if len(l.epochs) > 0 {
+	if len(l.epochs) > 0 && !r.whole {
 		start = max(start, l.epochs[0].StartOffset) // they were trimmed to a start not checkpointed yet
 	}
 	l.start.Store(int64(min(start, end)))
@@ -167,7 +168,11 @@ func (r *recovery) scanSegment(i int) (end wire.Offset, err error) {
 		return 0, err
 	}
 	defer f.Release()
-	entry := l.adoptIndexes(s, r.durable)
+	s.indexes = newIndexes()
+	var entry indexEntry
+	if !r.whole {
+		entry = l.adoptIndexes(s, r.durable)
+	}
 	w := newWalker(f, s.base, int64(entry.position), s.size, scanWindow)
 	defer w.close()
 	if entry.position > 0 {
@@ -303,7 +308,6 @@ func (r *recovery) drop(i int, end wire.Offset) error {
 // durable point, and returns the last one. What the files say beyond is told better by the scan,
 // which makes the entries anew.
 func (l *Log) adoptIndexes(s *segment, durable wire.Offset) (last indexEntry) {
-	s.indexes = newIndexes()
 	x := newIndexes()
 	limit := s.relative(durable)
 	if durable <= s.base {
