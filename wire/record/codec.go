@@ -109,18 +109,25 @@ func decompress(codec Codec, src []byte, limit int) (*wire.Buffer, error) {
 	}
 }
 
-// firstGuess is the size of the buffer in which a decompression begins.
-func firstGuess(src []byte, limit int) int { return min(4*len(src)+512, limit) }
+// firstRoom returns the buffer in which the decompression of src begins.
+func firstRoom(src []byte, limit int) *wire.Buffer { return room(4*len(src), limit) }
 
-// grow returns a buffer four times as large, but not above limit, with the same content in its
-// first used bytes, and releases the old one. It says ErrDecompressed when that is no larger.
+// room returns a buffer of at least n bytes, and all that its memory has, but no more than limit.
+func room(n, limit int) *wire.Buffer {
+	b := wire.NewBuffer(min(n, limit))
+	b.Bytes = b.Bytes[:min(cap(b.Bytes), limit)]
+	return b
+}
+
+// grow returns a buffer of the next class, but not above limit, with the same content in its first
+// used bytes, and releases the old one. It says ErrDecompressed when that is no larger.
 func grow(b *wire.Buffer, used, limit int) (*wire.Buffer, error) {
 	size := len(b.Bytes)
 	if size >= limit {
 		b.Release()
 		return nil, ErrDecompressed
 	}
-	larger := wire.NewBuffer(min(4*size+512, limit))
+	larger := room(4*max(size, 1), limit)
 	copy(larger.Bytes, b.Bytes[:used])
 	b.Release()
 	return larger, nil
@@ -172,7 +179,7 @@ func decompressGzip(src []byte, limit int) (*wire.Buffer, error) {
 	if err := s.gz.Reset(&s.in); err != nil {
 		return nil, ErrCompressed
 	}
-	b, n := wire.NewBuffer(firstGuess(src, limit)), 0
+	b, n := firstRoom(src, limit), 0
 	for {
 		if n == len(b.Bytes) {
 			if n == limit && atEnd(&s.gz) {

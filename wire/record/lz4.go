@@ -84,7 +84,7 @@ func decompressLZ4(src []byte, limit int) (*wire.Buffer, error) {
 	if !ok {
 		return nil, ErrCompressed
 	}
-	b, n := wire.NewBuffer(firstGuess(src, limit)), 0
+	b, n := firstRoom(src, limit), 0
 	for len(src) >= 4 {
 		size := binary.LittleEndian.Uint32(src)
 		src = src[4:]

@@ -55,7 +55,7 @@ func decompressZstd(src []byte, limit int) (*wire.Buffer, error) {
 	}
 	defer zstdDecoders.Put(d)
 	ceiling := min(most, limit+zstdBlockBytes) + zstdSlack
-	b := wire.NewBuffer(min(firstGuess(src, limit)+zstdSlack, ceiling))
+	b := firstRoom(src, ceiling)
 	for {
 		out, err := d.DecodeAll(src, b.Bytes[:0:len(b.Bytes)])
 		tooSmall := errors.Is(err, zstd.ErrDecoderSizeExceeded)
