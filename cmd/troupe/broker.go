@@ -59,8 +59,8 @@ The log goes to stderr.`,
 	set.String("admin", defaults.Admin, "`address` of health, metrics and console, or off ("+node.KeyAdmin+")")
 	set.StringVar(&flags.config, "config", "", "`file` with settings: YAML, or a server.properties")
 	set.StringArrayVar(&flags.set, "set", nil, "any setting, as `key=value`; may be repeated")
-	set.StringVar(&flags.logFormat, "log-format", "text", "text or json")
-	set.StringVar(&flags.logLevel, "log-level", "info", "debug, info, warn or error")
+	set.StringVar(&flags.logFormat, "log-format", "text", "`format` of the log: text or json")
+	set.StringVar(&flags.logLevel, "log-level", "info", "least `level` of the log: debug, info, warn or error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		log, err := newLogger(cmd.ErrOrStderr(), flags.logFormat, flags.logLevel)
 		if err != nil {

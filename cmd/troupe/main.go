@@ -22,6 +22,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -34,14 +35,20 @@ const (
 )
 
 func main() {
-	os.Exit(run(os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
+	os.Exit(run(os.Args[1:], terminal()))
 }
 
-// streams are what a command reads and writes, so that a test can stand in for the terminal.
+// streams are what a command sees of the world, so that a test can stand in for it.
 type streams struct {
 	in  io.Reader
 	out io.Writer
 	err io.Writer
+	now func() time.Time
+}
+
+// terminal returns the streams of the process.
+func terminal() streams {
+	return streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, now: time.Now} //nolint:forbidigo // the command line's clock
 }
 
 // run executes one command line and returns its exit code.
@@ -116,12 +123,13 @@ It is one program: the broker, and the tools to use it from a shell.`,
 	)
 	root.SetHelpCommandGroupID(groupInspect)
 	root.AddCommand(
-		newBroker(os.Environ()), newCompletion(), newVersion(),
+		newBroker(os.Environ()), newTopic(), newProduce(std), newConsume(std), newLog(), newCompletion(), newVersion(),
 	)
+	// A noun can run, to say that it needs a verb, but that is no usage to recommend.
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.InitDefaultHelpCmd()
 	walk(root, func(cmd *cobra.Command) {
-		cmd.DisableFlagsInUseLine = true
 		if cmd.Name() == "help" {
 			cmd.Example = "  troupe help topic create"
 			return
@@ -160,6 +168,29 @@ func nounAlone(cmd *cobra.Command, args []string) error {
 		return usagef("there is no %s %s; did you mean %s %s?", cmd.CommandPath(), args[0], cmd.CommandPath(), near[0])
 	}
 	return usagef("there is no %s %s, only: %s", cmd.CommandPath(), args[0], strings.Join(verbs, ", "))
+}
+
+// exactly accepts one argument for each name.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch {
+		case len(args) < len(names):
+			return fmt.Errorf("%s is missing", names[len(args)])
+		case len(args) > len(names):
+			return fmt.Errorf("%q is one argument too many", args[len(names)])
+		}
+		return nil
+	}
+}
+
+// oneOrMore accepts any number of arguments but none.
+func oneOrMore(name string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fmt.Errorf("%s is missing", name)
+		}
+		return nil
+	}
 }
 
 func walk(cmd *cobra.Command, visit func(*cobra.Command)) {

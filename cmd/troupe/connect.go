@@ -1,0 +1,109 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/troupe-mq/troupe/wire"
+	"github.com/troupe-mq/troupe/wire/client"
+)
+
+const (
+	defaultBootstrap = "127.0.0.1:9092"
+	defaultPort      = "9092"
+
+	// dialTimeout bounds the first connection: whoever waits in a shell wants to know soon.
+	dialTimeout = 5 * time.Second
+	// adminTimeout bounds one question to the cluster.
+	adminTimeout = 30 * time.Second
+)
+
+// bootstrapFlag adds --bootstrap to the flags of a command that talks to a cluster.
+func bootstrapFlag(set *pflag.FlagSet, bootstrap *string) {
+	set.StringVar(bootstrap, "bootstrap", cmp.Or(os.Getenv("TROUPE_BOOTSTRAP"), defaultBootstrap),
+		"`addresses` of brokers, comma separated (TROUPE_BOOTSTRAP)")
+}
+
+// connect returns a client once one of the brokers has taken a connection: the client itself
+// would go on trying, and a wrong address would look like a slow cluster.
+func connect(ctx context.Context, bootstrap string) (*client.Client, error) {
+	addresses, err := parseBootstrap(bootstrap)
+	if err != nil {
+		return nil, err
+	}
+	dialer := net.Dialer{Timeout: dialTimeout}
+	var refusals []error
+	for _, address := range addresses {
+		conn, err := dialer.DialContext(ctx, "tcp", address)
+		if err == nil {
+			_ = conn.Close() // nothing was sent on it
+			return client.New(addresses...)
+		}
+		refusals = append(refusals, err)
+	}
+	return nil, fmt.Errorf("no broker at %s: %w; start one with \"troupe broker\", or say where it is with --bootstrap host:port",
+		strings.Join(addresses, ", "), rootCause(refusals[0]))
+}
+
+// rootCause drops the addresses that a network error repeats.
+func rootCause(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// parseBootstrap reads addresses; one without a port has Kafka's usual one.
+func parseBootstrap(bootstrap string) ([]string, error) {
+	var addresses []string
+	for entry := range strings.SplitSeq(bootstrap, ",") {
+		entry = strings.TrimSpace(entry)
+		if entry == "" {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(entry); err != nil {
+			entry = net.JoinHostPort(strings.Trim(entry, "[]"), defaultPort)
+		}
+		addresses = append(addresses, entry)
+	}
+	if len(addresses) == 0 {
+		return nil, usagef("--bootstrap is empty; write host:port, as in --bootstrap %s", defaultBootstrap)
+	}
+	return addresses, nil
+}
+
+// explain makes one line for a person out of an error of the cluster: Kafka's name for it, the
+// sentence, and what to do.
+func explain(err error, hint string) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w; is the cluster up? its log and the admin port's /readyz say more", err)
+	case hint != "":
+		return fmt.Errorf("%w; %s", err, hint)
+	}
+	return err
+}
+
+// hintFor says what to do about an error on a topic.
+func hintFor(err error, topic string) string {
+	switch wire.Code(err) {
+	case wire.UnknownTopicOrPartition:
+		return fmt.Sprintf("see what there is with \"troupe topic list\", or make it with \"troupe topic create %s\"", topic)
+	case wire.TopicAlreadyExists:
+		return "--if-not-exists accepts that"
+	case wire.InvalidReplicationFactor:
+		return "there must be a broker for every replica; ask for fewer with --replication-factor"
+	}
+	return ""
+}

@@ -1,0 +1,279 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/troupe-mq/troupe/wire"
+	"github.com/troupe-mq/troupe/wire/client"
+)
+
+// outputBytes is the buffer between records and stdout.
+const outputBytes = 256 << 10
+
+// consumeFlags are the flags of troupe consume.
+type consumeFlags struct {
+	bootstrap   string
+	start       startFlags
+	partition   int32
+	maxMessages int64
+	exitAtEnd   bool
+	format      string
+	json        bool
+}
+
+func newConsume(std streams) *cobra.Command {
+	var flags consumeFlags
+	cmd := &cobra.Command{
+		Use:   "consume TOPIC",
+		Short: "Write the records of a topic to stdout",
+		Long: `Consume reads a topic and writes the value of each record and a line feed to stdout, until it is
+interrupted. It begins at the end, with what is produced from then on, unless a flag says
+otherwise.
+
+` + offsetHelp + `
+
+` + formatHelp,
+		Example: `  troupe consume access-log --from-beginning --exit-at-end > access.log
+  troupe consume access-log --offset -10 --exit-at-end
+  troupe consume orders --timestamp -1h --format '%p %o %k: %s\n'
+  troupe consume orders --partition 0 --max-messages 1 --json | jq .`,
+		GroupID: groupUse,
+		Args:    exactly("TOPIC"),
+	}
+	set := cmd.Flags()
+	bootstrapFlag(set, &flags.bootstrap)
+	set.BoolVar(&flags.start.fromBeginning, "from-beginning", false, "begin with the oldest record")
+	set.StringVar(&flags.start.offset, "offset", "", "begin at an `offset`")
+	set.StringVar(&flags.start.timestamp, "timestamp", "", "begin with the first record from a `time` on")
+	set.Int32Var(&flags.partition, "partition", -1, "`number` of the only partition to read; -1 for all")
+	set.Int64Var(&flags.maxMessages, "max-messages", 0, "end after so many `records`; 0 for no limit")
+	set.BoolVar(&flags.exitAtEnd, "exit-at-end", false, "end with the last record that is there now")
+	set.StringVar(&flags.format, "format", "", "write each record in this `format`")
+	set.BoolVar(&flags.json, "json", false, "write each record as a JSON object on a line")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		write, err := flags.writer()
+		if err != nil {
+			return err
+		}
+		from, err := flags.start.parse(std.now())
+		if err != nil {
+			return err
+		}
+		if flags.partition < -1 || flags.maxMessages < 0 {
+			return usagef("--partition and --max-messages cannot be negative, but for --partition -1, which is all")
+		}
+		c, err := connect(cmd.Context(), flags.bootstrap)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = c.Close() }() // nothing is left to be told
+		run := &consumption{
+			client: c, topic: args[0], from: from, write: write,
+			limit: flags.maxMessages, exitAtEnd: flags.exitAtEnd,
+			out: bufio.NewWriterSize(std.out, outputBytes),
+		}
+		err = run.run(cmd.Context(), flags.partition)
+		if errors.Is(err, context.Canceled) && !flags.exitAtEnd && flags.maxMessages == 0 {
+			err = nil // it was to run until interrupted
+		}
+		if errors.Is(err, context.Canceled) {
+			err = errors.New("interrupted before the end")
+		}
+		return explain(err, hintFor(err, args[0]))
+	}
+	return cmd
+}
+
+// writer returns what writes a record.
+func (f *consumeFlags) writer() (recordWriter, error) {
+	switch {
+	case f.json && f.format != "":
+		return nil, usagef("--json and --format exclude each other; give one of them")
+	case f.json:
+		return newJSONWriter(), nil
+	case f.format != "":
+		write, err := parseFormat(f.format)
+		if err != nil {
+			return nil, usagef("--format: %w", err)
+		}
+		return write, nil
+	}
+	return writeValue, nil
+}
+
+// consumption is one run of troupe consume.
+type consumption struct {
+	client    *client.Client
+	topic     string
+	from      start
+	write     recordWriter
+	limit     int64 // records; 0 for none
+	exitAtEnd bool
+	out       *bufio.Writer
+
+	written int64
+	pending map[int32]wire.Offset // by partition that has not come to its end: where that is
+	line    []byte
+}
+
+// run consumes one partition, or all with -1, and leaves nothing in the buffer.
+func (c *consumption) run(ctx context.Context, partition int32) error {
+	options, err := c.plan(ctx, partition)
+	if err != nil {
+		return err
+	}
+	if c.exitAtEnd && len(c.pending) == 0 {
+		return nil
+	}
+	consumer, err := c.client.NewConsumer(options...)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = consumer.Close() }() // nothing is left to be told
+	err = c.poll(ctx, consumer)
+	return errors.Join(err, c.out.Flush())
+}
+
+// pollInterval is how often a run that ends at the end looks whether it has come there without a
+// record to tell: the last offsets of a partition may hold none.
+const pollInterval = 250 * time.Millisecond
+
+func (c *consumption) poll(ctx context.Context, consumer *client.Consumer) error {
+	for {
+		wait, cancel := ctx, context.CancelFunc(func() {})
+		if c.exitAtEnd {
+			wait, cancel = context.WithTimeout(ctx, pollInterval)
+		}
+		records, err := consumer.Poll(wait)
+		cancel()
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, context.DeadlineExceeded):
+			for _, position := range consumer.Positions() {
+				c.reached(position.Partition, position.Next)
+			}
+		case err != nil:
+			return err
+		}
+		if done, err := c.writeAll(records); done || err != nil {
+			return err
+		}
+		// Poll gave all that there was: whoever reads stdout shall not wait for more.
+		if err := c.out.Flush(); err != nil {
+			return err
+		}
+	}
+}
+
+// writeAll writes records and says whether the run is done.
+func (c *consumption) writeAll(records []client.Record) (done bool, err error) {
+	for i := range records {
+		r := &records[i]
+		if c.exitAtEnd {
+			end, pending := c.pending[r.Partition]
+			if !pending || r.Offset >= end {
+				c.reached(r.Partition, r.Offset)
+				continue // it came after the run began
+			}
+		}
+		c.line = c.write(c.line[:0], r)
+		if _, err := c.out.Write(c.line); err != nil {
+			return false, err
+		}
+		c.written++
+		c.reached(r.Partition, r.Offset+1)
+		if c.limit > 0 && c.written == c.limit {
+			return true, nil
+		}
+	}
+	return c.exitAtEnd && len(c.pending) == 0, nil
+}
+
+// reached notes how far a partition has come.
+func (c *consumption) reached(partition int32, next wire.Offset) {
+	if end, pending := c.pending[partition]; pending && next >= end {
+		delete(c.pending, partition)
+	}
+}
+
+// plan returns what to read. Where the client cannot find the beginning by itself, or the end
+// matters, every partition is asked first, and those that are added later are not read.
+func (c *consumption) plan(ctx context.Context, partition int32) ([]client.ConsumerOption, error) {
+	if from, ok := c.from.client(); ok && !c.exitAtEnd {
+		if partition >= 0 {
+			return []client.ConsumerOption{client.Partition(c.topic, partition, from)}, nil
+		}
+		return []client.ConsumerOption{client.Topics(c.topic), client.From(from)}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	numbers := []int32{partition}
+	if partition < 0 {
+		count, err := partitionCount(ctx, c.client, c.topic)
+		if err != nil {
+			return nil, err
+		}
+		numbers = numbers[:0]
+		for number := range count {
+			numbers = append(numbers, number)
+		}
+	}
+	c.pending = make(map[int32]wire.Offset)
+	var options []client.ConsumerOption
+	var mu sync.Mutex // of options and pending
+	asks, ctx := errgroup.WithContext(ctx)
+	asks.SetLimit(maxAsks)
+	for _, number := range numbers {
+		asks.Go(func() error {
+			first, end, err := c.ends(ctx, number)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			options = append(options, client.Partition(c.topic, number, client.AtOffset(first)))
+			if c.exitAtEnd && first != end {
+				c.pending[number] = end
+			}
+			return nil
+		})
+	}
+	return options, asks.Wait()
+}
+
+// ends returns where a partition is to begin, and where it ends now.
+func (c *consumption) ends(ctx context.Context, number int32) (first, end wire.Offset, err error) {
+	end, _, err = c.client.ListOffset(ctx, c.topic, number, client.Latest)
+	if err != nil {
+		return 0, 0, err
+	}
+	if c.from.absolute {
+		return wire.Offset(c.from.offset), end, nil // one outside of the log is told by fetching
+	}
+	if c.from.timestamp == client.Latest && c.from.back == 0 {
+		return end, end, nil
+	}
+	oldest, _, err := c.client.ListOffset(ctx, c.topic, number, client.Earliest)
+	if err != nil || c.from.timestamp == client.Earliest {
+		return oldest, end, err
+	}
+	if c.from.timestamp == client.Latest {
+		return max(oldest, end-wire.Offset(c.from.back)), end, nil
+	}
+	first, _, err = c.client.ListOffset(ctx, c.topic, number, c.from.timestamp)
+	if err != nil {
+		return 0, 0, err
+	}
+	if first == wire.NoOffset { // no record is that new
+		return end, end, nil
+	}
+	return first, max(first, end), nil
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/troupe-mq/troupe/wire"
+	"github.com/troupe-mq/troupe/wire/client"
+)
+
+const (
+	// maxAsks bounds the questions that are asked of the cluster at once.
+	maxAsks = 32
+	// offsetTimeout bounds one question for offsets: a partition that does not answer is shown
+	// without, since that is what somebody may be looking for.
+	offsetTimeout = 5 * time.Second
+
+	unknownOffset = -1
+)
+
+// describeTopics returns the named topics, or all but internal ones, by name, with their offsets
+// and configurations.
+func describeTopics(ctx context.Context, c *client.Client, names []string) ([]topicJSON, error) {
+	topics, err := c.DescribeTopics(ctx, names...)
+	if err != nil {
+		return nil, err
+	}
+	described := []topicJSON{}
+	for i := range topics {
+		if len(names) > 0 || !topics[i].Internal {
+			described = append(described, newTopicJSON(&topics[i]))
+		}
+	}
+	asks, ctx := errgroup.WithContext(ctx)
+	asks.SetLimit(maxAsks)
+	for i := range described {
+		topic := &described[i]
+		asks.Go(func() error { return askConfigs(ctx, c, topic) })
+		for number := range topic.Partitions {
+			p := &topic.Partitions[number]
+			if p.Leader == int32(wire.NoBroker) {
+				continue
+			}
+			asks.Go(func() error { return askOffsets(ctx, c, topic.Name, p) })
+		}
+	}
+	return described, asks.Wait()
+}
+
+func newTopicJSON(topic *client.Topic) topicJSON {
+	shown := topicJSON{Name: topic.Name, TopicID: topic.ID, Configs: map[string]string{}, Partitions: []partitionJSON{}}
+	for _, p := range topic.Partitions {
+		shown.Partitions = append(shown.Partitions, partitionJSON{
+			Partition: p.Partition, Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, Replicas: p.Replicas, ISR: p.ISR,
+			LogStartOffset: unknownOffset, HighWatermark: unknownOffset,
+		})
+	}
+	return shown
+}
+
+// askConfigs fills in what was set for the topic itself.
+func askConfigs(ctx context.Context, c *client.Client, topic *topicJSON) error {
+	entries, err := c.DescribeConfigs(ctx, client.TopicConfigs(topic.Name))
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if entry.Source == wire.SourceDynamicTopic && entry.Value != nil {
+			topic.Configs[entry.Name] = *entry.Value
+		}
+	}
+	return nil
+}
+
+// askOffsets fills in the ends of a partition.
+func askOffsets(ctx context.Context, c *client.Client, topic string, p *partitionJSON) error {
+	short, cancel := context.WithTimeout(ctx, offsetTimeout)
+	defer cancel()
+	for timestamp, offset := range map[int64]*int64{client.Earliest: &p.LogStartOffset, client.Latest: &p.HighWatermark} {
+		found, _, err := c.ListOffset(short, topic, p.Partition, timestamp)
+		switch {
+		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+			return nil
+		case err != nil:
+			return err
+		}
+		*offset = int64(found)
+	}
+	return nil
+}
+
+// maxMessageBytes returns the largest record batch that a topic takes. One that does not exist
+// yet is going to have the default.
+func maxMessageBytes(ctx context.Context, c *client.Client, topic string) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	entries, err := c.DescribeConfigs(ctx, client.TopicConfigs(topic))
+	if err != nil && !errors.Is(err, wire.UnknownTopicOrPartition) {
+		return 0, err
+	}
+	for _, entry := range entries {
+		if entry.Name == "max.message.bytes" && entry.Value != nil {
+			return strconv.Atoi(*entry.Value)
+		}
+	}
+	return defaultMaxMessageBytes, nil
+}
+
+// defaultMaxMessageBytes is max.message.bytes where nobody has set it, as in Kafka.
+const defaultMaxMessageBytes = 1<<20 + 12
+
+// partitionCount returns how many partitions a topic has.
+func partitionCount(ctx context.Context, c *client.Client, topic string) (int32, error) {
+	topics, err := c.DescribeTopics(ctx, topic)
+	if err != nil {
+		return 0, err
+	}
+	if len(topics) != 1 {
+		return 0, wire.UnknownTopicOrPartition
+	}
+	return int32(len(topics[0].Partitions)), nil
+}

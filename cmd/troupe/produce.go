@@ -1,0 +1,282 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/troupe-mq/troupe/wire/client"
+)
+
+// produceFlags are the flags of troupe produce.
+type produceFlags struct {
+	bootstrap    string
+	keySeparator string
+	partition    int32
+	acks         string
+	compression  string
+	headers      []string
+}
+
+func newProduce(std streams) *cobra.Command {
+	var flags produceFlags
+	cmd := &cobra.Command{
+		Use:   "produce TOPIC",
+		Short: "Write the lines of stdin to a topic, a record each",
+		Long: `Produce reads stdin and writes each line to a topic as a record. LF ends a record and is not
+part of it, CR is; a last line without LF counts.
+
+At the end it says on stderr how many records were acknowledged. If one was not, it stops
+reading, and exits with 1.`,
+		Example: `  troupe produce access-log < access.log
+  tail -F app.log | troupe produce app-log --compression zstd
+  echo 'alice:hello' | troupe produce chat --key-separator :
+  troupe produce orders --partition 0 --acks 1 --header source=import < orders.jsonl`,
+		GroupID: groupUse,
+		Args:    exactly("TOPIC"),
+	}
+	set := cmd.Flags()
+	bootstrapFlag(set, &flags.bootstrap)
+	set.StringVar(&flags.keySeparator, "key-separator", "", "`text` that parts key and value; a line without it has no key")
+	set.Int32Var(&flags.partition, "partition", client.Any, "`number` of the partition; -1 chooses by key")
+	set.StringVar(&flags.acks, "acks", "all", "wait for `all` in-sync replicas, for 1 (the leader), or 0 (nobody)")
+	set.StringVar(&flags.compression, "compression", "none", "`codec`: none, gzip, snappy, lz4 or zstd")
+	set.StringArrayVar(&flags.headers, "header", nil, "header of every record, as `name=value`; may be repeated")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		options, err := flags.options()
+		if err != nil {
+			return err
+		}
+		headers, err := parseHeaders(flags.headers)
+		if err != nil {
+			return err
+		}
+		c, err := connect(cmd.Context(), flags.bootstrap)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = c.Close() }() // nothing is left to be told
+		producer, err := c.NewProducer(options...)
+		if err != nil {
+			return err
+		}
+		maximum, err := maxMessageBytes(cmd.Context(), c, args[0])
+		if err != nil {
+			return explain(err, hintFor(err, args[0]))
+		}
+		run := &production{
+			producer: producer,
+			lines:    newLineReader(std.in, maximum),
+			template: client.Record{Topic: args[0], Partition: flags.partition, Headers: headers},
+			key:      []byte(flags.keySeparator),
+			outcome:  "acknowledged",
+		}
+		if flags.acks == "0" {
+			run.outcome = "sent"
+		}
+		return run.run(cmd.Context(), std.err)
+	}
+	return cmd
+}
+
+// options returns what the flags ask of the producer.
+func (f *produceFlags) options() ([]client.ProducerOption, error) {
+	compression, err := client.ParseCompression(f.compression)
+	if err != nil {
+		return nil, usagef("--compression %s: write none, gzip, snappy, lz4 or zstd", f.compression)
+	}
+	options := []client.ProducerOption{client.WithCompression(compression)}
+	switch f.acks {
+	case "all", "-1":
+		options = append(options, client.WithAcks(client.AcksAll))
+	case "1":
+		options = append(options, client.WithAcks(client.AcksLeader))
+	case "0":
+		options = append(options, client.WithAcks(client.AcksNone))
+	default:
+		return nil, usagef("--acks %s: write all, 1 or 0", f.acks)
+	}
+	switch {
+	case f.partition < client.Any:
+		return nil, usagef("--partition %d: write the number of a partition, or -1 to choose by key", f.partition)
+	case f.partition != client.Any:
+		options = append(options, client.WithPartitioner(client.Explicit))
+	}
+	return options, nil
+}
+
+func parseHeaders(assignments []string) ([]client.Header, error) {
+	var headers []client.Header
+	for _, assignment := range assignments {
+		name, value, found := strings.Cut(assignment, "=")
+		if !found || name == "" {
+			return nil, usagef("--header %s: write name=value", assignment)
+		}
+		headers = append(headers, client.Header{Key: name, Value: []byte(value)})
+	}
+	return headers, nil
+}
+
+// production is one run of troupe produce. One goroutine reads lines and hands them over; the
+// producer's tells what became of them.
+type production struct {
+	producer *client.Producer
+	lines    *lineReader
+	template client.Record
+	key      []byte // separator; empty for none
+	outcome  string // what the producer's word means: "acknowledged", or "sent" with --acks 0
+
+	acknowledged atomic.Int64
+	bytes        atomic.Int64
+	mu           sync.Mutex
+	lost         int64
+	firstLoss    error
+	stop         context.CancelCauseFunc
+}
+
+// run produces until the input ends, a record is lost, or ctx ends, waits for what is under way,
+// and reports.
+func (p *production) run(ctx context.Context, stderr io.Writer) error {
+	reading, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	p.stop = stop
+	progress := startProgress(stderr, func() string {
+		return fmt.Sprintf("%s records, %s %s", grouped(p.acknowledged.Load()), megabytes(p.bytes.Load()), p.outcome)
+	})
+
+	// Nothing interrupts a read of stdin, so that the goroutine is left behind if ctx ends first:
+	// then the process is about to end.
+	read := make(chan error, 1)
+	go func() { read <- p.read(reading) }()
+	var err error
+	select {
+	case err = <-read:
+	case <-reading.Done():
+		err = context.Cause(reading)
+	}
+	flushErr := p.flush(ctx)
+	progress.end()
+	return p.verdict(stderr, errors.Join(err, flushErr))
+}
+
+// flush waits for every record that was handed over. Interrupted, it does not wait for long.
+func (p *production) flush(ctx context.Context) error {
+	if ctx.Err() == nil {
+		err := p.producer.Flush(ctx)
+		if err == nil || ctx.Err() == nil {
+			return err
+		}
+	}
+	short, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	return p.producer.Flush(short)
+}
+
+// read hands over the lines until there are no more.
+func (p *production) read(ctx context.Context) error {
+	for {
+		line, err := p.lines.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read stdin: %w", err)
+		}
+		record := p.template
+		record.Value = line
+		if len(p.key) > 0 {
+			if key, value, found := bytes.Cut(line, p.key); found {
+				record.Key, record.Value = key[:len(key):len(key)], value
+			}
+		}
+		if err := p.producer.Produce(ctx, record, p.done); err != nil {
+			return err
+		}
+	}
+}
+
+// done counts an acknowledgement. The first loss stops the reading: what follows would be lost
+// too, or be written out of order.
+func (p *production) done(r client.Record, err error) {
+	if err == nil {
+		p.acknowledged.Add(1)
+		p.bytes.Add(int64(len(r.Key) + len(r.Value)))
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lost++; p.firstLoss == nil {
+		p.firstLoss = err
+		p.stop(errLost)
+	}
+}
+
+var errLost = errors.New("a record was not acknowledged")
+
+// verdict writes the count and returns why the run failed, if it did.
+func (p *production) verdict(stderr io.Writer, err error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, countErr := fmt.Fprintf(stderr, "%d records %s\n", p.acknowledged.Load(), p.outcome); countErr != nil {
+		err = errors.Join(err, countErr)
+	}
+	switch {
+	case p.lost > 0:
+		hint := hintFor(p.firstLoss, p.template.Topic)
+		return explain(fmt.Errorf("%d records not acknowledged: %w", p.lost, p.firstLoss), hint)
+	case errors.Is(err, context.Canceled):
+		return errors.New("interrupted before the end of the input")
+	}
+	return explain(err, hintFor(err, p.template.Topic))
+}
+
+// progressInterval is how often a person sees that something moves.
+const progressInterval = 250 * time.Millisecond
+
+// progress is a line on a terminal that is written again and again.
+type progress struct {
+	stop func()
+	done sync.WaitGroup
+}
+
+// startProgress shows what line returns, if w is a terminal.
+func startProgress(w io.Writer, line func() string) *progress {
+	if !isTerminal(w) {
+		return &progress{stop: func() {}}
+	}
+	const clear = "\r\x1b[K"
+	ended := make(chan struct{})
+	p := &progress{stop: func() { close(ended) }}
+	p.done.Go(func() {
+		ticker := time.NewTicker(progressInterval)
+		defer ticker.Stop()
+		shown := false
+		for {
+			select {
+			case <-ticker.C:
+				_, _ = io.WriteString(w, clear+line()) // a lost terminal loses nothing else
+				shown = true
+			case <-ended:
+				if shown {
+					_, _ = io.WriteString(w, clear)
+				}
+				return
+			}
+		}
+	})
+	return p
+}
+
+// end takes the line away.
+func (p *progress) end() {
+	p.stop()
+	p.done.Wait()
+}
