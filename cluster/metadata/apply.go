@@ -252,41 +252,49 @@ func (p *partition) lead(leader wire.BrokerID) error {
 }
 
 func (r *PartitionsChanged) apply(d *draft) error {
+	var changed []*topic
 	for rest := r.Changes; len(rest) > 0; {
 		end := 1
 		for end < len(rest) && rest[end].Topic == rest[0].Topic {
 			end++
 		}
-		if err := d.changePartitions(rest[:end]); err != nil {
+		t, err := d.changePartitions(rest[:end])
+		if err != nil {
 			return err
 		}
-		rest = rest[end:]
+		if n := len(changed); n > 0 && changed[n-1].number >= t.number {
+			return mismatch("topic %d after %d in one record", t.number, changed[n-1].number)
+		}
+		changed, rest = append(changed, t), rest[end:]
+	}
+	d.topics = d.topics.replaced(changed, func(a, b *topic) int { return cmp.Compare(a.number, b.number) })
+	for _, t := range changed {
+		d.countLeaderless(t)
 	}
 	return nil
 }
 
-// changePartitions applies changes of partitions of one topic.
-func (d *draft) changePartitions(changes []PartitionChange) error {
+// changePartitions returns a topic with other states of some of its partitions.
+func (d *draft) changePartitions(changes []PartitionChange) (*topic, error) {
 	t := d.topic(changes[0].Topic)
 	if t == nil {
-		return mismatch("no topic %d", changes[0].Topic)
+		return nil, mismatch("no topic %d", changes[0].Topic)
 	}
 	numbers, states := make([]int32, len(changes)), make([]state, len(changes))
 	for i, c := range changes {
 		if i > 0 && c.Partition <= numbers[i-1] {
-			return mismatch("%s: partition %d after %d in one record", t.name, c.Partition, numbers[i-1])
+			return nil, mismatch("%s: partition %d after %d in one record", t.name, c.Partition, numbers[i-1])
 		}
 		p, ok := t.partition(c.Partition)
 		if !ok {
-			return mismatch("%s has no partition %d", t.name, c.Partition)
+			return nil, mismatch("%s has no partition %d", t.name, c.Partition)
 		}
 		if err := p.become(c); err != nil {
-			return fmt.Errorf("%s: %w", t.name, err)
+			return nil, fmt.Errorf("%s: %w", t.name, err)
 		}
 		numbers[i], states[i] = c.Partition, p.state
 	}
-	d.setTopic(t.withStates(numbers, func(i int, st *state) { *st = states[i] }))
-	return nil
+	return t.withStates(numbers, func(i int, st *state) { *st = states[i] }), nil
 }
 
 // become takes over the state that a record says, if it was made for this one.

@@ -63,16 +63,41 @@ func (c ChangeBrokers) partitions(img *Image, after map[wire.BrokerID]standing) 
 		return img.standing(id)
 	}
 	var changes []PartitionChange
-	for _, number := range img.topicsOn(c.Brokers) {
-		t := img.topic(number)
-		r := img.rulesOf(t, then)
-		for p := range t.all {
-			if r.regroup(&p, after) {
-				changes = append(changes, r.next(&p))
-			}
+	var of *topic
+	var r rules
+	for _, at := range img.hostedByAny(c.Brokers) {
+		if of == nil || of.number != at.topic {
+			of = img.topic(at.topic)
+			r = img.rulesOf(of, then)
+		}
+		p, _ := of.partition(at.partition)
+		if r.regroup(&p, after) {
+			changes = append(changes, r.next(&p))
 		}
 	}
 	return changes
+}
+
+type partitionRef struct {
+	topic     TopicNumber
+	partition int32
+}
+
+// hostedByAny returns the partitions that have replicas on any of those brokers, in order.
+func (img *Image) hostedByAny(brokers []BrokerState) []partitionRef {
+	var refs []partitionRef
+	for _, s := range brokers {
+		for t, p := range img.hosted(s.ID) {
+			refs = append(refs, partitionRef{t.number, p.number})
+		}
+	}
+	if len(brokers) == 1 {
+		return refs
+	}
+	slices.SortFunc(refs, func(a, b partitionRef) int {
+		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition))
+	})
+	return slices.Compact(refs)
 }
 
 // regroup takes brokers out of the ISR that may not be in it any more, and says whether the
@@ -95,16 +120,6 @@ func (r *rules) regroup(p *partition, after map[wire.BrokerID]standing) bool {
 	}
 	r.leave(p, leaving)
 	return leaving != 0 || elects
-}
-
-// topicsOn returns the topics that have replicas on any of those brokers, in order.
-func (img *Image) topicsOn(brokers []BrokerState) []TopicNumber {
-	var numbers []TopicNumber
-	for _, s := range brokers {
-		numbers = slices.AppendSeq(numbers, img.broker(s.ID).topics.all())
-	}
-	slices.Sort(numbers)
-	return slices.Compact(numbers)
 }
 
 // sortChanges brings changes into the order that a record has them in.

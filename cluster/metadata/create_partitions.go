@@ -54,7 +54,7 @@ func (img *Image) morePartitions(m wire.MorePartitions, room int) (*PartitionsAd
 	first, _ := t.partition(0)
 	factor := len(first.replicas)
 	assignment := m.Assignment
-	if assignment != nil {
+	if len(assignment) > 0 {
 		if len(assignment) != added {
 			return nil, wire.Errorf(wire.InvalidReplicaAssignment,
 				"%d partitions are added, the assignment is for %d", added, len(assignment))

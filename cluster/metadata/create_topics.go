@@ -82,7 +82,7 @@ func (d *creation) create(t wire.NewTopic) (*TopicCreated, error) {
 		return nil, err
 	}
 	assignment := t.Assignment
-	if assignment != nil {
+	if len(assignment) > 0 {
 		if t.Partitions != -1 || t.ReplicationFactor != -1 {
 			return nil, wire.Errorf(wire.InvalidRequest,
 				"replicas are assigned by hand, so the number of partitions and the replication factor must be -1")

@@ -113,17 +113,19 @@ func (r *rules) leave(p *partition, leaving ReplicaSet) {
 	}
 }
 
-// forget takes replicas out of the ISR and the ELR: they may have lost what they had. When nobody
-// is left, the last leader is remembered.
-func (r *rules) forget(p *partition, lost ReplicaSet) {
+// doubt takes a replica out of the ISR and the ELR: it may lack the last of what it had. When
+// nobody is left, it may still lead as the last one that is known to have led.
+func (p *partition) doubt(member ReplicaSet) {
 	had := p.isr | p.elr
-	last := had & lost
-	if p.leader != noLeader && last.has(int(p.leader)) {
-		last = 1 << p.leader
+	p.forget(member)
+	if had&member != 0 && p.isr|p.elr == 0 {
+		p.lastKnownELR = member
 	}
-	p.isr &^= lost
-	p.elr &^= lost
-	if had != 0 && p.isr|p.elr == 0 {
-		p.lastKnownELR = last
-	}
+}
+
+// forget takes a replica out of everything: it has lost all that it had.
+func (p *partition) forget(member ReplicaSet) {
+	p.isr &^= member
+	p.elr &^= member
+	p.lastKnownELR &^= member
 }

@@ -95,9 +95,6 @@ func (img *Image) checkAssignment(assignment [][]wire.BrokerID, factor int) erro
 	invalid := func(format string, args ...any) error {
 		return wire.Errorf(wire.InvalidReplicaAssignment, format, args...)
 	}
-	if len(assignment) == 0 {
-		return invalid("an assignment without partitions")
-	}
 	for i, replicas := range assignment {
 		switch {
 		case len(replicas) == 0:

@@ -168,9 +168,11 @@ func decodeTopicCreated(r *reader) Record {
 }
 
 func decodeTopicID(r *reader) (id wire.TopicID) {
-	if copy(id[:], r.bytes()) != len(id) {
-		r.fail("a topic id that has not 16 bytes")
+	b := r.bytes()
+	if len(b) != len(id) {
+		r.fail("a topic id of %d bytes", len(b))
 	}
+	copy(id[:], b)
 	return id
 }
 

@@ -138,9 +138,12 @@ func (c RegisterBroker) replicas(img *Image, wiped, rebooted bool) []PartitionCh
 			of, r = t, img.rulesOf(t, after)
 		}
 		member, led := p.member(c.ID), p.leaderID() == c.ID
-		if wiped || rebooted && t.replicated {
-			r.forget(&p, member)
-		} else {
+		switch {
+		case wiped:
+			p.forget(member)
+		case rebooted && t.replicated:
+			p.doubt(member)
+		default:
 			r.leave(&p, member)
 		}
 		if led {

@@ -91,6 +91,31 @@ func (s sorted[T]) replace(leaf, grow int, by ...[]T) sorted[T] {
 	return sorted[T]{leaves: leaves, size: s.size + grow}
 }
 
+// replaced returns s with other items at places that are taken; by is in order. It copies each
+// leaf that changes once.
+func (s sorted[T]) replaced(by []T, compare func(a, b T) int) sorted[T] {
+	if len(by) == 0 {
+		return s
+	}
+	leaves := slices.Clone(s.leaves)
+	for leaf, old := range leaves {
+		n := 0 // how many fall into this leaf
+		for n < len(by) && compare(by[n], old[len(old)-1]) <= 0 {
+			n++
+		}
+		if n == 0 {
+			continue
+		}
+		leaves[leaf] = slices.Clone(old)
+		for _, item := range by[:n] {
+			i, _ := slices.BinarySearchFunc(old, item, compare)
+			leaves[leaf][i] = item
+		}
+		by = by[n:]
+	}
+	return sorted[T]{leaves: leaves, size: s.size}
+}
+
 func (s sorted[T]) len() int { return s.size }
 
 // all yields the items in order.

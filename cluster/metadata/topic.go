@@ -210,15 +210,16 @@ func (t *topic) hosts() []wire.BrokerID {
 	return ids
 }
 
-// all yields the partitions that a broker has a replica of.
+// hostedBy yields the partitions that a broker has a replica of.
 func (t *topic) hostedBy(broker wire.BrokerID, yield func(partition) bool) bool {
 	for i, c := range t.chunks {
 		if !slices.Contains(c.replicas, broker) {
 			continue
 		}
 		for j := range c.states {
-			p := c.partition(t, int32(i*chunkPartitions+j))
-			if slices.Contains(p.replicas, broker) && !yield(p) {
+			st := &c.states[j]
+			replicas := c.replicas[st.first : int(st.first)+int(st.count)]
+			if slices.Contains(replicas, broker) && !yield(c.partition(t, int32(i*chunkPartitions+j))) {
 				return false
 			}
 		}
