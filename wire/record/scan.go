@@ -151,11 +151,7 @@ func (s *scanner) verify(at int64, h *Header) (bool, error) {
 	sum := uint32(0)
 	end := at + int64(h.Size())
 	for at += AttributesAt; at < end; {
-		// What is left of the window first, so that small batches share one read.
 		n := int(min(end-at, int64(len(s.buffer.Bytes))))
-		if left := s.start + int64(len(s.held)) - at; left > 0 && at >= s.start {
-			n = int(min(int64(n), left))
-		}
 		b, err := s.view(at, n)
 		if err != nil {
 			return false, err
