@@ -11,13 +11,14 @@
 // records together and leaves the header readable. So a broker moves batches without opening
 // them: it patches the offset and the epoch, which lie outside the CRC.
 //
-// Invariants: no function here panics, whatever bytes it is given; none allocates by a length
-// that the input claims before that many bytes were seen, or could come of those seen; what is
-// decompressed has a limit that the caller names.
+// Invariants: whatever reads or checks bytes does not panic, whichever they are, and does not
+// allocate by a length that they claim before that many were seen, or could come of those seen;
+// what is decompressed has a limit. The functions that patch a batch take one that was checked.
 //
 //	header.go    the 61 bytes in front, stepping from batch to batch, patches in place
 //	record.go    one record: how it is read; Reader and Iterate
 //	check.go     the door: what a producer sent, before it gets near a log
+//	varint.go    the numbers in records
 //	walk.go      the fast walk over uncompressed records that the door does
 //	builder.go   how a client makes a batch
 //	codec.go     the compressions; gzip is there, the others are in snappy.go, lz4.go, zstd.go
