@@ -82,6 +82,7 @@ type Client struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup // the refresher, and dials
+	conns  sync.WaitGroup // the goroutines of connections
 
 	meta    atomic.Pointer[metadata] // never nil; replaced, never changed
 	refresh refresher
@@ -127,17 +128,15 @@ func (cl *Client) Close() error {
 	cl.closed = true
 	subscribers := cl.subscribers
 	cl.subscribers = nil
-	links := cl.links
-	cl.links = nil
 	cl.mu.Unlock()
 	cl.cancel()
-	for _, l := range links {
-		if c := l.conn; c != nil {
-			c.fail(ErrClosed)
-			c.done.Wait()
+	cl.tasks.Wait() // no further connection is made
+	for _, l := range cl.links {
+		if l.conn != nil {
+			l.conn.fail(ErrClosed)
 		}
 	}
-	cl.tasks.Wait()
+	cl.conns.Wait() // every request has been answered, if only by an error
 	for s := range subscribers {
 		s.abandon()
 	}
@@ -215,12 +214,8 @@ func (cl *Client) connOrDial(addr string) (*conn, <-chan struct{}) {
 }
 
 func (cl *Client) dial(addr string, l *link) {
-	c, err := dial(cl.ctx, &cl.cfg, addr, func(*conn) { cl.changed() })
+	c, err := dial(cl.ctx, &cl.cfg, addr, &cl.conns, cl.changed)
 	cl.mu.Lock()
-	if cl.closed && c != nil {
-		defer c.done.Wait()
-		defer c.fail(ErrClosed)
-	}
 	l.conn, l.err = c, err
 	if err != nil {
 		l.failures++

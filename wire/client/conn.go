@@ -41,7 +41,6 @@ type conn struct {
 	wake     chan struct{} // for the writer; holds one
 	closed   chan struct{} // closed when it has ended
 	received atomic.Int64  // when something came last, in nanoseconds of now
-	done     sync.WaitGroup
 }
 
 // outgoing is a frame to write. The payload is written from where it lies.
@@ -51,8 +50,9 @@ type outgoing struct {
 	written func(wire.Frame, error) // for requests without an answer
 }
 
-// dial connects and greets. onEnd is called once when the connection has ended.
-func dial(ctx context.Context, cfg *Config, addr string, onEnd func(*conn)) (*conn, error) {
+// dial connects and greets. The connection's goroutines are tasks; onEnd is called once when it
+// has ended.
+func dial(ctx context.Context, cfg *Config, addr string, tasks *sync.WaitGroup, onEnd func()) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.DialTimeout)
 	defer cancel()
 	nc, err := cfg.Dial(ctx, "tcp", addr)
@@ -77,16 +77,16 @@ func dial(ctx context.Context, cfg *Config, addr string, onEnd func(*conn)) (*co
 	}
 	c.received.Store(now().UnixNano())
 	written := make(chan struct{})
-	c.done.Go(func() {
+	tasks.Go(func() {
 		defer close(written)
 		c.write()
 	})
-	c.done.Go(func() {
+	tasks.Go(func() {
 		err := c.read(frames)
 		c.fail(err)
 		<-written // from here on nobody reads the payloads that were sent
 		c.end()
-		onEnd(c)
+		onEnd()
 	})
 	return c, nil
 }

@@ -112,14 +112,13 @@ func (p *consumerPartition) failed(err error, hint wire.LeaderHint) {
 		return
 	}
 	c.lastErr = fmt.Errorf("%s/%d: %w", p.topic, p.index, err)
-	if c.client.hint(p.topic, p.id, p.index, hint) {
-		p.failures, p.notBefore = 0, time.Time{}
-		return
+	p.failures++
+	if c.client.hint(p.topic, p.id, p.index, hint) && p.failures == 1 {
+		return // a leader that we are told of is tried at once, but not for ever
 	}
 	if staleMetadata(err) {
 		c.client.refresh.ask()
 	}
-	p.failures++
 	p.notBefore = now().Add(c.client.backoff(p.failures))
 }
 

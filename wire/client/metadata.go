@@ -240,18 +240,21 @@ func (cl *Client) learn(reply *wire.MetadataReply, all bool) {
 	cl.meta.Store(m)
 }
 
-// hint takes over where a broker says that a partition is led. It returns whether that is news.
+// hint takes over where a broker says that a partition is led. It returns whether it is there that
+// we are going to look next.
 func (cl *Client) hint(name string, id wire.TopicID, partition int32, h wire.LeaderHint) bool {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	old := cl.meta.Load()
 	t := old.topics[name]
-	if t == nil || t.id != id || int(partition) >= len(t.partitions) ||
-		h.Broker == wire.NoBroker || h.LeaderEpoch <= t.partitions[partition].LeaderEpoch {
+	if t == nil || t.id != id || int(partition) >= len(t.partitions) || h.Broker == wire.NoBroker {
 		return false
 	}
 	if _, known := old.brokers[h.Broker]; !known {
 		return false
+	}
+	if p := &t.partitions[partition]; h.LeaderEpoch <= p.LeaderEpoch {
+		return h.Broker == p.Leader && h.LeaderEpoch == p.LeaderEpoch // another has heard of it before
 	}
 	changed := *t
 	changed.partitions = slices.Clone(t.partitions)

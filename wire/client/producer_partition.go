@@ -34,7 +34,9 @@ type producerPartition struct {
 	inFlight   []*batch // sent, oldest first; a settled one waits for those before it
 	recovering bool     // a batch in flight has failed; wait for the answers of all
 	anew       bool     // and then begin anew
+	hinted     bool     // and we know where to go
 	who        wire.ProducerIdentity
+	accepted   bool                  // the broker has a batch of who
 	spent      wire.ProducerIdentity // the identity before, if the partition began anew
 	next       wire.Sequence
 	failures   int       // in a row
@@ -197,7 +199,7 @@ func (pp *producerPartition) drain() {
 				pp.setAlarm(pp.open.since.Add(pp.topic.producer.cfg.Linger))
 				return
 			}
-			if len(pp.inFlight) >= pp.topic.producer.cfg.MaxInFlight {
+			if len(pp.inFlight) >= pp.window() {
 				return // it goes on growing meanwhile
 			}
 			pp.seal()
@@ -209,7 +211,7 @@ func (pp *producerPartition) drain() {
 			pp.finishHead()
 			continue
 		}
-		if len(pp.inFlight) >= pp.topic.producer.cfg.MaxInFlight {
+		if len(pp.inFlight) >= pp.window() {
 			return
 		}
 		if !pp.send(b, at) {
@@ -219,6 +221,16 @@ func (pp *producerPartition) drain() {
 			return
 		}
 	}
+}
+
+// window is how many batches may be in flight. A broker that knows nothing of a producer takes
+// whatever number comes first, so that the second batch would be written if the first got lost:
+// until one has been accepted, one at a time.
+func (pp *producerPartition) window() int {
+	if !pp.accepted && !pp.topic.producer.cfg.NotIdempotent {
+		return 1
+	}
+	return pp.topic.producer.cfg.MaxInFlight
 }
 
 // setAlarm has the partition looked at again at a time, or earlier.
@@ -307,7 +319,7 @@ func (pp *producerPartition) number(b *batch) bool {
 		if !ok {
 			return false
 		}
-		pp.who, pp.next = who, 0
+		pp.who, pp.next, pp.accepted = who, 0, false
 	}
 	b.who, b.sequence, b.numbered = pp.who, pp.next, true
 	pp.next = pp.next.Next(int32(len(b.records)))
@@ -335,25 +347,24 @@ func (pp *producerPartition) answered(b *batch, t *topic, f wire.Frame, err erro
 	}
 	b.answered = true
 	client := pp.topic.producer.client
-	news := client.hint(t.name, t.id, pp.index, reply.Leader)
-	if err != nil && !news && staleMetadata(err) {
+	if client.hint(t.name, t.id, pp.index, reply.Leader) {
+		pp.hinted = true
+	} else if err != nil && staleMetadata(err) {
 		client.refresh.ask()
 	}
 	pp.judge(b, reply.BaseOffset, err)
-	if news {
-		pp.failures = 0 // a new leader is tried at once
-	}
 	pp.proceed()
 	pp.drain()
 }
 
 // judge decides what the answer to a batch in flight means.
 func (pp *producerPartition) judge(b *batch, base Offset, err error) {
+
 	code := wire.Code(err)
 	switch {
 	case err == nil, code == wire.DuplicateSequenceNumber:
 		b.settle(base, nil)
-		pp.failures = 0
+		pp.failures, pp.accepted = 0, true
 	case code == wire.OutOfOrderSequenceNumber && (pp.recovering || b != pp.inFlight[0]):
 		pp.recovering = true // because of one before it
 	case b.numbered && (code == wire.UnknownProducerID || code == wire.InvalidProducerEpoch):
@@ -361,7 +372,6 @@ func (pp *producerPartition) judge(b *batch, base Offset, err error) {
 	case retriable(err):
 		b.doubtful = b.doubtful || !refusedBeforeAppend(code)
 		pp.recovering, pp.lastErr = true, err
-		pp.failures++
 	default:
 		b.settle(wire.NoOffset, fmt.Errorf("%s/%d: %w", pp.topic.name, pp.index, err))
 		if b.numbered {
@@ -398,9 +408,11 @@ func (pp *producerPartition) proceed() {
 	if pp.anew {
 		pp.beginAnew()
 	}
-	if pp.failures > 0 {
+	pp.failures++
+	if !pp.hinted || pp.failures > 1 { // a leader that we are told of is tried at once, but not for ever
 		pp.notBefore = now().Add(pp.topic.producer.client.backoff(pp.failures))
 	}
+	pp.hinted = false
 }
 
 // beginAnew gives up the identity, after a gap in the sequence. Nothing is in flight.
@@ -432,10 +444,10 @@ func (pp *producerPartition) expire(at time.Time) {
 			how = "it may have been written"
 		}
 		b.settle(wire.NoOffset, pp.notDelivered(how))
-		pp.finish(b)
 		if b.numbered {
 			pp.beginAnew()
 		}
+		pp.finish(b)
 	}
 }
 
