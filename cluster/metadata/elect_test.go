@@ -20,11 +20,11 @@ func (c *cluster) fence(fenced bool, ids ...wire.BrokerID) {
 	}
 }
 
-// join has the leader of a partition propose an ISR.
-func (c *cluster) join(id wire.TopicID, number int32, isr ...wire.BrokerID) error {
-	p := c.partition(id, number)
+// join has the leader of the first partition propose an ISR.
+func (c *cluster) join(id wire.TopicID, isr ...wire.BrokerID) error {
+	p := c.partition(id, 0)
 	leader, _ := c.img.Registration(p.Leader)
-	m := ISRProposal{Topic: id, Partition: number, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch}
+	m := ISRProposal{Topic: id, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch}
 	for _, b := range isr {
 		r, _ := c.img.Registration(b)
 		m.ISR = append(m.ISR, ISRMember{b, r.Incarnation})
@@ -155,7 +155,7 @@ func TestWhoLeavesASmallISRStaysEligible(t *testing.T) {
 	c.expect(id, 0, want{wire.NoBroker, [2]int32{4, 4}, nil, ids{2, 3}})
 	c.fence(false, 2)
 	c.expect(id, 0, want{2, [2]int32{5, 5}, ids{2}, ids{3}})
-	if err := c.join(id, 0, 1, 2); err != nil {
+	if err := c.join(id, 1, 2); err != nil {
 		t.Fatal(err)
 	}
 	c.expect(id, 0, want{2, [2]int32{5, 6}, ids{1, 2}, nil})
@@ -164,7 +164,7 @@ func TestWhoLeavesASmallISRStaysEligible(t *testing.T) {
 func TestAFenceRaisesThePartitionEpochOutsideTheISRToo(t *testing.T) {
 	c := newCluster(t, 3)
 	id := c.assigned()
-	if err := c.join(id, 0, 1, 2); err != nil {
+	if err := c.join(id, 1, 2); err != nil {
 		t.Fatal(err)
 	}
 	c.fence(true, 3)
@@ -196,7 +196,7 @@ func TestABrokerThatShutsDownHandsOverWhatOthersCanLead(t *testing.T) {
 	c.fence(true, 2, 3)
 	alone := c.mustCreate("alone", 1, 1)
 	c.fence(false, 2, 3)
-	if err := c.join(shared, 0, 1, 3); err != nil {
+	if err := c.join(shared, 1, 3); err != nil {
 		t.Fatal(err)
 	}
 	b, _ := c.img.Registration(1)
@@ -241,12 +241,12 @@ func TestARestartedReplicaGetsANewLeaderEpochOnce(t *testing.T) {
 func TestARefusedProposalStillRaisesThePartitionEpoch(t *testing.T) {
 	c := newCluster(t, 3)
 	id := c.assigned()
-	if err := c.join(id, 0, 1); err != nil {
+	if err := c.join(id, 1); err != nil {
 		t.Fatal(err)
 	}
 	c.fence(true, 2)
 	before := c.partition(id, 0).PartitionEpoch
-	if err := c.join(id, 0, 1, 2); wire.Code(err) != wire.IneligibleReplica {
+	if err := c.join(id, 1, 2); wire.Code(err) != wire.IneligibleReplica {
 		t.Errorf("%v", err)
 	}
 	c.expect(id, 0, want{1, [2]int32{0, int32(before) + 1}, ids{1}, nil})
@@ -323,7 +323,7 @@ func TestAWipedBrokerLeavesISRAndELR(t *testing.T) {
 	c.fence(true, 2, 3)
 	alone := c.mustCreate("alone", 1, 1)
 	c.fence(false, 2, 3)
-	if err := c.join(id, 0, 1, 2, 3); err != nil {
+	if err := c.join(id, 1, 2, 3); err != nil {
 		t.Fatal(err)
 	}
 	c.fence(true, 1)

@@ -243,8 +243,14 @@ func anyCommand(t *rapid.T, img *Image) Command {
 	name := rapid.SampledFrom([]string{"a", "b", "a.b", "a_b", "orders", "", "no way", "x.y_z"})
 	broker := rapid.Custom(func(t *rapid.T) wire.BrokerID { return wire.BrokerID(rapid.IntRange(1, 5).Draw(t, "broker")) })
 	configs := rapid.SampledFrom([][2]string{
-		{"retention.ms", "1000"}, {"retention.ms", "-2"}, {"min.insync.replicas", "2"}, {"min.insync.replicas", "1"},
-		{"nonsense", "1"}, {"durability", "replicated"}, {"unclean.leader.election.enable", "true"}, {"cleanup.policy", "delete"},
+		{"retention.ms", "1000"},
+		{"retention.ms", "-2"},
+		{"min.insync.replicas", "2"},
+		{"min.insync.replicas", "1"},
+		{"nonsense", "1"},
+		{"durability", "replicated"},
+		{"unclean.leader.election.enable", "true"},
+		{"cleanup.policy", "delete"},
 	})
 	switch rapid.IntRange(0, 9).Draw(t, "command") {
 	case 0, 1:

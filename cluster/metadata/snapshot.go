@@ -38,7 +38,7 @@ func (img *Image) EncodeSnapshot() []byte {
 	}
 	w.array(len(img.brokers))
 	for _, b := range img.brokers {
-		b.Registration.encode(&w)
+		b.encode(&w)
 	}
 	encodeDirectories(&w, img.removedDirs)
 	w.array(img.topics.len())
