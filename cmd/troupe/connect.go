@@ -104,6 +104,11 @@ func hintFor(err error, topic string) string {
 		return "--if-not-exists accepts that"
 	case wire.InvalidReplicationFactor:
 		return "there must be a broker for every replica; ask for fewer with --replication-factor"
+	case wire.MessageTooLarge:
+		return fmt.Sprintf("allow more with \"troupe topic alter %s --config max.message.bytes=N\"", topic)
+	case wire.OffsetOutOfRange:
+		return fmt.Sprintf("see where the log begins and ends with \"troupe topic describe %s\"", topic)
+	default:
+		return ""
 	}
-	return ""
 }

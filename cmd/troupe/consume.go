@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -79,7 +81,16 @@ otherwise.
 			limit: flags.maxMessages, exitAtEnd: flags.exitAtEnd,
 			out: bufio.NewWriterSize(std.out, outputBytes),
 		}
+		if err := checkPartition(cmd.Context(), c, args[0], flags.partition); err != nil {
+			return explain(err, hintFor(err, args[0]))
+		}
+		progressTo := std.err
+		if isTerminal(std.out) {
+			progressTo = io.Discard // the records show that something moves
+		}
+		shown := startProgress(progressTo, run.progress)
 		err = run.run(cmd.Context(), flags.partition)
+		shown.end()
 		if errors.Is(err, context.Canceled) && !flags.exitAtEnd && flags.maxMessages == 0 {
 			err = nil // it was to run until interrupted
 		}
@@ -118,7 +129,7 @@ type consumption struct {
 	exitAtEnd bool
 	out       *bufio.Writer
 
-	written int64
+	written atomic.Int64
 	pending map[int32]wire.Offset // by partition that has not come to its end: where that is
 	line    []byte
 }
@@ -139,6 +150,10 @@ func (c *consumption) run(ctx context.Context, partition int32) error {
 	defer func() { _ = consumer.Close() }() // nothing is left to be told
 	err = c.poll(ctx, consumer)
 	return errors.Join(err, c.out.Flush())
+}
+
+func (c *consumption) progress() string {
+	return plural(c.written.Load(), "record")
 }
 
 // pollInterval is how often a run that ends at the end looks whether it has come there without a
@@ -188,9 +203,8 @@ func (c *consumption) writeAll(records []client.Record) (done bool, err error) {
 		if _, err := c.out.Write(c.line); err != nil {
 			return false, err
 		}
-		c.written++
 		c.reached(r.Partition, r.Offset+1)
-		if c.limit > 0 && c.written == c.limit {
+		if c.written.Add(1) == c.limit { // a limit of 0 is never met
 			return true, nil
 		}
 	}

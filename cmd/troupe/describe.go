@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -112,6 +113,23 @@ func maxMessageBytes(ctx context.Context, c *client.Client, topic string) (int, 
 
 // defaultMaxMessageBytes is max.message.bytes where nobody has set it, as in Kafka.
 const defaultMaxMessageBytes = 1<<20 + 12
+
+// checkPartition says that a topic does not have a partition. -1 stands for any.
+func checkPartition(ctx context.Context, c *client.Client, topic string, partition int32) error {
+	if partition < 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	count, err := partitionCount(ctx, c, topic)
+	if err != nil {
+		return err
+	}
+	if partition >= count {
+		return fmt.Errorf("topic %s has no partition %d, only 0 to %d; see them with \"troupe topic describe %s\"", topic, partition, count-1, topic)
+	}
+	return nil
+}
 
 // partitionCount returns how many partitions a topic has.
 func partitionCount(ctx context.Context, c *client.Client, topic string) (int32, error) {

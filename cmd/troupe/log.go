@@ -68,7 +68,7 @@ func newLogDump() *cobra.Command {
 			return err
 		}
 		if damaged > 0 {
-			return fmt.Errorf("%d files are damaged; \"troupe log verify\" looks behind the damage", damaged)
+			return fmt.Errorf("%s damaged; \"troupe log verify\" looks behind the damage", plural(int64(damaged), "file"))
 		}
 		return nil
 	}
@@ -233,7 +233,7 @@ starts: beside a running broker it may only be the write of this moment.`,
 			}
 		}
 		if len(found) > 0 {
-			return fmt.Errorf("%d damages found; keep a copy of the files before anything writes to them", len(found))
+			return fmt.Errorf("%s found; keep a copy of the files before anything writes to them", plural(int64(len(found)), "damage"))
 		}
 		return nil
 	}

@@ -76,9 +76,9 @@ func numericColumns(rows [][]string, columns int) []bool {
 	return numeric
 }
 
-// isTerminal says that a person watches w.
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
+// isTerminal says that a stream is where a person reads or types.
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
@@ -97,3 +97,11 @@ func grouped(n int64) string {
 
 // megabytes writes a size as people read it.
 func megabytes(n int64) string { return strconv.FormatFloat(float64(n)/1e6, 'f', 1, 64) + " MB" }
+
+// plural writes 1 record, and 2 records.
+func plural(n int64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return strconv.FormatInt(n, 10) + " " + thing + "s"
+}

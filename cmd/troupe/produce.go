@@ -9,10 +9,10 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/troupe-mq/troupe/wire"
 	"github.com/troupe-mq/troupe/wire/client"
 )
 
@@ -68,6 +68,9 @@ reading, and exits with 1.`,
 		if err != nil {
 			return err
 		}
+		if err := checkPartition(cmd.Context(), c, args[0], flags.partition); err != nil && !errors.Is(err, wire.UnknownTopicOrPartition) {
+			return explain(err, "")
+		}
 		maximum, err := maxMessageBytes(cmd.Context(), c, args[0])
 		if err != nil {
 			return explain(err, hintFor(err, args[0]))
@@ -82,7 +85,11 @@ reading, and exits with 1.`,
 		if flags.acks == "0" {
 			run.outcome = "sent"
 		}
-		return run.run(cmd.Context(), std.err)
+		progressTo := std.err
+		if isTerminal(std.in) {
+			progressTo = io.Discard // it would get between the lines that are being typed
+		}
+		return run.run(cmd.Context(), std.err, startProgress(progressTo, run.progress))
 	}
 	return cmd
 }
@@ -144,13 +151,10 @@ type production struct {
 
 // run produces until the input ends, a record is lost, or ctx ends, waits for what is under way,
 // and reports.
-func (p *production) run(ctx context.Context, stderr io.Writer) error {
+func (p *production) run(ctx context.Context, stderr io.Writer, shown *progress) error {
 	reading, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	p.stop = stop
-	progress := startProgress(stderr, func() string {
-		return fmt.Sprintf("%s records, %s %s", grouped(p.acknowledged.Load()), megabytes(p.bytes.Load()), p.outcome)
-	})
 
 	// Nothing interrupts a read of stdin, so that the goroutine is left behind if ctx ends first:
 	// then the process is about to end.
@@ -163,8 +167,12 @@ func (p *production) run(ctx context.Context, stderr io.Writer) error {
 		err = context.Cause(reading)
 	}
 	flushErr := p.flush(ctx)
-	progress.end()
+	shown.end()
 	return p.verdict(stderr, errors.Join(err, flushErr))
+}
+
+func (p *production) progress() string {
+	return fmt.Sprintf("%s records, %s %s", grouped(p.acknowledged.Load()), megabytes(p.bytes.Load()), p.outcome)
 }
 
 // flush waits for every record that was handed over. Interrupted, it does not wait for long.
@@ -225,58 +233,15 @@ var errLost = errors.New("a record was not acknowledged")
 func (p *production) verdict(stderr io.Writer, err error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, countErr := fmt.Fprintf(stderr, "%d records %s\n", p.acknowledged.Load(), p.outcome); countErr != nil {
+	if _, countErr := fmt.Fprintf(stderr, "%s %s\n", plural(p.acknowledged.Load(), "record"), p.outcome); countErr != nil {
 		err = errors.Join(err, countErr)
 	}
 	switch {
 	case p.lost > 0:
 		hint := hintFor(p.firstLoss, p.template.Topic)
-		return explain(fmt.Errorf("%d records not acknowledged: %w", p.lost, p.firstLoss), hint)
+		return explain(fmt.Errorf("%s not acknowledged: %w", plural(p.lost, "record"), p.firstLoss), hint)
 	case errors.Is(err, context.Canceled):
 		return errors.New("interrupted before the end of the input")
 	}
 	return explain(err, hintFor(err, p.template.Topic))
-}
-
-// progressInterval is how often a person sees that something moves.
-const progressInterval = 250 * time.Millisecond
-
-// progress is a line on a terminal that is written again and again.
-type progress struct {
-	stop func()
-	done sync.WaitGroup
-}
-
-// startProgress shows what line returns, if w is a terminal.
-func startProgress(w io.Writer, line func() string) *progress {
-	if !isTerminal(w) {
-		return &progress{stop: func() {}}
-	}
-	const clear = "\r\x1b[K"
-	ended := make(chan struct{})
-	p := &progress{stop: func() { close(ended) }}
-	p.done.Go(func() {
-		ticker := time.NewTicker(progressInterval)
-		defer ticker.Stop()
-		shown := false
-		for {
-			select {
-			case <-ticker.C:
-				_, _ = io.WriteString(w, clear+line()) // a lost terminal loses nothing else
-				shown = true
-			case <-ended:
-				if shown {
-					_, _ = io.WriteString(w, clear)
-				}
-				return
-			}
-		}
-	})
-	return p
-}
-
-// end takes the line away.
-func (p *progress) end() {
-	p.stop()
-	p.done.Wait()
 }

@@ -91,7 +91,7 @@ func TestTextComesBackByteForByte(t *testing.T) {
 					want += "\n"
 				}
 				count := strings.Count(want, "\n")
-				if produced.code != exitDone || produced.err != fmt.Sprintf("%d records acknowledged\n", count) {
+				if produced.code != exitDone || produced.err != plural(int64(count), "record")+" acknowledged\n" {
 					t.Fatalf("produce: exit code %d, %s; want %d records", produced.code, produced.err, count)
 				}
 				got := must(t, "", "consume", topic, "--from-beginning", "--exit-at-end", bootstrap)
@@ -204,7 +204,7 @@ func TestALineTooLongStopsTheRunWithItsNumber(t *testing.T) {
 	bootstrap := "--bootstrap=" + startBroker(t, t.TempDir()).ready["kafka"]
 	must(t, "", "topic", "create", "small", "--config=max.message.bytes=1000", bootstrap)
 	got := inProcess(t, "good\n"+strings.Repeat("x", 2000)+"\nnever read\n", "produce", "small", bootstrap)
-	if got.code != exitFailed || !strings.Contains(got.err, "line 2") || !strings.Contains(got.err, "1 records acknowledged") {
+	if got.code != exitFailed || !strings.Contains(got.err, "line 2") || !strings.Contains(got.err, "1 record acknowledged") {
 		t.Errorf("exit code %d, %s", got.code, got.err)
 	}
 	if out := must(t, "", "consume", "small", "--from-beginning", "--exit-at-end", bootstrap); out != "good\n" {
@@ -212,11 +212,21 @@ func TestALineTooLongStopsTheRunWithItsNumber(t *testing.T) {
 	}
 }
 
-func TestARecordThatTheBrokerRefusesFailsTheRun(t *testing.T) {
+func TestAPartitionThatIsNotThereFailsTheRun(t *testing.T) {
 	bootstrap := "--bootstrap=" + startBroker(t, t.TempDir()).ready["kafka"]
 	must(t, "", "topic", "create", "one", bootstrap)
 	got := inProcess(t, "a\n", "produce", "one", "--partition=7", bootstrap)
-	if got.code != exitFailed || !strings.Contains(got.err, "0 records acknowledged") || !strings.Contains(got.err, "partition 7") {
+	if got.code != exitFailed || !strings.Contains(got.err, "no partition 7, only 0 to 0") {
+		t.Errorf("exit code %d, %s", got.code, got.err)
+	}
+}
+
+func TestARecordThatTheBrokerRefusesFailsTheRun(t *testing.T) {
+	bootstrap := "--bootstrap=" + startBroker(t, t.TempDir()).ready["kafka"]
+	must(t, "", "topic", "create", "small", "--config=max.message.bytes=1000", bootstrap)
+	// The line is short enough, but with its header the batch is not.
+	got := inProcess(t, strings.Repeat("x", 990)+"\n", "produce", "small", bootstrap)
+	if got.code != exitFailed || !strings.Contains(got.err, "0 records acknowledged\n") || !strings.Contains(got.err, "1 record not acknowledged: ") || !strings.Contains(got.err, "max.message.bytes=N") {
 		t.Errorf("exit code %d, %s", got.code, got.err)
 	}
 }

@@ -31,8 +31,15 @@ func TestConsumingBeginsWhereTheFlagsSay(t *testing.T) {
 		}
 	}
 	for _, flags := range []startFlags{
-		{fromBeginning: true, offset: "1"}, {offset: "1", timestamp: "@1"}, {offset: "x"}, {offset: "1.5"},
-		{timestamp: "x"}, {timestamp: "@-5"}, {timestamp: "@x"}, {timestamp: "1h"}, {timestamp: "1960-01-01"},
+		{fromBeginning: true, offset: "1"},
+		{offset: "1", timestamp: "@1"},
+		{offset: "x"},
+		{offset: "1.5"},
+		{timestamp: "x"},
+		{timestamp: "@-5"},
+		{timestamp: "@x"},
+		{timestamp: "1h"},
+		{timestamp: "1960-01-01"},
 	} {
 		if got, err := flags.parse(now); err == nil {
 			t.Errorf("%+v is taken as %+v", flags, got)

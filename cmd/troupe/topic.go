@@ -202,6 +202,9 @@ func printTopic(cmd *cobra.Command, topic topicJSON) error {
 	if err := writeTable(out, nil, facts); err != nil {
 		return err
 	}
+	if _, err := fmt.Fprintln(out); err != nil {
+		return err
+	}
 	var rows [][]string
 	for _, p := range topic.Partitions {
 		leader := "none"
