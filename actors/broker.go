@@ -100,7 +100,7 @@ func Start(ctx context.Context, cfg Config, deps Dependencies) (*Broker, error) 
 	}
 	b.lost, b.lose = context.WithCancelCause(context.Background())
 	b.image.Store(metadata.NewImage().Local(cfg.ID, cfg.Static))
-	b.system = newSystem(cfg.ID, cfg.Incarnation, deps.Metrics, deps.Logger)
+	b.system = newSystem(cfg.ID, cfg.Incarnation, deps.Metrics, deps.Logger, b.panicked)
 	b.root = b.system.Root
 	var err error
 	b.actor, err = b.root.SpawnNamed(propsOf(func() actor.Actor { return newBrokerActor(b, deps) }), "broker")
@@ -114,7 +114,9 @@ func Start(ctx context.Context, cfg Config, deps Dependencies) (*Broker, error) 
 		return nil, fmt.Errorf("spawn the producer id actor: %w", err)
 	}
 	if err := b.join(ctx); err != nil {
-		return nil, errors.Join(err, b.Stop(context.WithoutCancel(ctx)))
+		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpTimeout)
+		defer cancel()
+		return nil, errors.Join(err, b.Stop(stopCtx))
 	}
 	b.work.Add(1)
 	go b.janitor()
@@ -165,6 +167,17 @@ func (b *Broker) askForError(ctx context.Context, command metadata.Command) erro
 	}
 	refusal, _ := reply.(error)
 	return refusal
+}
+
+// giveUpTimeout is how long a broker that could not start may take to stop.
+const giveUpTimeout = 10 * time.Second
+
+// panicked hears of every actor that panicked. Most are watched by another one; if those at the
+// top stop, the broker has.
+func (b *Broker) panicked(actor string, reason any) {
+	if actor == "broker" || actor == "producer-ids" {
+		b.fail(fmt.Errorf("the %s actor panicked: %v", actor, reason))
+	}
 }
 
 // send delivers a message from outside of any actor.

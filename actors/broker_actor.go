@@ -2,7 +2,6 @@ package actors
 
 import (
 	"errors"
-	"log/slog"
 	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -179,7 +178,10 @@ func (b *brokerActor) reconcile(ctx actor.Context, image *metadata.Local, id wir
 		}
 		parts[n] = b.partitionOf(local, id, n)
 		if state.Leader != b.cfg.ID {
-			continue // a copy that follows; there is none while every topic has one replica
+			// Nobody leads it, or another broker does: nothing is awaited here.
+			parts[n].door.shut(wire.NotLeaderOrFollower, wire.LeaderHint{Broker: state.Leader, LeaderEpoch: state.LeaderEpoch})
+			b.onPartitionReady(parts[n].tp)
+			continue
 		}
 		changed = append(changed, assignment{
 			partition: parts[n], dir: local.dirs[n], log: logConfigOf(config),
@@ -206,8 +208,8 @@ func (b *brokerActor) add(ctx actor.Context, id wire.TopicID, name string) *loca
 			return b.root.SpawnNamed(propsOf(func() actor.Actor { return newReplica(r) }), name)
 		},
 		background: b.background, send: b.send, metrics: b.metrics, now: b.now, logger: logger,
-		newEpoch: func(partition int32, after wire.LeaderEpoch) {
-			b.newEpoch(wire.TopicPartition{Topic: id, Partition: partition}, after, logger)
+		newEpoch: func(partition int32, after wire.LeaderEpoch, done func(error)) {
+			b.newEpoch(wire.TopicPartition{Topic: id, Partition: partition}, after, done)
 		},
 	}
 	pid, err := b.root.SpawnNamed(propsOf(func() actor.Actor { return &topicActor{topicConfig: cfg} }), "topic/"+id.String())
@@ -221,13 +223,14 @@ func (b *brokerActor) add(ctx actor.Context, id wire.TopicID, name string) *loca
 }
 
 // newEpoch asks for a leader epoch above the one that a replica has led in before.
-func (b *brokerActor) newEpoch(tp wire.TopicPartition, after wire.LeaderEpoch, logger *slog.Logger) {
+func (b *brokerActor) newEpoch(tp wire.TopicPartition, after wire.LeaderEpoch, done func(error)) {
 	b.request(metadata.ReplicaRestarted{
 		Topic: tp.Topic, Partition: tp.Partition, Broker: b.cfg.ID, Incarnation: b.cfg.Incarnation, LeaderEpoch: after,
-	}, func(_ any, err error) {
-		if err != nil {
-			logger.Error("no new leader epoch", "partition", tp.Partition, "leader_epoch", after, "err", err)
+	}, func(reply any, err error) {
+		if refusal, ok := reply.(error); ok && err == nil {
+			err = refusal
 		}
+		done(err)
 	})
 }
 

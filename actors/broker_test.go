@@ -481,3 +481,87 @@ func TestProducerIDsAreGivenOnce(t *testing.T) {
 		}
 	})
 }
+
+func TestAStoppedControllerChangesNothingForProducersAndComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, crashfs.New())
+		defer c.end()
+		topic := c.topic("events", 1)
+		for life := range 3 {
+			_, pid := c.controller.present()
+			c.root.Stop(pid)
+			var r replies
+			c.produce(&r, 1, topic, wire.AcksAll, recordsOf(1, wire.NoProducer, 0))
+			if reply := r.one(t, 1); reply.Err != nil {
+				t.Fatalf("produce without a controller: %+v", reply)
+			}
+			time.Sleep(time.Second) // virtual
+			synctest.Wait()
+			c.topic("more-"+strconv.Itoa(life), 1)
+		}
+	})
+}
+
+func TestAReplicaThatStopsWithTheControllerGetsItsEpochLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, crashfs.New())
+		defer c.end()
+		topic := c.topic("events", 1)
+		before := c.epochOf(topic)
+		_, pid := c.controller.present()
+		c.root.Stop(pid)
+		c.root.Stop(c.replicaOf(topic))
+		time.Sleep(time.Second) // virtual
+		var r replies
+		c.produce(&r, 1, topic, wire.AcksAll, recordsOf(1, wire.NoProducer, 0))
+		if reply := r.one(t, 1); reply.Err != nil || c.epochOf(topic) <= before {
+			t.Fatalf("%+v in epoch %d after %d", reply, c.epochOf(topic), before)
+		}
+	})
+}
+
+func TestDeletingATopicWhoseReplicaIsBeingReplacedLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := crashfs.New()
+		c := start(t, disk)
+		topic := c.topic("events", 1)
+		c.root.Stop(c.replicaOf(topic))
+		if d := c.DeleteTopics(t.Context(), []wire.TopicRef{{ID: topic}}); d[0].Err != nil {
+			t.Fatal(d[0].Err)
+		}
+		c.end()
+		c = start(t, disk)
+		defer c.end()
+		if refs, err := c.dirs[0].Logs(); err != nil || len(refs) != 0 {
+			t.Fatalf("left on disk: %+v, %v", refs, err)
+		}
+	})
+}
+
+func TestConfigurationsReachTheLogAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, crashfs.New())
+		defer c.end()
+		topic := c.topic("events", 1)
+		value := "3600000"
+		errs := c.AlterConfigs(t.Context(), []wire.AlterConfigs{{
+			Resource: wire.ConfigResource{Type: wire.ConfigTopic, Name: "events"},
+			Changes:  []wire.ConfigChange{{Name: "retention.ms", Op: wire.OpSet, Value: &value}},
+		}}, false)
+		if errs[0] != nil {
+			t.Fatal(errs[0])
+		}
+		synctest.Wait()
+		if cfg := c.routes.find(topic, 0).current().Config(); cfg.RetentionAge != time.Hour || cfg.Synced == nil || cfg.Producers == nil {
+			t.Fatalf("the log has %+v", cfg)
+		}
+		var r replies
+		c.produce(&r, 1, topic, wire.AcksAll, recordsOf(3, wire.NoProducer, 0))
+		r.one(t, 1)
+		time.Sleep(2 * time.Hour) // virtual: the janitor comes by
+		synctest.Wait()
+		if start, end, _ := c.Offsets(topic, 0); start != 3 || end != 3 {
+			t.Fatalf("after retention the log is %d to %d, want 3 to 3", start, end)
+		}
+	})
+}

@@ -81,7 +81,7 @@ var controllerNames atomic.Int64
 
 // testSystem is shared: making one costs more than most tests.
 var testSystem = sync.OnceValue(func() *actor.ActorSystem {
-	return newSystem(1, 1, nil, slog.New(slog.DiscardHandler))
+	return newSystem(1, 1, nil, slog.New(slog.DiscardHandler), func(string, any) {})
 })
 
 func controllerTestConfig(fsys storage.FS) controllerConfig {

@@ -85,6 +85,13 @@ type respawnTick struct {
 	run       uint64
 }
 
+// epochAsked is the outcome of asking the metadata log for a new leader epoch.
+type epochAsked struct {
+	partition int32
+	run       uint64
+	err       error
+}
+
 // partitionReady tells the broker actor that a partition can be used, or why not.
 type partitionReady struct {
 	tp  wire.TopicPartition

@@ -17,6 +17,8 @@ type partition struct {
 	door  door
 	view  atomic.Pointer[replicaView] // nil while no replica leads
 
+	deleted atomic.Bool // its topic is gone, and its log goes too
+
 	mu   sync.Mutex
 	log  *storage.Log  // of the present replica actor; its owner is whoever took it out
 	run  uint64        // which replica actor that is

@@ -15,7 +15,7 @@ import (
 //
 // The runtime's own metrics cost several times a message and are left out; dead letters are
 // counted by us and logged without their content.
-func newSystem(id wire.BrokerID, incarnation wire.Incarnation, metrics *Metrics, logger *slog.Logger) *actor.ActorSystem {
+func newSystem(id wire.BrokerID, incarnation wire.Incarnation, metrics *Metrics, logger *slog.Logger, panicked func(actor string, reason any)) *actor.ActorSystem {
 	sys := actor.NewActorSystem(
 		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }),
 		actor.WithDeadLetterThrottleCount(1),
@@ -30,6 +30,7 @@ func newSystem(id wire.BrokerID, incarnation wire.Incarnation, metrics *Metrics,
 		case *actor.SupervisorEvent:
 			metrics.panicked()
 			logger.Error("actor panicked", "actor", e.Child.Id, "err", fmt.Sprint(e.Reason))
+			panicked(e.Child.Id, e.Reason)
 		}
 	})
 	return sys

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"errors"
 	"log/slog"
 	"time"
 
@@ -19,7 +20,6 @@ import (
 type topicActor struct {
 	topicConfig
 	slots    map[int32]*slot
-	deleting bool
 	stopping bool
 }
 
@@ -30,8 +30,9 @@ type topicConfig struct {
 	broker     *actor.PID
 	spawn      func(r replicaConfig, name string) (*actor.PID, error)
 	background func(func()) // runs blocking work outside of all actors
-	// newEpoch asks the metadata log to let the partition be led in an epoch after the given one.
-	newEpoch func(partition int32, after wire.LeaderEpoch)
+	// newEpoch asks the metadata log to let the partition be led in an epoch after the given one,
+	// and is told the outcome on another goroutine. The epoch itself comes with the image.
+	newEpoch func(partition int32, after wire.LeaderEpoch, done func(error))
 	send     func(to *actor.PID, message any)
 	metrics  *Metrics
 	now      func() time.Time
@@ -44,6 +45,7 @@ type slot struct {
 	run        uint64
 	pid        *actor.PID       // nil between two runs
 	told       wire.LeaderEpoch // the highest epoch that a replica was told to lead in
+	led        wire.LeaderEpoch // the highest that a replica before the present one was told
 	restarts   int              // in a row
 	since      time.Time        // of the present run
 	offline    bool             // its directory or its log is unusable
@@ -67,6 +69,7 @@ type topicStop struct{ delete bool }
 type dirOffline struct{ dir *storage.Dir }
 
 const (
+	epochPause        = 100 * time.Millisecond
 	firstRespawnPause = 50 * time.Millisecond
 	maxRespawnPause   = 10 * time.Second
 	// A run that lasted this long is not counted among the failures in a row.
@@ -87,11 +90,11 @@ func (t *topicActor) Receive(ctx actor.Context) {
 	case *logClosed:
 		t.onLogClosed(ctx, msg)
 	case *respawnTick:
-		if s := t.slots[msg.partition]; s != nil && s.run == msg.run {
-			t.spawnReplica(ctx, s)
-		}
+		t.onRespawnTick(ctx, msg)
 	case *dirOffline:
 		t.onDirOffline(ctx, msg.dir)
+	case *epochAsked:
+		t.onEpochAsked(ctx, msg)
 	case *topicStop:
 		t.onStop(ctx, msg)
 	}
@@ -107,7 +110,7 @@ func (t *topicActor) onAssignment(ctx actor.Context, a assignment) {
 		if t.slots == nil {
 			t.slots = make(map[int32]*slot)
 		}
-		s = &slot{assignment: a, told: wire.NoEpoch}
+		s = &slot{assignment: a, told: wire.NoEpoch, led: wire.NoEpoch}
 		t.slots[number] = s
 		t.spawnReplica(ctx, s)
 		return
@@ -129,12 +132,23 @@ func (t *topicActor) tell(ctx actor.Context, s *slot) {
 	ctx.Send(s.pid, &becomeLeader{leadership: l})
 }
 
+func (t *topicActor) onRespawnTick(ctx actor.Context, msg *respawnTick) {
+	s := t.slots[msg.partition]
+	switch {
+	case s == nil || s.run != msg.run || t.stopping:
+	case s.pid == nil:
+		t.spawnReplica(ctx, s)
+	default:
+		t.askEpoch(ctx, s)
+	}
+}
+
 func (t *topicActor) spawnReplica(ctx actor.Context, s *slot) {
 	if t.stopping || s.offline || s.pid != nil {
 		return
 	}
 	s.run++
-	s.since = t.now()
+	s.since, s.led = t.now(), s.told
 	a := s.assignment
 	a.partition.begin(s.run)
 	self, send, run := ctx.Self(), t.send, s.run
@@ -151,10 +165,36 @@ func (t *topicActor) spawnReplica(ctx actor.Context, s *slot) {
 	}
 	s.pid = pid
 	ctx.Watch(pid)
-	if s.run > 1 {
-		t.newEpoch(a.partition.tp.Partition, s.told)
-	}
 	t.tell(ctx, s)
+	t.askEpoch(ctx, s)
+}
+
+// askEpoch asks for a leader epoch above the one that an earlier run was told, if there is none yet.
+func (t *topicActor) askEpoch(ctx actor.Context, s *slot) {
+	l := s.assignment.leadership
+	if s.led == wire.NoEpoch || s.led < s.told || l.LeaderEpoch > s.told {
+		return
+	}
+	self, send, asked := ctx.Self(), t.send, &epochAsked{partition: s.assignment.partition.tp.Partition, run: s.run}
+	t.newEpoch(asked.partition, s.told, func(err error) {
+		asked.err = err
+		send(self, asked)
+	})
+}
+
+// onEpochAsked asks again when the controller could not be reached, after a pause. Any other
+// refusal means that the image has moved on, or will.
+func (t *topicActor) onEpochAsked(ctx actor.Context, msg *epochAsked) {
+	s := t.slots[msg.partition]
+	if msg.err == nil || s == nil || s.run != msg.run || s.pid == nil || t.stopping {
+		return
+	}
+	t.logger.Warn("no new leader epoch yet", "partition", msg.partition, "leader_epoch", s.told, "err", msg.err)
+	if !wire.Code(msg.err).Retriable() || errors.Is(msg.err, wire.FencedLeaderEpoch) {
+		return
+	}
+	self, send, tick := ctx.Self(), t.send, &respawnTick{partition: msg.partition, run: s.run}
+	time.AfterFunc(epochPause, func() { send(self, tick) })
 }
 
 // openLog opens the log on the directory's pool. The producers' state is recovered there too, so
@@ -175,7 +215,7 @@ func openLog(a assignment, run uint64, hooks logHooks, logger *slog.Logger, open
 			return
 		}
 		if !a.partition.adopt(run, log) {
-			closeLog(log, logger)
+			giveUp(a, log, logger)
 			return
 		}
 		opened(&logOpened{log: log, producers: producers})
@@ -227,25 +267,24 @@ func (t *topicActor) onTerminated(ctx actor.Context, who *actor.PID) {
 			t.metrics.replicaStopped()
 			t.logger.Warn("replica stopped", "partition", number)
 		}
-		self, deleting := ctx.Self(), t.deleting
+		self, assigned := ctx.Self(), s.assignment
 		t.background(func() {
-			t.giveUp(log, s.assignment.dir, deleting)
+			if log != nil {
+				giveUp(assigned, log, t.logger)
+			}
 			t.send(self, &logClosed{partition: number, run: run})
 		})
 		return
 	}
 }
 
-// giveUp closes or deletes a log that no actor uses any more. It runs in the background.
-func (t *topicActor) giveUp(log *storage.Log, dir *storage.Dir, deleting bool) {
-	switch {
-	case log == nil:
-	case deleting:
-		if err := dir.DeleteLog(log); err != nil {
-			t.logger.Warn("log was not deleted", "err", err)
-		}
-	default:
-		closeLog(log, t.logger)
+// giveUp closes a log that no actor uses any more, or deletes it if its topic is gone. It does
+// not run in an actor.
+func giveUp(a assignment, log *storage.Log, logger *slog.Logger) {
+	if !a.partition.deleted.Load() {
+		closeLog(log, logger)
+	} else if err := a.dir.DeleteLog(log); err != nil {
+		logger.Warn("log was not deleted", "err", err)
 	}
 }
 
@@ -284,12 +323,13 @@ func (t *topicActor) onDirOffline(ctx actor.Context, dir *storage.Dir) {
 }
 
 func (t *topicActor) onStop(ctx actor.Context, msg *topicStop) {
-	t.stopping, t.deleting = true, msg.delete
+	t.stopping = true
 	why := error(wire.NotLeaderOrFollower)
 	if msg.delete {
 		why = wire.UnknownTopicOrPartition
 	}
 	for number, s := range t.slots {
+		s.assignment.partition.deleted.Store(msg.delete)
 		s.assignment.partition.door.shut(why, wire.NoHint)
 		if s.pid != nil {
 			ctx.Stop(s.pid)
