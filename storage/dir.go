@@ -43,6 +43,7 @@ type Dir struct {
 	mu            sync.Mutex
 	identity      Identity
 	points        map[place]*points
+	closedPlaces  map[place]bool // logs of these names were closed, and the keeper may be busy with them
 	recoveryDirty bool
 	startsDirty   bool
 	bootsDirty    bool
@@ -53,6 +54,9 @@ const (
 	deletedDirMark = "-delete"
 	strayDirMark   = "-stray"
 	maxNameBytes   = 255
+
+	// closeConcurrency is how many logs are closed at once: enough for them to share syncs.
+	closeConcurrency = 64
 )
 
 // OpenDir opens a log directory, or makes one, and locks it. It opens no log.
@@ -70,7 +74,7 @@ func OpenDir(fsys FS, path string, cfg DirConfig, log *slog.Logger) (*Dir, error
 	d := &Dir{
 		fsys: fsys, path: path, cfg: cfg, log: log, metrics: cfg.Metrics, lock: lock,
 		files:  &fileCache{fsys: fsys, limit: cfg.MaxOpenFiles, metrics: cfg.Metrics},
-		failed: make(chan struct{}), points: map[place]*points{},
+		failed: make(chan struct{}), points: map[place]*points{}, closedPlaces: map[place]bool{},
 	}
 	d.opener.limit = cfg.OpenConcurrency
 	if err := d.load(); err != nil {
@@ -323,12 +327,13 @@ func (d *Dir) Close() error {
 	close(d.scrub.stop)
 	<-d.keeper.done
 	<-d.scrub.done
+	d.keeper.tick() // what was asked for while the logs were open
 	open := d.openLogs()
 	errs := make([]error, len(open))
 	var group sync.WaitGroup
-	for worker := range d.cfg.OpenConcurrency {
+	for worker := range min(closeConcurrency, len(open)) {
 		group.Go(func() {
-			for i := worker; i < len(open); i += d.cfg.OpenConcurrency {
+			for i := worker; i < len(open); i += closeConcurrency {
 				errs[i] = open[i].Close()
 			}
 		})

@@ -121,7 +121,7 @@ func searchEntries(r io.ReaderAt, n, entryBytes int, entry []byte, atOrBelow fun
 }
 
 // checkIndex reads a whole .index file and returns how many entries it has. What is out of order, or
-// outside a log of size bytes, makes it worthless: ok is false.
+// outside a log of size bytes, makes it worthless: ok is false. A segment's first batch has no entry.
 func checkIndex(r io.ReaderAt, fileSize, size int64) (n int, ok bool, err error) {
 	if fileSize%indexEntryBytes != 0 {
 		return 0, false, nil
@@ -130,7 +130,7 @@ func checkIndex(r io.ReaderAt, fileSize, size int64) (n int, ok bool, err error)
 	var last indexEntry
 	err = eachEntry(r, fileSize, indexEntryBytes, func(b []byte) bool {
 		e := parseIndexEntry(b)
-		ok = int64(e.position) < size && (n == 0 || e.offset > last.offset && e.position > last.position)
+		ok = e.position > 0 && int64(e.position) < size && (n == 0 || e.offset > last.offset && e.position > last.position)
 		last = e
 		n++
 		return ok

@@ -275,11 +275,8 @@ func (l *Log) writeIndexes(s *segment) error {
 	l.mu.RLock()
 	x := s.indexes
 	tail, times := slices.Clone(x.tail), slices.Clone(x.timesTail)
-	size, sealed := s.size, s != l.active()
+	size := s.size
 	l.mu.RUnlock()
-	if l.closed.Load() && !l.dir.closing.Load() && !sealed {
-		return nil
-	}
 	err := l.writeEntries(l.file(s.base, timesSuffix), int64(x.diskTimes)*timeEntryBytes, encodeTimes(times))
 	if err == nil {
 		err = l.writeEntries(l.file(s.base, indexSuffix), int64(x.diskIndex)*indexEntryBytes, encodeIndex(tail))

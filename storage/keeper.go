@@ -90,6 +90,13 @@ func (k *keeper) remove(names ...string) {
 	k.mu.Unlock()
 }
 
+// settled returns when no tick is under way that began before the call: whoever opens a log waits
+// for what is still being done for one of the same name that was closed.
+func (k *keeper) settled() {
+	k.ticking.Lock()
+	defer k.ticking.Unlock()
+}
+
 // tick does all that is due.
 func (k *keeper) tick() {
 	k.ticking.Lock()
@@ -105,10 +112,14 @@ func (k *keeper) tick() {
 	k.mu.Unlock()
 
 	for _, job := range snapshots {
-		d.chore("write a producer snapshot of", job.log, job.log.writeSnapshot(job.offset, job.producers))
+		if !job.log.closed.Load() {
+			d.chore("write a producer snapshot of", job.log, job.log.writeSnapshot(job.offset, job.producers))
+		}
 	}
 	for _, job := range reindexed {
-		d.chore("write the index of", job.log, job.log.writeIndexes(job.s))
+		if !job.log.closed.Load() {
+			d.chore("write the index of", job.log, job.log.writeIndexes(job.s))
+		}
 	}
 	for _, l := range tracked {
 		l.tracked.Store(false) // before the end is read: later appends track it again

@@ -45,6 +45,7 @@ type Log struct {
 	closed  atomic.Bool
 	tracked atomic.Bool // is in the directory's set of logs to checkpoint
 
+	lastSync  chan error  // told when a round begun after closing has ended
 	requested wire.Offset // the end at the last request for a sync; the appender's own
 
 	mu          sync.RWMutex

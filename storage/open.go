@@ -23,15 +23,10 @@ func (d *Dir) OpenLog(ref LogRef, cfg LogConfig) (*Log, error) {
 	if _, err := parsePlace(at.String()); err != nil || ref.ID.IsZero() {
 		return nil, wire.Errorf(wire.InvalidTopic, "%q cannot be the name of a log with topic id %s", at, ref.ID)
 	}
-	d.mu.Lock()
-	before := d.points[at]
-	d.mu.Unlock()
-	if before != nil && before.log != nil {
-		if err := before.log.closeWith(nil); err != nil {
-			return nil, err
-		}
+	if err := d.closeBefore(at); err != nil {
+		return nil, err
 	}
-	l := &Log{dir: d, ref: ref, path: filepath.Join(d.path, at.String()), generation: generations.Add(1), requested: -1}
+	l := &Log{dir: d, ref: ref, path: filepath.Join(d.path, at.String()), generation: generations.Add(1), requested: -1, lastSync: make(chan error, 1)}
 	l.config.Store(&cfg)
 	if err := d.openFiles(l); err != nil {
 		l.abandon()
@@ -49,6 +44,29 @@ func (d *Dir) OpenLog(ref LogRef, cfg LogConfig) (*Log, error) {
 		d.syncer.request(l)
 	}
 	return l, nil
+}
+
+// closeBefore closes a log that is open in the same place, and waits until nobody works on one there.
+func (d *Dir) closeBefore(at place) error {
+	d.mu.Lock()
+	var before *Log
+	if p := d.points[at]; p != nil {
+		before = p.log
+	}
+	d.mu.Unlock()
+	if before != nil {
+		if err := before.closeWith(nil); err != nil {
+			return err
+		}
+	}
+	d.mu.Lock()
+	wait := d.closedPlaces[at]
+	delete(d.closedPlaces, at)
+	d.mu.Unlock()
+	if wait {
+		d.keeper.settled()
+	}
+	return nil
 }
 
 // CreateLog is OpenLog under the name of what it does to a partition that is new here.
@@ -171,7 +189,7 @@ func (l *Log) closeWith(producers []wire.ProducerBatch) error {
 	var err error
 	if l.dir.Err() == nil {
 		err = l.leave(producers)
-		if err != nil && !isFull(err) {
+		if err != nil && !isFull(err) && l.dir.Err() == nil {
 			err = l.wrap("close", l.EndOffset(), err)
 			l.dir.fail(err)
 		}
@@ -185,33 +203,12 @@ func (l *Log) closeWith(producers []wire.ProducerBatch) error {
 
 // leave does at once what the syncer and the keeper would do by and by.
 func (l *Log) leave(producers []wire.ProducerBatch) error {
-	if l.garbage.Load() {
-		l.cutGarbage()
-	}
-	l.mu.Lock()
-	end, dirDirty := l.EndOffset(), l.dirDirty
-	var files []syncFile
-	for _, s := range l.segments {
-		if s.unsynced != nil {
-			s.unsynced.retain()
-			files = append(files, syncFile{l, s, s.unsynced, s.size})
-		}
-	}
-	l.dirDirty = false
-	l.mu.Unlock()
-	err := syncFiles(files)
-	for _, f := range files {
-		f.file.Release()
-	}
-	if err != nil {
+	// By the syncer, for it may be in the middle of a round with this log.
+	l.dir.syncer.request(l)
+	if err := <-l.lastSync; err != nil {
 		return err
 	}
-	if dirDirty {
-		if err := l.dir.fsys.SyncDir(l.path); err != nil {
-			return err
-		}
-	}
-	l.synced(&syncJob{log: l, end: end}, nil)
+	end := l.EndOffset()
 	if n := len(l.snapshots); producers != nil && end > 0 && (n == 0 || l.snapshots[n-1] != end) {
 		if err := l.writeSnapshot(end, producers); err != nil {
 			return err
@@ -235,6 +232,7 @@ func (l *Log) abandon() {
 func (l *Log) detach() {
 	d := l.dir
 	d.mu.Lock()
+	d.closedPlaces[l.ref.place()] = true
 	if p := d.points[l.ref.place()]; p != nil && p.log == l {
 		p.start, p.hw = l.StartOffset(), wire.Offset(l.hw.Load())
 		p.log = nil

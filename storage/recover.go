@@ -183,6 +183,7 @@ func (r *recovery) scanSegment(i int) (end wire.Offset, err error) {
 		if err != nil || s.relative(h.LastOffset()) != entry.offset {
 			s.indexes = newIndexes() // it leads astray
 			w.pos = 0
+			l.dir.keeper.reindex(l, s)
 		} else {
 			s.indexes.sinceEntry = int64(h.Size())
 			l.noteEpoch(&h)
@@ -332,6 +333,9 @@ func (l *Log) adoptIndexes(s *segment, durable wire.Offset) (last indexEntry) {
 		err = l.adoptTimes(s, &x, last.offset)
 	}
 	if err != nil || x.diskIndex == 0 {
+		if err != nil && !isMissing(err) {
+			l.dir.keeper.reindex(l, s)
+		}
 		return indexEntry{}
 	}
 	x.indexedTo = int64(last.position)

@@ -44,6 +44,7 @@ type syncJob struct {
 	log   *Log
 	end   wire.Offset
 	files []syncFile // part of syncer.files
+	last  bool       // the log is closed: nothing comes after this
 }
 
 type syncFile struct {
@@ -161,7 +162,7 @@ func (s *syncer) capture() {
 		}
 		first := len(s.files)
 		l.mu.Lock()
-		job := syncJob{log: l, end: l.EndOffset()}
+		job := syncJob{log: l, end: l.EndOffset(), last: l.closed.Load()}
 		for i := len(l.segments) - 1; i >= 0; i-- {
 			seg := l.segments[i]
 			if seg.unsynced != nil {
@@ -246,7 +247,12 @@ func (l *Log) synced(job *syncJob, err error) {
 	for _, f := range release {
 		f.Release()
 	}
-	if cfg := l.config.Load(); cfg.Synced != nil && !l.closed.Load() {
+	if job.last {
+		select {
+		case l.lastSync <- err:
+		default: // the log was abandoned: nobody waits
+		}
+	} else if cfg := l.config.Load(); cfg.Synced != nil && !l.closed.Load() {
 		cfg.Synced(Synced{Generation: l.generation, UpTo: job.end, Err: err})
 	}
 }
