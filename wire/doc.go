@@ -8,7 +8,8 @@
 //	records.go      a stretch of record batches on disk, lent to a listener
 //	buffer.go       a frame's bytes, pooled and counted
 //	metadata.go     what a listener may know of the cluster, and what the controller is asked
-//	codec.go        the msgpack form: frames, and one Append and one Parse per type
+//	codec.go        the msgpack form: Append and Parse; codec_frame.go, frames; a codec_*.go per
+//	                family of messages; PROTOCOL.md, the same for somebody who writes a client
 //
 // Messages are immutable once sent: a receiver may keep what it was given, and a sender must
 // not touch it again. Where a message lends memory (a Buffer, Records) its comment says who
