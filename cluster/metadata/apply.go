@@ -81,13 +81,20 @@ func (r *BrokerRegistered) apply(d *draft) error {
 	if r.Broker < 0 {
 		return mismatch("broker %d", r.Broker)
 	}
+	if len(r.Directories) > maxDirectories {
+		return mismatch("broker %d with %d directories", r.Broker, len(r.Directories))
+	}
 	b := broker{Registration: Registration{
-		ID: r.Broker, Epoch: d.index, Incarnation: r.Incarnation, Directories: r.Directories,
+		ID: r.Broker, Epoch: d.index, Incarnation: r.Incarnation,
 		Host: r.Host, Port: r.Port, ClusterAddress: r.ClusterAddress, Rack: r.Rack, BootID: r.BootID,
 		Fenced: r.Fenced,
 	}}
 	if old := d.broker(r.Broker); old != nil {
-		b.topics = old.topics
+		b.topics, b.Directories = old.topics, old.Directories
+	}
+	b.Directories = registeredDirectories(b.Directories, r.Directories)
+	if len(b.Directories) > maxDirectories {
+		return mismatch("broker %d with %d directories", r.Broker, len(b.Directories))
 	}
 	d.setBroker(&b)
 	d.nextBroker = max(d.nextBroker, r.Broker+1)
@@ -115,9 +122,57 @@ func (r *BrokerRemoved) apply(d *draft) error {
 	}
 	d.brokers = slices.DeleteFunc(slices.Clone(d.brokers), func(b *broker) bool { return b.ID == r.Broker })
 	d.ownBrokers = true
-	d.removedDirs = slices.Concat(d.removedDirs, b.Directories)
+	d.removedDirs = slices.Clone(d.removedDirs)
+	for _, dir := range b.Directories {
+		d.removedDirs = append(d.removedDirs, dir.ID)
+	}
 	slices.Sort(d.removedDirs)
 	d.removedDirs = slices.Compact(d.removedDirs)
+	return nil
+}
+
+// registeredDirectories returns the directories that a broker ever had, each at its number, after
+// it has registered those that work now.
+func registeredDirectories(known []Directory, working []DirectoryID) []Directory {
+	next := slices.Clone(known)
+	for i := range next {
+		next[i].Offline = !slices.Contains(working, next[i].ID)
+	}
+	for _, id := range working {
+		if !slices.ContainsFunc(next, func(dir Directory) bool { return dir.ID == id }) {
+			next = append(next, Directory{ID: id})
+		}
+	}
+	return next
+}
+
+func (r *DirectoriesFailed) apply(d *draft) error {
+	old := d.broker(r.Broker)
+	if old == nil || old.Epoch != r.Epoch {
+		return mismatch("no broker %d of epoch %d", r.Broker, r.Epoch)
+	}
+	b := *old
+	b.Directories = slices.Clone(b.Directories)
+	for i := range b.Directories {
+		if slices.Contains(r.Directories, b.Directories[i].ID) {
+			b.Directories[i].Offline = true
+		}
+	}
+	d.setBroker(&b)
+	return nil
+}
+
+func (r *ReplicaMoved) apply(d *draft) error {
+	t, b := d.topic(r.Topic), d.broker(r.Broker)
+	if t == nil || b == nil || r.Directory == 0 || int(r.Directory) > len(b.Directories) {
+		return mismatch("broker %d with directory %d for topic %d", r.Broker, r.Directory, r.Topic)
+	}
+	p, _ := t.partition(r.Partition)
+	i := slices.Index(p.replicas, r.Broker)
+	if i < 0 {
+		return mismatch("%s-%d is not on broker %d", t.name, r.Partition, r.Broker)
+	}
+	d.setTopic(t.withDirectory(&p, i, directory(r.Directory)))
 	return nil
 }
 
@@ -223,6 +278,10 @@ func (d *draft) newPartitions(t *topic, list []NewPartition) ([]partition, error
 			if d.broker(id) == nil || slices.Contains(n.Replicas[:j], id) {
 				return nil, mismatch("%s-%d lies on broker %d", t.name, p.number, id)
 			}
+		}
+		p.dirs = replicaDirs(n.Directories, len(n.Replicas))
+		if len(p.dirs) != len(p.replicas) {
+			return nil, mismatch("%s-%d has %d replicas in %d directories", t.name, p.number, len(p.replicas), len(p.dirs))
 		}
 		p.isr = n.ISR
 		if err := p.lead(n.Leader); err != nil {

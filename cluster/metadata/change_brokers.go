@@ -56,11 +56,12 @@ func (c ChangeBrokers) Decide(img *Image, _ Env) Decision {
 
 // partitions decides what the change means for all that those brokers have replicas of.
 func (c ChangeBrokers) partitions(img *Image, after map[wire.BrokerID]standing) []PartitionChange {
-	then := func(id wire.BrokerID) standing {
-		if s, changes := after[id]; changes {
-			return s
+	then := func(id wire.BrokerID, dir directory) standing {
+		s, changes := after[id]
+		if !changes || img.broker(id).offline(dir) {
+			return img.standing(id, dir)
 		}
-		return img.standing(id)
+		return s
 	}
 	var changes []PartitionChange
 	var of *topic
@@ -115,7 +116,7 @@ func (r *rules) regroup(p *partition, after map[wire.BrokerID]standing) bool {
 			elects = true
 		}
 	}
-	if p.isr&^leaving == 0 && p.leader != noLeader && r.standing(p.leaderID()) == going {
+	if p.isr&^leaving == 0 && p.leader != noLeader && r.leaderStanding(p) == going {
 		leaving &^= 1 << p.leader // nobody else can lead
 	}
 	r.leave(p, leaving)

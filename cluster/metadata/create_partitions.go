@@ -68,5 +68,8 @@ func (img *Image) morePartitions(m wire.MorePartitions, room int) (*PartitionsAd
 			return nil, err
 		}
 	}
-	return &PartitionsAdded{Topic: t.number, First: t.partitions, Partitions: img.newPartitions(assignment)}, nil
+	return &PartitionsAdded{
+		Topic: t.number, First: t.partitions,
+		Partitions: img.newPartitions(t.number, int(t.partitions), assignment),
+	}, nil
 }

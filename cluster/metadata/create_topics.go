@@ -102,7 +102,7 @@ func (d *creation) create(t wire.NewTopic) (*TopicCreated, error) {
 		Name:       t.Name,
 		Replicated: topicValue("durability", configs, d.sources()).value == "replicated",
 		Configs:    configs,
-		Partitions: d.img.newPartitions(assignment),
+		Partitions: d.img.newPartitions(d.next, 0, assignment),
 	}
 	d.next++
 	d.room -= len(assignment)

@@ -4,27 +4,30 @@ import "github.com/troupe-mq/troupe/wire"
 
 // rules decides the next state of partitions of one topic.
 type rules struct {
-	standing func(wire.BrokerID) standing // after the change that is being decided
+	standing standings // after the change that is being decided
 	minISR   int
 	unclean  bool // whether a replica may lead that may lack what was committed
 }
 
-// standing is what a broker may do.
+// standing is what a replica may do.
 type standing int8
 
+// standings tells the standing of a replica from the broker and the directory that it lies on.
+type standings func(wire.BrokerID, directory) standing
+
 const (
-	shutOut standing = iota // fenced or unknown: nothing
+	shutOut standing = iota // on a broker that is fenced, or a directory that is offline: nothing
 	going                   // shutting down: goes on leading what nobody else can
 	usable                  // leads and joins
 )
 
-func (img *Image) rulesOf(t *topic, standing func(wire.BrokerID) standing) rules {
+func (img *Image) rulesOf(t *topic, standing standings) rules {
 	return rules{standing: standing, minISR: img.minISR(t), unclean: img.uncleanElection(t)}
 }
 
-func (img *Image) standing(id wire.BrokerID) standing {
+func (img *Image) standing(id wire.BrokerID, dir directory) standing {
 	b := img.broker(id)
-	if b == nil {
+	if b == nil || b.offline(dir) {
 		return shutOut
 	}
 	return standingOf(b.Fenced, b.ShuttingDown)
@@ -47,10 +50,14 @@ func (r *rules) next(p *partition) PartitionChange {
 	if p.isr.size() >= r.enough(p) {
 		p.elr, p.lastKnownELR = 0, 0 // the ISR commits without them
 	}
-	if p.leader == noLeader || !p.isr.has(int(p.leader)) || r.standing(p.leaderID()) == shutOut {
+	if p.leader == noLeader || !p.isr.has(int(p.leader)) || r.leaderStanding(p) == shutOut {
 		r.elect(p)
 	}
 	return p.change()
+}
+
+func (r *rules) leaderStanding(p *partition) standing {
+	return r.standing(p.replicas[p.leader], p.dirs[p.leader])
 }
 
 // enough is the number of ISR members that can commit.
@@ -93,7 +100,7 @@ func (r *rules) elect(p *partition) {
 
 func (r *rules) firstUsable(p *partition, candidates ReplicaSet) int8 {
 	for i, id := range p.replicas {
-		if candidates.has(i) && r.standing(id) == usable {
+		if candidates.has(i) && r.standing(id, p.dirs[i]) == usable {
 			return int8(i)
 		}
 	}

@@ -75,8 +75,8 @@ type Registration struct {
 	ID             wire.BrokerID
 	Epoch          uint64 // the index of the entry that registered it
 	Incarnation    wire.Incarnation
-	Directories    []DirectoryID
-	Host           string // as advertised to clients
+	Directories    []Directory // that it ever registered, in that order
+	Host           string      // as advertised to clients
 	Port           int32
 	ClusterAddress string
 	Rack           string
@@ -85,8 +85,39 @@ type Registration struct {
 	ShuttingDown   bool
 }
 
+// Directory is a log directory of a broker.
+type Directory struct {
+	ID      DirectoryID
+	Offline bool // it failed, or was not there when the broker began
+}
+
+// offline says that a directory does not work, or, if none is named, that none does.
+func (r *Registration) offline(dir directory) bool {
+	if dir == 0 {
+		return !slices.ContainsFunc(r.Directories, func(d Directory) bool { return !d.Offline })
+	}
+	return int(dir) > len(r.Directories) || r.Directories[dir-1].Offline
+}
+
+// has says that the broker has registered a directory.
+func (r *Registration) has(id DirectoryID) bool {
+	return slices.ContainsFunc(r.Directories, func(d Directory) bool { return d.ID == id })
+}
+
+// working returns the directories that work, in order.
+func (r *Registration) working() (dirs []directory) {
+	for i, d := range r.Directories {
+		if !d.Offline {
+			dirs = append(dirs, directory(i+1))
+		}
+	}
+	return dirs
+}
+
 // Usable says that the broker may lead and may get new replicas.
-func (r *Registration) Usable() bool { return standingOf(r.Fenced, r.ShuttingDown) == usable }
+func (r *Registration) Usable() bool {
+	return standingOf(r.Fenced, r.ShuttingDown) == usable && !r.offline(0)
+}
 
 // NewImage returns the image of an empty log.
 func NewImage() *Image {
@@ -155,7 +186,7 @@ func (img *Image) broker(id wire.BrokerID) *broker {
 }
 
 // usable says whether a broker may lead.
-func (img *Image) usable(id wire.BrokerID) bool { return img.standing(id) == usable }
+func (img *Image) usable(id wire.BrokerID) bool { return img.standing(id, 0) == usable }
 
 // Topic returns a topic by name.
 func (img *Image) Topic(name string) (wire.Topic, bool) {
@@ -206,7 +237,7 @@ func (img *Image) Partition(id wire.TopicID, number int32) (wire.Partition, bool
 func (img *Image) partitionView(p *partition) wire.Partition {
 	var offline ReplicaSet
 	for i, id := range p.replicas {
-		if b := img.broker(id); b == nil || b.Fenced {
+		if b := img.broker(id); b == nil || b.Fenced || b.offline(p.dirs[i]) {
 			offline |= 1 << i
 		}
 	}
@@ -220,6 +251,21 @@ func (img *Image) partitionView(p *partition) wire.Partition {
 		LastKnownELR:   p.brokers(p.lastKnownELR),
 		Offline:        p.brokers(offline),
 	}
+}
+
+// Directory tells in which of its directories a broker has its replica of a partition. There is
+// none if it has no replica, or if the replica may lie in any.
+func (img *Image) Directory(id wire.TopicID, number int32, of wire.BrokerID) (DirectoryID, bool) {
+	t, b := img.topicByID(id), img.broker(of)
+	if t == nil || b == nil {
+		return "", false
+	}
+	p, _ := t.partition(number)
+	i := slices.Index(p.replicas, of)
+	if i < 0 || p.dirs[i] == 0 || int(p.dirs[i]) > len(b.Directories) {
+		return "", false
+	}
+	return b.Directories[p.dirs[i]-1].ID, true
 }
 
 // Unclean says that the partition's leader was elected though it may lack what was committed. In

@@ -28,6 +28,7 @@ type modelTopic struct {
 	id         wire.TopicID
 	configs    map[string]string
 	partitions []wire.Partition
+	dirs       [][]byte // of the replicas, by number
 }
 
 func newModel() *model {
@@ -60,6 +61,7 @@ func (m *model) add(t *modelTopic, added []NewPartition) {
 		t.partitions = append(t.partitions, wire.Partition{
 			Leader: n.Leader, Replicas: n.Replicas, ISR: members(n.Replicas, n.ISR),
 		})
+		t.dirs = append(t.dirs, slices.Clone(n.Directories))
 	}
 }
 
@@ -67,10 +69,31 @@ func (m *model) apply(index uint64, records []Record) {
 	for _, rec := range records {
 		switch r := rec.(type) {
 		case *BrokerRegistered:
-			m.brokers[r.Broker] = &Registration{
-				ID: r.Broker, Epoch: index, Incarnation: r.Incarnation, Directories: r.Directories, Host: r.Host,
+			b := &Registration{
+				ID: r.Broker, Epoch: index, Incarnation: r.Incarnation, Host: r.Host,
 				Port: r.Port, ClusterAddress: r.ClusterAddress, Rack: r.Rack, BootID: r.BootID, Fenced: r.Fenced,
 			}
+			if old := m.brokers[r.Broker]; old != nil {
+				b.Directories = old.Directories
+			}
+			for _, dir := range r.Directories {
+				if !b.has(dir) {
+					b.Directories = append(b.Directories, Directory{ID: dir})
+				}
+			}
+			for i := range b.Directories {
+				b.Directories[i].Offline = !slices.Contains(r.Directories, b.Directories[i].ID)
+			}
+			m.brokers[r.Broker] = b
+		case *DirectoriesFailed:
+			dirs := m.brokers[r.Broker].Directories
+			for i := range dirs {
+				dirs[i].Offline = dirs[i].Offline || slices.Contains(r.Directories, dirs[i].ID)
+			}
+		case *ReplicaMoved:
+			_, t := m.byNumber(r.Topic)
+			t.partitions[r.Partition].PartitionEpoch++
+			t.dirs[r.Partition][slices.Index(t.partitions[r.Partition].Replicas, r.Broker)] = r.Directory
 		case *BrokerChanged:
 			m.brokers[r.Broker].Fenced, m.brokers[r.Broker].ShuttingDown = r.Fenced, r.ShuttingDown
 		case *TopicCreated:
@@ -141,12 +164,19 @@ func (m *model) compare(t *rapid.T, img *Image) {
 		for n, p := range want.partitions {
 			tp := wire.TopicPartition{Topic: want.id, Partition: int32(n)}
 			partitions++
-			for _, id := range p.Replicas {
+			for i, id := range p.Replicas {
+				dir := Directory{Offline: !slices.ContainsFunc(m.brokers[id].Directories, func(d Directory) bool { return !d.Offline })}
+				if at := want.dirs[n][i]; at > 0 {
+					dir = m.brokers[id].Directories[at-1]
+				}
+				if got, _ := img.Directory(want.id, int32(n), id); got != dir.ID {
+					t.Fatalf("%s-%d lies in %s of broker %d, want %s", name, n, got, id, dir.ID)
+				}
 				if hosted[id] == nil {
 					hosted[id] = map[wire.TopicPartition]bool{}
 				}
 				hosted[id][tp] = true
-				if m.brokers[id].Fenced {
+				if m.brokers[id].Fenced || dir.Offline {
 					p.Offline = append(p.Offline, id)
 				}
 			}
@@ -252,7 +282,7 @@ func anyCommand(t *rapid.T, img *Image) Command {
 		{"unclean.leader.election.enable", "true"},
 		{"cleanup.policy", "delete"},
 	})
-	switch rapid.IntRange(0, 9).Draw(t, "command") {
+	switch rapid.IntRange(0, 11).Draw(t, "command") {
 	case 0, 1:
 		var topics []wire.NewTopic
 		for range rapid.IntRange(1, 3).Draw(t, "topics") {
@@ -287,6 +317,7 @@ func anyCommand(t *rapid.T, img *Image) Command {
 		r := registration(broker.Draw(t, "broker"), wire.Incarnation(rapid.IntRange(1, 1000).Draw(t, "incarnation")))
 		r.BootID = rapid.SampledFrom([]string{"boot-1", "boot-2", ""}).Draw(t, "boot")
 		r.Fenced = rapid.Bool().Draw(t, "fenced")
+		r.Directories = someDirectories(t, r.ID)
 		return r
 	case 6:
 		var states []BrokerState
@@ -300,8 +331,23 @@ func anyCommand(t *rapid.T, img *Image) Command {
 		return ChangeBrokers{Brokers: states}
 	case 7:
 		return AllocateProducerIDs{Broker: broker.Draw(t, "broker")}
+	case 8:
+		id := broker.Draw(t, "broker")
+		b, _ := img.Registration(id)
+		return FailDirectories{Broker: id, Incarnation: b.Incarnation, Directories: someDirectories(t, id)}
 	}
 	return anyPartitionCommand(t, img)
+}
+
+// someDirectories draws directories that a broker may have.
+func someDirectories(t *rapid.T, id wire.BrokerID) (dirs []DirectoryID) {
+	own := registration(id, 1).Directories[0]
+	for _, dir := range []DirectoryID{own, own + "-2", own + "-3"} {
+		if rapid.Bool().Draw(t, "directory") {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
 }
 
 // anyPartitionCommand draws a command of a leader about a partition.
@@ -314,6 +360,11 @@ func anyPartitionCommand(t *rapid.T, img *Image) Command {
 	n := int32(rapid.IntRange(0, int(topic.Partitions)-1).Draw(t, "partition"))
 	p, _ := img.Partition(topic.ID, n)
 	leader, _ := img.Registration(p.Leader)
+	if rapid.IntRange(0, 3).Draw(t, "moved") == 0 {
+		b, _ := img.Registration(rapid.SampledFrom(p.Replicas).Draw(t, "replica"))
+		dir := rapid.SampledFrom(b.Directories).Draw(t, "directory")
+		return MoveReplica{Topic: topic.ID, Partition: n, Broker: b.ID, Incarnation: b.Incarnation, Directory: dir.ID}
+	}
 	if rapid.Bool().Draw(t, "restarted") {
 		return ReplicaRestarted{
 			Topic: topic.ID, Partition: n, Broker: p.Leader, Incarnation: leader.Incarnation,

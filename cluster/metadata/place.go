@@ -122,12 +122,20 @@ func (img *Image) checkAssignment(assignment [][]wire.BrokerID, factor int) erro
 }
 
 // newPartitions gives each partition its first state: all usable replicas are in sync, having
-// nothing yet, and the first of them leads.
-func (img *Image) newPartitions(assignment [][]wire.BrokerID) []NewPartition {
+// nothing yet, and the first of them leads. Each takes one of its broker's directories in turn: that
+// the log says which is what keeps a broker from leading with an empty log, as if nothing had
+// happened, when a disk is missing after a restart.
+func (img *Image) newPartitions(number TopicNumber, first int, assignment [][]wire.BrokerID) []NewPartition {
 	list := make([]NewPartition, len(assignment))
 	for i, replicas := range assignment {
 		p := NewPartition{Replicas: slices.Clone(replicas), Leader: wire.NoBroker}
 		for j, id := range replicas {
+			working := img.broker(id).working()
+			if len(working) > 0 {
+				p.Directories = append(p.Directories, byte(working[(int(number)+first+i)%len(working)]))
+			} else {
+				p.Directories = append(p.Directories, 0)
+			}
 			if !img.usable(id) {
 				continue
 			}

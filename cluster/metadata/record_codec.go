@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/troupe-mq/troupe/wire"
 )
@@ -79,6 +80,8 @@ var decoders = [256]func(*reader) Record{
 	KindConfigChanged:        decodeConfigChanged,
 	KindProducerIDsAllocated: decodeProducerIDsAllocated,
 	KindFeatureLevelChanged:  decodeFeatureLevelChanged,
+	KindDirectoriesFailed:    decodeDirectoriesFailed,
+	KindReplicaMoved:         decodeReplicaMoved,
 }
 
 func (r *ignored) encode(w *writer) { w.array(0) }
@@ -96,10 +99,7 @@ func (r *BrokerRegistered) encode(w *writer) {
 	w.array(9)
 	w.int(int64(r.Broker))
 	w.uint(uint64(r.Incarnation))
-	w.array(len(r.Directories))
-	for _, dir := range r.Directories {
-		w.string(string(dir))
-	}
+	encodeDirectories(w, r.Directories)
 	w.string(r.Host)
 	w.int(int64(r.Port))
 	w.string(r.ClusterAddress)
@@ -112,7 +112,7 @@ func decodeBrokerRegistered(r *reader) Record {
 	return &BrokerRegistered{
 		Broker:         signed[wire.BrokerID](r),
 		Incarnation:    unsigned[wire.Incarnation](r),
-		Directories:    listOf(r, func(r *reader) DirectoryID { return DirectoryID(r.string()) }),
+		Directories:    decodeDirectories(r),
 		Host:           r.string(),
 		Port:           signed[int32](r),
 		ClusterAddress: r.string(),
@@ -192,13 +192,14 @@ func decodePartitionsAdded(r *reader) Record {
 func encodeNewPartitions(w *writer, partitions []NewPartition) {
 	w.array(len(partitions))
 	for _, p := range partitions {
-		w.array(3)
+		w.array(4)
 		w.array(len(p.Replicas))
 		for _, b := range p.Replicas {
 			w.int(int64(b))
 		}
 		w.int(int64(p.Leader))
 		w.uint(uint64(p.ISR))
+		w.bytes(p.Directories)
 	}
 }
 
@@ -206,9 +207,13 @@ func decodeNewPartitions(r *reader) []NewPartition {
 	return listOf(r, func(r *reader) NewPartition {
 		_, outer := r.open()
 		p := NewPartition{
-			Replicas: listOf(r, signed[wire.BrokerID]),
-			Leader:   signed[wire.BrokerID](r),
-			ISR:      unsigned[ReplicaSet](r),
+			Replicas:    listOf(r, signed[wire.BrokerID]),
+			Leader:      signed[wire.BrokerID](r),
+			ISR:         unsigned[ReplicaSet](r),
+			Directories: slices.Clone(r.bytes()),
+		}
+		if len(p.Directories) == 0 {
+			p.Directories = nil
 		}
 		r.close(outer)
 		return p
@@ -363,4 +368,43 @@ func (r *FeatureLevelChanged) encode(w *writer) {
 
 func decodeFeatureLevelChanged(r *reader) Record {
 	return &FeatureLevelChanged{Feature: r.string(), Level: unsigned[uint16](r)}
+}
+
+func (r *DirectoriesFailed) encode(w *writer) {
+	w.array(3)
+	w.int(int64(r.Broker))
+	w.uint(r.Epoch)
+	encodeDirectories(w, r.Directories)
+}
+
+func decodeDirectoriesFailed(r *reader) Record {
+	return &DirectoriesFailed{
+		Broker: signed[wire.BrokerID](r), Epoch: r.uint(), Directories: decodeDirectories(r),
+	}
+}
+
+func (r *ReplicaMoved) encode(w *writer) {
+	w.array(4)
+	w.uint(uint64(r.Topic))
+	w.int(int64(r.Partition))
+	w.int(int64(r.Broker))
+	w.uint(uint64(r.Directory))
+}
+
+func decodeReplicaMoved(r *reader) Record {
+	return &ReplicaMoved{
+		Topic: unsigned[TopicNumber](r), Partition: signed[int32](r), Broker: signed[wire.BrokerID](r),
+		Directory: unsigned[byte](r),
+	}
+}
+
+func encodeDirectories(w *writer, dirs []DirectoryID) {
+	w.array(len(dirs))
+	for _, dir := range dirs {
+		w.string(string(dir))
+	}
+}
+
+func decodeDirectories(r *reader) []DirectoryID {
+	return listOf(r, func(r *reader) DirectoryID { return DirectoryID(r.string()) })
 }

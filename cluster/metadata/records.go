@@ -28,6 +28,8 @@ const (
 	KindConfigChanged        Kind = 9
 	KindProducerIDsAllocated Kind = 10
 	KindFeatureLevelChanged  Kind = 11
+	KindDirectoriesFailed    Kind = 12
+	KindReplicaMoved         Kind = 13
 )
 
 // DirectoryID names a log directory of a broker, as its meta.json spells it.
@@ -94,6 +96,9 @@ type NewPartition struct {
 	Replicas []wire.BrokerID // the preferred leader first
 	Leader   wire.BrokerID
 	ISR      ReplicaSet
+	// Directories are where the replicas lie: of each, the n-th directory that its broker ever
+	// registered, from 1 on. 0, or an empty list, leaves it open.
+	Directories []byte
 }
 
 // PartitionsAdded tells that a topic has more partitions, numbered from First on.
@@ -148,6 +153,22 @@ type FeatureLevelChanged struct {
 	Level   uint16
 }
 
+// DirectoriesFailed tells that log directories of a broker do not work any more. They can come back
+// when the broker registers anew.
+type DirectoriesFailed struct {
+	Broker      wire.BrokerID
+	Epoch       uint64
+	Directories []DirectoryID
+}
+
+// ReplicaMoved tells that a broker has a replica in another of its directories.
+type ReplicaMoved struct {
+	Topic     TopicNumber
+	Partition int32
+	Broker    wire.BrokerID
+	Directory byte // the n-th that the broker ever registered, from 1 on
+}
+
 // ignored stands for a record that its writer marked as one that older versions may pass over.
 type ignored struct{ of Kind }
 
@@ -162,4 +183,6 @@ func (*TopicDeleted) kind() Kind         { return KindTopicDeleted }
 func (*ConfigChanged) kind() Kind        { return KindConfigChanged }
 func (*ProducerIDsAllocated) kind() Kind { return KindProducerIDsAllocated }
 func (*FeatureLevelChanged) kind() Kind  { return KindFeatureLevelChanged }
+func (*DirectoriesFailed) kind() Kind    { return KindDirectoriesFailed }
+func (*ReplicaMoved) kind() Kind         { return KindReplicaMoved }
 func (r *ignored) kind() Kind            { return r.of }

@@ -51,9 +51,11 @@ func (c RegisterBroker) Decide(img *Image, _ Env) Decision {
 	if old != nil && c.repeats(&old.Registration) {
 		return Decision{Reply: RegisteredBroker{ID: c.ID}}
 	}
-	wiped := old != nil && !slices.ContainsFunc(c.Directories, func(dir DirectoryID) bool {
-		return slices.Contains(old.Directories, dir)
-	})
+	wiped := old != nil && !slices.ContainsFunc(c.Directories, old.has)
+	if old != nil && len(registeredDirectories(old.Directories, c.Directories)) > maxDirectories {
+		err := wire.Errorf(wire.InvalidRegistration, "broker %d has had more than %d directories", c.ID, maxDirectories)
+		return Decision{Reply: RegisteredBroker{Err: err, ID: c.ID}}
+	}
 	if wiped && !old.Fenced {
 		err := wire.Errorf(wire.DuplicateBrokerRegistration,
 			"broker %d is registered with other directories and not fenced", c.ID)
@@ -103,7 +105,7 @@ func (c RegisterBroker) check(img *Image) error {
 // directoryOwner returns the broker that has registered one of the directories.
 func (img *Image) directoryOwner(dirs []DirectoryID) *broker {
 	for _, b := range img.brokers {
-		if slices.ContainsFunc(b.Directories, func(dir DirectoryID) bool { return slices.Contains(dirs, dir) }) {
+		if slices.ContainsFunc(dirs, b.has) {
 			return b
 		}
 	}
@@ -113,8 +115,9 @@ func (img *Image) directoryOwner(dirs []DirectoryID) *broker {
 // repeats says that the command came twice.
 func (c RegisterBroker) repeats(old *Registration) bool {
 	again := Registration{
-		ID: c.ID, Epoch: old.Epoch, Incarnation: c.Incarnation, Directories: c.Directories,
-		Host: c.Host, Port: c.Port, ClusterAddress: c.ClusterAddress, Rack: c.Rack, BootID: c.BootID,
+		ID: c.ID, Epoch: old.Epoch, Incarnation: c.Incarnation,
+		Directories: registeredDirectories(old.Directories, c.Directories),
+		Host:        c.Host, Port: c.Port, ClusterAddress: c.ClusterAddress, Rack: c.Rack, BootID: c.BootID,
 		Fenced: old.Fenced, ShuttingDown: old.ShuttingDown,
 	}
 	return again.equal(old)
@@ -122,13 +125,18 @@ func (c RegisterBroker) repeats(old *Registration) bool {
 
 // replicas decides what the registration means for the broker's partitions. A copy that was
 // fsynced is complete after any restart. One that was not is complete unless the machine went down;
-// and a wiped broker has nothing.
+// and a wiped broker has nothing. A copy on a directory that is missing stays as complete as it was,
+// but cannot lead before the directory is back.
 func (c RegisterBroker) replicas(img *Image, wiped, rebooted bool) []PartitionChange {
-	after := func(id wire.BrokerID) standing {
-		if id == c.ID {
-			return standingOf(c.Fenced, false)
+	registered := Registration{Directories: registeredDirectories(img.broker(c.ID).Directories, c.Directories)}
+	after := func(id wire.BrokerID, dir directory) standing {
+		switch {
+		case id != c.ID:
+			return img.standing(id, dir)
+		case registered.offline(dir):
+			return shutOut
 		}
-		return img.standing(id)
+		return standingOf(c.Fenced, false)
 	}
 	var changes []PartitionChange
 	var of *topic

@@ -15,12 +15,8 @@ type ReplicaRestarted struct {
 
 // Decide implements Command.
 func (c ReplicaRestarted) Decide(img *Image, _ Env) Decision {
-	b := img.broker(c.Broker)
-	if b == nil {
-		return refused(brokerUnknown(c.Broker))
-	}
-	if b.Incarnation != c.Incarnation {
-		return refused(wire.Errorf(wire.StaleBrokerEpoch, "broker %d has begun anew since", c.Broker))
+	if _, err := img.process(c.Broker, c.Incarnation); err != nil {
+		return refused(err)
 	}
 	t := img.topicByID(c.Topic)
 	if t == nil {

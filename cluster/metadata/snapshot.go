@@ -189,7 +189,12 @@ func (b *Registration) encode(w *writer) {
 	w.int(int64(b.ID))
 	w.uint(b.Epoch)
 	w.uint(uint64(b.Incarnation))
-	encodeDirectories(w, b.Directories)
+	w.array(len(b.Directories))
+	for _, dir := range b.Directories {
+		w.array(2)
+		w.string(string(dir.ID))
+		w.bool(dir.Offline)
+	}
 	w.string(b.Host)
 	w.int(int64(b.Port))
 	w.string(b.ClusterAddress)
@@ -203,22 +208,18 @@ func decodeRegistration(r *reader) Registration {
 	_, outer := r.open()
 	b := Registration{
 		ID: signed[wire.BrokerID](r), Epoch: r.uint(), Incarnation: unsigned[wire.Incarnation](r),
-		Directories: decodeDirectories(r), Host: r.string(), Port: signed[int32](r),
+		Directories: listOf(r, decodeDirectory), Host: r.string(), Port: signed[int32](r),
 		ClusterAddress: r.string(), Rack: r.string(), BootID: r.string(), Fenced: r.bool(), ShuttingDown: r.bool(),
 	}
 	r.close(outer)
 	return b
 }
 
-func encodeDirectories(w *writer, dirs []DirectoryID) {
-	w.array(len(dirs))
-	for _, dir := range dirs {
-		w.string(string(dir))
-	}
-}
-
-func decodeDirectories(r *reader) []DirectoryID {
-	return listOf(r, func(r *reader) DirectoryID { return DirectoryID(r.string()) })
+func decodeDirectory(r *reader) Directory {
+	_, outer := r.open()
+	dir := Directory{ID: DirectoryID(r.string()), Offline: r.bool()}
+	r.close(outer)
+	return dir
 }
 
 func (t *topic) encode(w *writer) {
@@ -230,7 +231,7 @@ func (t *topic) encode(w *writer) {
 	encodeSettings(w, t.configs)
 	w.array(int(t.partitions))
 	for p := range t.all {
-		w.array(10)
+		w.array(11)
 		w.array(len(p.replicas))
 		for _, id := range p.replicas {
 			w.int(int64(id))
@@ -242,6 +243,7 @@ func (t *topic) encode(w *writer) {
 			w.uint(uint64(set))
 		}
 		w.bool(p.unclean)
+		encodeReplicaDirs(w, p.dirs)
 	}
 }
 
@@ -263,6 +265,30 @@ func decodeTopic(r *reader) *topic {
 	return t.withPartitions(partitions)
 }
 
+// encodeReplicaDirs writes a byte for each replica, or none if nobody has named any.
+func encodeReplicaDirs(w *writer, dirs []directory) {
+	open := !slices.ContainsFunc(dirs, func(dir directory) bool { return dir != 0 })
+	bytes := make([]byte, 0, MaxReplicas)
+	for _, dir := range dirs {
+		if !open {
+			bytes = append(bytes, byte(dir))
+		}
+	}
+	w.bytes(bytes)
+}
+
+// replicaDirs converts what a record or snapshot has of n replicas.
+func replicaDirs(b []byte, n int) []directory {
+	if len(b) == 0 {
+		return make([]directory, n)
+	}
+	dirs := make([]directory, len(b))
+	for i := range b {
+		dirs[i] = directory(b[i])
+	}
+	return dirs
+}
+
 func decodePartition(r *reader) partition {
 	_, outer := r.open()
 	p := partition{replicas: listOf(r, signed[wire.BrokerID])}
@@ -271,12 +297,15 @@ func decodePartition(r *reader) partition {
 	p.isr, p.elr, p.lastKnownELR = unsigned[ReplicaSet](r), unsigned[ReplicaSet](r), unsigned[ReplicaSet](r)
 	p.adding, p.removing = unsigned[ReplicaSet](r), unsigned[ReplicaSet](r)
 	p.unclean = r.bool()
+	p.dirs = replicaDirs(r.bytes(), len(p.replicas))
 	r.close(outer)
 	if r.err != nil {
 		return p
 	}
 	n := len(p.replicas)
 	switch {
+	case len(p.dirs) != n:
+		r.fail("%d replicas in %d directories", n, len(p.dirs))
 	case n == 0 || n > MaxReplicas:
 		r.fail("a partition with %d replicas", n)
 	case p.leader != noLeader && (p.leader < 0 || int(p.leader) >= n || !p.isr.has(int(p.leader))):

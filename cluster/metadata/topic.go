@@ -14,9 +14,10 @@ import (
 //	                       |
 //	                       +── states    24 bytes a partition, no pointers
 //	                       +── replicas   4 bytes a replica, those of partition 0, 1, 2 ... in a row
+//	                       +── dirs       1 byte a replica: which directory of its broker it lies in
 //
 // A change of one partition copies its chunk's states, not the replicas, and the list of chunks.
-// With three replicas a partition costs some 38 bytes, and the garbage collector looks at
+// With three replicas a partition costs some 40 bytes, and the garbage collector looks at
 // a handful of pointers per 64 partitions.
 type topic struct {
 	number     TopicNumber
@@ -34,7 +35,12 @@ const chunkPartitions = 64
 type chunk struct {
 	states   []state
 	replicas []wire.BrokerID
+	dirs     []directory
 }
+
+// directory is a log directory of a broker: the n-th that it ever registered, from 1 on. 0 is one
+// that nobody has named.
+type directory uint8
 
 // state is what the log decided about one partition. Sets of replicas are bits.
 type state struct {
@@ -59,7 +65,8 @@ type partition struct {
 	state
 	topic    TopicNumber
 	number   int32
-	replicas []wire.BrokerID // shared with the image
+	replicas []wire.BrokerID // shared with the image, like dirs
+	dirs     []directory
 }
 
 func (t *topic) partition(number int32) (partition, bool) {
@@ -73,7 +80,8 @@ func (c *chunk) partition(t *topic, number int32) partition {
 	st := c.states[number%chunkPartitions]
 	end := int(st.first) + int(st.count)
 	return partition{
-		state: st, topic: t.number, number: number, replicas: c.replicas[st.first:end:end],
+		state: st, topic: t.number, number: number,
+		replicas: c.replicas[st.first:end:end], dirs: c.dirs[st.first:end:end],
 	}
 }
 
@@ -156,6 +164,16 @@ func (t *topic) withStates(numbers []int32, set func(i int, st *state)) *topic {
 	return &next
 }
 
+// withDirectory returns t with a replica of a partition in another directory, in the partition's
+// next partition epoch.
+func (t *topic) withDirectory(p *partition, replica int, dir directory) *topic {
+	next := t.withStates([]int32{p.number}, func(_ int, st *state) { st.partitionEpoch++ })
+	c := next.chunks[p.number/chunkPartitions] // a copy already
+	c.dirs = slices.Clone(c.dirs)
+	c.dirs[int(p.first)+replica] = dir
+	return next
+}
+
 // withPartitions returns t with further partitions.
 func (t *topic) withPartitions(added []partition) *topic {
 	next := *t
@@ -190,11 +208,13 @@ func (c chunk) extended(added []partition) *chunk {
 	next := &chunk{
 		states:   append(make([]state, 0, len(c.states)+len(added)), c.states...),
 		replicas: append(make([]wire.BrokerID, 0, replicas), c.replicas...),
+		dirs:     append(make([]directory, 0, replicas), c.dirs...),
 	}
 	for _, p := range added {
 		p.first, p.count = uint16(len(next.replicas)), uint8(len(p.replicas))
 		next.states = append(next.states, p.state)
 		next.replicas = append(next.replicas, p.replicas...)
+		next.dirs = append(next.dirs, p.dirs...)
 	}
 	return next
 }

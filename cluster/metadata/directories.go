@@ -1,0 +1,111 @@
+package metadata
+
+import (
+	"slices"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// FailDirectories tells that log directories of a broker failed while it runs. What lies in them
+// leaves the ISRs and leads no more, in the same entry. The reply is an error or nil.
+type FailDirectories struct {
+	Broker      wire.BrokerID
+	Incarnation wire.Incarnation
+	Directories []DirectoryID
+}
+
+// Decide implements Command.
+func (c FailDirectories) Decide(img *Image, _ Env) Decision {
+	b, err := img.process(c.Broker, c.Incarnation)
+	if err != nil {
+		return refused(err)
+	}
+	failed := make([]bool, len(b.Directories)+1) // by number
+	news := false
+	for _, id := range c.Directories {
+		i := slices.IndexFunc(b.Directories, func(dir Directory) bool { return dir.ID == id })
+		if i < 0 {
+			return refused(wire.Errorf(wire.LogDirNotFound, "broker %d has no directory %.300q", c.Broker, id))
+		}
+		failed[i+1] = true
+		news = news || !b.Directories[i].Offline
+	}
+	if !news {
+		return Decision{} // all of it is known
+	}
+	then := func(id wire.BrokerID, dir directory) standing {
+		if id == c.Broker && int(dir) < len(failed) && failed[dir] {
+			return shutOut
+		}
+		return img.standing(id, dir)
+	}
+	var changes []PartitionChange
+	for t, p := range img.hosted(c.Broker) {
+		if dir := p.dirs[slices.Index(p.replicas, c.Broker)]; int(dir) < len(failed) && failed[dir] {
+			r := img.rulesOf(t, then)
+			r.leave(&p, p.member(c.Broker))
+			changes = append(changes, r.next(&p))
+		}
+	}
+	records := []Record{&DirectoriesFailed{Broker: c.Broker, Epoch: b.Epoch, Directories: slices.Clone(c.Directories)}}
+	if len(changes) > 0 {
+		records = append(records, &PartitionsChanged{Changes: changes})
+	}
+	return Decision{Records: records}
+}
+
+// MoveReplica tells that a broker has a replica in another directory than the image says: someone
+// moved it there while the broker was down. The reply is an error or nil.
+type MoveReplica struct {
+	Topic       wire.TopicID
+	Partition   int32
+	Broker      wire.BrokerID
+	Incarnation wire.Incarnation
+	Directory   DirectoryID
+}
+
+// Decide implements Command.
+func (c MoveReplica) Decide(img *Image, _ Env) Decision {
+	b, err := img.process(c.Broker, c.Incarnation)
+	if err != nil {
+		return refused(err)
+	}
+	t := img.topicByID(c.Topic)
+	if t == nil {
+		return refused(wire.Errorf(wire.UnknownTopicID, "no topic has id %s", c.Topic))
+	}
+	p, _ := t.partition(c.Partition)
+	replica := slices.Index(p.replicas, c.Broker)
+	if replica < 0 {
+		return refused(wire.Errorf(wire.UnknownTopicOrPartition, "%s-%d is not on broker %d", t.name, c.Partition, c.Broker))
+	}
+	dir := slices.IndexFunc(b.Directories, func(dir Directory) bool { return dir.ID == c.Directory }) + 1
+	switch {
+	case dir == 0 || b.offline(directory(dir)):
+		return refused(wire.Errorf(wire.LogDirNotFound, "broker %d has no working directory %.300q", c.Broker, c.Directory))
+	case p.dirs[replica] == directory(dir):
+		return Decision{}
+	}
+	records := []Record{&ReplicaMoved{Topic: t.number, Partition: p.number, Broker: c.Broker, Directory: byte(dir)}}
+	if p.leader != noLeader {
+		return Decision{Records: records}
+	}
+	// It may be what the partition waits for. The move itself was one partition epoch.
+	p.partitionEpoch++
+	p.dirs = slices.Clone(p.dirs)
+	p.dirs[replica] = directory(dir)
+	r := img.rulesOf(t, img.standing)
+	return Decision{Records: append(records, &PartitionsChanged{Changes: []PartitionChange{r.next(&p)}})}
+}
+
+// process returns a broker in the incarnation that speaks.
+func (img *Image) process(id wire.BrokerID, incarnation wire.Incarnation) (*broker, error) {
+	b := img.broker(id)
+	if b == nil {
+		return nil, brokerUnknown(id)
+	}
+	if b.Incarnation != incarnation {
+		return nil, wire.Errorf(wire.StaleBrokerEpoch, "broker %d has begun anew since", id)
+	}
+	return b, nil
+}
