@@ -25,9 +25,19 @@ func TestWhicheverCallFailsNothingReportedDurableIsLost(t *testing.T) {
 		{Kind: faultfs.Write, Err: syscall.EIO, Short: 40},
 		{Kind: faultfs.Write, Err: syscall.ENOSPC},
 		{Kind: faultfs.Write, Err: syscall.ENOSPC, Short: 100},
-		{Kind: faultfs.Sync}, {Kind: faultfs.SyncDir}, {Kind: faultfs.Truncate}, {Kind: faultfs.Open},
-		{Kind: faultfs.Open, Err: syscall.ENOSPC}, {Kind: faultfs.Rename}, {Kind: faultfs.Remove}, {Kind: faultfs.Mkdir},
-		{Kind: faultfs.Read}, {Kind: faultfs.ReadDir}, {Kind: faultfs.Size}, {Kind: faultfs.Close}, {Kind: faultfs.Space},
+		{Kind: faultfs.Sync},
+		{Kind: faultfs.SyncDir},
+		{Kind: faultfs.Truncate},
+		{Kind: faultfs.Open},
+		{Kind: faultfs.Open, Err: syscall.ENOSPC},
+		{Kind: faultfs.Rename},
+		{Kind: faultfs.Remove},
+		{Kind: faultfs.Mkdir},
+		{Kind: faultfs.Read},
+		{Kind: faultfs.ReadDir},
+		{Kind: faultfs.Size},
+		{Kind: faultfs.Close},
+		{Kind: faultfs.Space},
 	} {
 		for n := 1; n <= whole.Calls(fault.Kind); n++ {
 			disk, h := crashfs.New(), &history{}
