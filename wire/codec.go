@@ -400,13 +400,10 @@ func (d *Decoder) failure() error {
 	_, outer := d.open()
 	code, sentence := integer[ErrorCode](d), d.string()
 	d.close(outer)
-	switch {
-	case d.err != nil:
-		return nil
-	case code == None:
+	if d.err == nil && code == None {
 		d.fail(malformed("an error with code 0"))
-		return nil
-	case sentence == "":
+	}
+	if sentence == "" {
 		return code
 	}
 	return &CodedError{Code: code, Message: sentence}

@@ -78,7 +78,7 @@ func (m *FetchReply) encode(e *Encoder) {
 		e.int(int64(p.LastStableOffset))
 		e.int(int64(p.LogStartOffset))
 		e.int(int64(p.Records.Length))
-		e.leader(p.Leader)
+		e.leader(p.Err, p.Leader)
 		e.epochEnd(p.Diverging)
 		e.array(len(p.Aborted))
 		for _, a := range p.Aborted {

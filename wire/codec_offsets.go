@@ -64,7 +64,7 @@ func (m *ListOffsetsReply) encode(e *Encoder) {
 		e.int(int64(p.Offset))
 		e.int(p.Timestamp)
 		e.int(int64(p.LeaderEpoch))
-		e.leader(p.Leader)
+		e.leader(p.Err, p.Leader)
 	}
 }
 

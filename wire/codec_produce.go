@@ -32,7 +32,7 @@ func (m *ProduceReply) encode(e *Encoder) {
 	e.failure(m.Err)
 	e.int(int64(m.BaseOffset))
 	e.int(int64(m.LogStartOffset))
-	e.leader(m.Leader)
+	e.leader(m.Err, m.Leader)
 }
 
 func (m *ProduceReply) decode(d *Decoder) {
@@ -43,9 +43,10 @@ func (m *ProduceReply) decode(d *Decoder) {
 	d.close(outer)
 }
 
-// leader encodes a hint as nil or [broker, leader epoch].
-func (e *Encoder) leader(h LeaderHint) {
-	if h.Broker == NoBroker {
+// leader encodes a hint as nil or [broker, leader epoch]. Without an error there is none: the
+// broker that answered is the leader.
+func (e *Encoder) leader(err error, h LeaderHint) {
+	if err == nil || h.Broker == NoBroker {
 		e.nothing()
 		return
 	}

@@ -188,14 +188,17 @@ func (cl *Client) DeleteRecords(ctx context.Context, topicName string, partition
 	return reply.LogStartOffset, nil
 }
 
-// What configurations are made of, in Kafka's terms and numbers.
-type (
-	ConfigResource     = wire.ConfigResource
-	ConfigResourceType = wire.ConfigResourceType
-	ConfigEntry        = wire.ConfigEntry
-	ConfigSource       = wire.ConfigSource
-	ConfigChange       = wire.ConfigChange
-)
+// ConfigResource names a thing that has configurations.
+type ConfigResource = wire.ConfigResource
+
+// ConfigEntry is a configuration with the value in force, in Kafka's terms and numbers.
+type ConfigEntry = wire.ConfigEntry
+
+// ConfigSource tells where a value comes from, in Kafka's numbers.
+type ConfigSource = wire.ConfigSource
+
+// ConfigChange changes one configuration: see Set and Unset.
+type ConfigChange = wire.ConfigChange
 
 // TopicConfigs names the configurations of a topic.
 func TopicConfigs(topic string) ConfigResource {

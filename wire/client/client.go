@@ -251,7 +251,7 @@ func (cl *Client) waitConn(ctx context.Context, addr string) (*conn, error) {
 	case l.conn != nil && l.conn.live():
 		return l.conn, nil
 	case l.err != nil:
-		return nil, fmt.Errorf("%w: %v", errConnection, l.err)
+		return nil, fmt.Errorf("%w: %w", errConnection, l.err)
 	default:
 		return nil, errConnection
 	}

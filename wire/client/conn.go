@@ -304,7 +304,8 @@ func (c *conn) read(frames *wire.FrameReader) error {
 func (c *conn) fail(err error) {
 	c.mu.Lock()
 	if c.err == nil {
-		c.err = fmt.Errorf("%w: %s: %v", errConnection, c.addr, err)
+		// The cause is told but not wrapped: its code would be taken for each request's own.
+		c.err = fmt.Errorf("%w: %s: %s", errConnection, c.addr, err.Error())
 		close(c.closed)
 	}
 	c.mu.Unlock()

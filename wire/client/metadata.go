@@ -302,7 +302,7 @@ func (cl *Client) topic(ctx context.Context, name string, create bool) (*topic, 
 			return nil, fmt.Errorf("topic %s: %w", name, t.err)
 		}
 		if pauseErr := cl.pause(ctx, failures); pauseErr != nil {
-			return nil, fmt.Errorf("topic %s: %w (%v)", name, pauseErr, err)
+			return nil, fmt.Errorf("topic %s: %w", name, errors.Join(pauseErr, err))
 		}
 	}
 }

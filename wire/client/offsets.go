@@ -49,7 +49,7 @@ func (cl *Client) askLeader(ctx context.Context, name string, partition int32,
 			cl.refresh.ask()
 		}
 		if pauseErr := cl.pause(ctx, failures); pauseErr != nil {
-			return fmt.Errorf("%s/%d: %w (%v)", name, partition, pauseErr, err)
+			return fmt.Errorf("%s/%d: %w", name, partition, errors.Join(pauseErr, err))
 		}
 	}
 }

@@ -31,7 +31,6 @@ type Producer struct {
 
 	mu       sync.RWMutex
 	topics   map[string]*producerTopic
-	closed   bool
 	flushing atomic.Int32
 
 	outstanding outstanding

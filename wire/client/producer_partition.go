@@ -359,7 +359,6 @@ func (pp *producerPartition) answered(b *batch, t *topic, f wire.Frame, err erro
 
 // judge decides what the answer to a batch in flight means.
 func (pp *producerPartition) judge(b *batch, base Offset, err error) {
-
 	code := wire.Code(err)
 	switch {
 	case err == nil, code == wire.DuplicateSequenceNumber:
