@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -44,6 +45,9 @@ func checkKey(key, value string) (keyUse, string, error) {
 	known, ok := metadata.LookupBrokerKey(key)
 	if !ok && slices.ContainsFunc(foreignFamilies, func(family string) bool { return strings.HasPrefix(key, family) }) {
 		return keyOfAFamily, "", nil
+	}
+	if !ok && metadata.Nearest(key) == "" {
+		return 0, "", fmt.Errorf("unknown key %s: write one that Kafka's brokers have, or remove it", key)
 	}
 	if err := metadata.ValidateBrokerConfig(key, value); err != nil {
 		return 0, "", errors.New(wire.Sentence(err)) // without Kafka's error code: nothing speaks Kafka yet

@@ -172,7 +172,7 @@ func TestEachMistakeIsToldWithWhereItIsAndWhatToWrite(t *testing.T) {
 	}{
 		"unknown key names the nearest":   {flag("log.retention.hour", "1"), []string{"log.retention.hour", "did you mean log.retention.hours?"}},
 		"unknown key near an ignored one": {flag("num.netwrk.threads", "3"), []string{"did you mean num.network.threads?"}},
-		"unknown key near nothing":        {flag("xyzzy.plugh.frobnicate", "1"), []string{"unknown", "xyzzy.plugh.frobnicate"}},
+		"unknown key near nothing":        {flag("xyzzy.plugh.frobnicate", "1"), []string{"unknown key xyzzy.plugh.frobnicate", "or remove it"}},
 		"environment is named":            {Sources{Environ: []string{"TROUPE_NUM_PARTITION=1"}}, []string{"TROUPE_NUM_PARTITION", "did you mean num.partitions?"}},
 		"line of the file is named":       {Sources{File: writeConfig(t, "a.properties", "# hi\n\nnum.partitons=1")}, []string{"a.properties:3:", "num.partitions"}},
 		"bad value":                       {flag("num.partitions", "many"), []string{"--num.partitions", "many"}},

@@ -61,6 +61,8 @@ The log goes to stderr.`,
 	set.StringArrayVar(&flags.set, "set", nil, "any setting, as `key=value`; may be repeated")
 	set.StringVar(&flags.logFormat, "log-format", "text", "`format` of the log: text or json")
 	set.StringVar(&flags.logLevel, "log-level", "info", "least `level` of the log: debug, info, warn or error")
+	completeFlag(cmd, "log-format", "text", "json")
+	completeFlag(cmd, "log-level", "debug", "info", "warn", "error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		log, err := newLogger(cmd.ErrOrStderr(), flags.logFormat, flags.logLevel)
 		if err != nil {

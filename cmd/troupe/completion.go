@@ -1,9 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/troupe-mq/troupe/wire/client"
 )
 
 func newCompletion() *cobra.Command {
@@ -31,5 +37,45 @@ func newCompletion() *cobra.Command {
 			}
 			return fmt.Errorf("no completion for %s", args[0])
 		},
+	}
+}
+
+// anyNumber of arguments.
+const anyNumber = -1
+
+// completeTopics completes up to so many arguments with the names of topics. Without a cluster
+// there is nothing to offer.
+func completeTopics(bootstrap *string, arguments int) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if arguments != anyNumber && len(args) >= arguments {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		var names []cobra.Completion
+		ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
+		defer cancel()
+		err := withClient(ctx, *bootstrap, func(ctx context.Context, c *client.Client) error {
+			topics, err := c.DescribeTopics(ctx)
+			for _, topic := range topics {
+				if !topic.Internal && strings.HasPrefix(topic.Name, typed) && !slices.Contains(args, topic.Name) {
+					names = append(names, topic.Name)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// completionTimeout is how long whoever pressed Tab may be kept waiting.
+const completionTimeout = 2 * time.Second
+
+// completeFlag completes the value of a flag with the words that it takes.
+func completeFlag(cmd *cobra.Command, flag string, words ...cobra.Completion) {
+	complete := cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)
+	if err := cmd.RegisterFlagCompletionFunc(flag, complete); err != nil {
+		panic(err) // the flag was defined a line above
 	}
 }

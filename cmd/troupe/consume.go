@@ -48,6 +48,8 @@ otherwise.
   troupe consume orders --partition 0 --max-messages 1 --json | jq .`,
 		GroupID: groupUse,
 		Args:    exactly("TOPIC"),
+
+		ValidArgsFunction: completeTopics(&flags.bootstrap, 1),
 	}
 	set := cmd.Flags()
 	bootstrapFlag(set, &flags.bootstrap)
@@ -153,7 +155,7 @@ func (c *consumption) run(ctx context.Context, partition int32) error {
 }
 
 func (c *consumption) progress() string {
-	return plural(c.written.Load(), "record")
+	return grouped(c.written.Load()) + " records"
 }
 
 // pollInterval is how often a run that ends at the end looks whether it has come there without a

@@ -33,7 +33,7 @@ func troupe(t *testing.T, args ...string) *exec.Cmd {
 	}
 	// The context of a test ends before its cleanup, which stops brokers well.
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), self, args...)
-	cmd.Env = []string{asTroupe + "=1", "HOME=" + os.Getenv("HOME"), "PATH=" + os.Getenv("PATH")}
+	cmd.Env = []string{asTroupe + "=1", "GORACE=atexit_sleep_ms=0", "HOME=" + os.Getenv("HOME"), "PATH=" + os.Getenv("PATH")}
 	cmd.Dir = t.TempDir()
 	return cmd
 }
@@ -125,6 +125,30 @@ func TestCompletionIsThereForEveryShell(t *testing.T) {
 	}
 	if got := inProcess(t, "", "completion", "tcsh"); got.code != exitUsage {
 		t.Errorf("tcsh: exit code %d, want %d", got.code, exitUsage)
+	}
+}
+
+func TestTabCompletesTopicsAndTheValuesOfFlags(t *testing.T) {
+	bootstrap := "--bootstrap=" + startBroker(t, t.TempDir()).ready["kafka"]
+	for _, topic := range []string{"orders", "orders-old", "clicks"} {
+		must(t, "", "topic", "create", topic, bootstrap)
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"produce", bootstrap, "or"}, "orders\norders-old\n"},
+		{[]string{"consume", bootstrap, ""}, "clicks\norders\norders-old\n"},
+		{[]string{"consume", bootstrap, "orders", ""}, ""},
+		{[]string{"topic", "delete", bootstrap, "orders", "o"}, "orders-old\n"},
+		{[]string{"produce", "--acks", ""}, "all\n1\n0\n"},
+		{[]string{"consume", "--bootstrap=127.0.0.1:1", ""}, ""},
+	} {
+		got := inProcess(t, "", append([]string{cobra.ShellCompNoDescRequestCmd}, c.args...)...)
+		completions, _, found := strings.Cut(got.out, ":")
+		if !found || completions != c.want {
+			t.Errorf("%q completes to %q, want %q", c.args, completions, c.want)
+		}
 	}
 }
 

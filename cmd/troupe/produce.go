@@ -42,6 +42,8 @@ reading, and exits with 1.`,
   troupe produce orders --partition 0 --acks 1 --header source=import < orders.jsonl`,
 		GroupID: groupUse,
 		Args:    exactly("TOPIC"),
+
+		ValidArgsFunction: completeTopics(&flags.bootstrap, 1),
 	}
 	set := cmd.Flags()
 	bootstrapFlag(set, &flags.bootstrap)
@@ -50,6 +52,8 @@ reading, and exits with 1.`,
 	set.StringVar(&flags.acks, "acks", "all", "wait for `all` in-sync replicas, for 1 (the leader), or 0 (nobody)")
 	set.StringVar(&flags.compression, "compression", "none", "`codec`: none, gzip, snappy, lz4 or zstd")
 	set.StringArrayVar(&flags.headers, "header", nil, "header of every record, as `name=value`; may be repeated")
+	completeFlag(cmd, "acks", "all", "1", "0")
+	completeFlag(cmd, "compression", "none", "gzip", "snappy", "lz4", "zstd")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		options, err := flags.options()
 		if err != nil {

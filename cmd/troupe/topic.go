@@ -167,6 +167,8 @@ func newTopicDescribe(bootstrap *string) *cobra.Command {
 configuration that was set for them. Without a name it shows every topic.`,
 		Example: "  troupe topic describe access-log\n  troupe topic describe --json",
 		Args:    cobra.ArbitraryArgs,
+
+		ValidArgsFunction: completeTopics(bootstrap, anyNumber),
 	}
 	jsonFlag(cmd, &asJSON)
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
@@ -234,6 +236,8 @@ taken away, and records with a key go to other partitions from then on.`,
   troupe topic alter access-log --delete-config retention.ms
   troupe topic alter access-log --partitions 12`,
 		Args: exactly("NAME"),
+
+		ValidArgsFunction: completeTopics(bootstrap, 1),
 	}
 	set := cmd.Flags()
 	set.Int32Var(&partitions, "partitions", 0, "`number` of partitions from now on")
@@ -285,6 +289,8 @@ func newTopicDelete(bootstrap *string) *cobra.Command {
 		Long:    "Delete removes topics with all their records. There is no way back.",
 		Example: "  troupe topic delete access-log\n  troupe topic delete tmp-1 tmp-2 --if-exists",
 		Args:    oneOrMore("NAME"),
+
+		ValidArgsFunction: completeTopics(bootstrap, anyNumber),
 	}
 	cmd.Flags().BoolVar(&ifExists, "if-exists", false, "pass over topics that do not exist")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
