@@ -196,6 +196,26 @@ func TestTheEffectiveConfigurationOfATopic(t *testing.T) {
 	}
 }
 
+func TestTheLimitsInTheImageFollowTheDefaultOfAllBrokers(t *testing.T) {
+	c := newCluster(t, 1)
+	c.mustCreate("t", 1, 1)
+	if err := c.alter(allBrokers, false, set("message.max.bytes", "77")); err != nil {
+		t.Fatal(err)
+	}
+	restored, err := DecodeSnapshot(c.img.EncodeSnapshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, img := range []*Image{c.img, restored} {
+		if topic, _ := img.Topic("t"); topic.Limits.MaxBatchBytes != 77 {
+			t.Errorf("%+v", topic.Limits)
+		}
+	}
+	if len(c.delta.Configs) != 1 || c.delta.Configs[0] != allBrokers {
+		t.Errorf("%+v", c.delta)
+	}
+}
+
 func entryOf(t *testing.T, entries []wire.ConfigEntry, key string) wire.ConfigEntry {
 	t.Helper()
 	for _, e := range entries {

@@ -188,6 +188,14 @@ func TestAnUncleanElectionHappensOnlyWhereItIsAllowed(t *testing.T) {
 	if !c.img.Unclean(id, 0) {
 		t.Error("the election does not count as unclean")
 	}
+	if err := c.join(id, 1, 2); err != nil {
+		t.Fatal(err)
+	}
+	c.fence(true, 1)
+	c.expect(id, 0, want{2, [2]int32{5, 6}, ids{2}, nil})
+	if c.img.Unclean(id, 0) {
+		t.Error("the next election counts as unclean too")
+	}
 }
 
 func TestABrokerThatShutsDownHandsOverWhatOthersCanLead(t *testing.T) {
