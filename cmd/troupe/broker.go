@@ -16,8 +16,8 @@ import (
 	"github.com/troupe-mq/troupe/cmd/node"
 )
 
-// stopTimeout is how long a broker may take to stop after a signal.
-const stopTimeout = 10 * time.Second
+// stopTimeout is how long stopping may take after a signal. Supervisors are told 10 s.
+const stopTimeout = 9 * time.Second
 
 // brokerFlags are the flags of troupe broker that are not settings of the broker itself.
 type brokerFlags struct {

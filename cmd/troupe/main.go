@@ -1,13 +1,15 @@
 // Command troupe is the broker and everything one does with it from a shell: noun, verb, object.
 //
-//	main.go      the root command, exit codes, signals
-//	output.go    tables for people, JSON for programs, progress on a terminal
-//	broker.go    troupe broker: flags and signals around cmd/node
-//	topic.go     troupe topic create|list|describe|alter|delete
-//	produce.go   troupe produce: lines in, records out
-//	consume.go   troupe consume: records in, lines out; format.go and record_json.go say how
-//	log.go       troupe log dump|verify: segment files, without a broker
-//	version.go   troupe version
+//	main.go        the root command, exit codes, signals
+//	broker.go      troupe broker: flags and signals around cmd/node
+//	topic.go       troupe topic create|list|describe|alter|delete; describe.go asks the cluster
+//	produce.go     troupe produce: lines in (lines.go), records out
+//	consume.go     troupe consume: records in from where start.go says, text out as format.go says
+//	log.go         troupe log dump|verify: segment files, without a broker
+//	version.go     troupe version
+//	completion.go  troupe completion, and what Tab offers
+//	connect.go     the way to a cluster, and what to do when something is wrong there
+//	output.go      tables for people, JSON for programs; progress.go for whoever waits
 //
 // Results go to stdout, everything else to stderr. An error is one line that says what to do next.
 // The exit codes are 0 done, 1 failed, 2 used wrongly. Begin with run.

@@ -189,8 +189,13 @@ func (p *production) flush(ctx context.Context) error {
 	}
 	short, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	return p.producer.Flush(short)
+	if p.producer.Flush(short) != nil {
+		return errUnderWay
+	}
+	return nil
 }
+
+var errUnderWay = fmt.Errorf("interrupted, and records under way were not acknowledged within %v: they may be in the log or not", stopTimeout)
 
 // read hands over the lines until there are no more.
 func (p *production) read(ctx context.Context) error {
@@ -244,6 +249,8 @@ func (p *production) verdict(stderr io.Writer, err error) error {
 	case p.lost > 0:
 		hint := hintFor(p.firstLoss, p.template.Topic)
 		return explain(fmt.Errorf("%s not acknowledged: %w", plural(p.lost, "record"), p.firstLoss), hint)
+	case errors.Is(err, errUnderWay):
+		return errUnderWay
 	case errors.Is(err, context.Canceled):
 		return errors.New("interrupted before the end of the input")
 	}
