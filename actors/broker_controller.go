@@ -25,10 +25,13 @@ type controllerTick struct{}
 
 const (
 	firstControllerPause = 50 * time.Millisecond
+	fullDiskPause        = time.Second
 	// A controller that keeps failing is given up, and the broker with it: without the metadata
 	// log nothing can be promised.
 	maxControllerFailures = 5
 )
+
+var errControllerGivenUp = errors.New("the controller keeps stopping")
 
 // startController spawns the controller. It finds in its log all that was answered before.
 func (b *brokerActor) startController(ctx actor.Context) {
@@ -72,16 +75,28 @@ func (b *brokerActor) onControllerStopped(ctx actor.Context) {
 	if b.now().Sub(b.controllerRun) > stableRun {
 		b.failures = 0
 	}
+	if storage.IsFull(b.lastFailure) {
+		// What was acknowledged is in the log; the next run goes on once there is room again.
+		b.failures = 0
+		b.respawnController(ctx, fullDiskPause)
+		return
+	}
 	b.failures++
 	if b.failures > maxControllerFailures || errors.As(b.lastFailure, new(*storage.WALDamage)) {
-		b.fail(fmt.Errorf("the controller: %w", b.lastFailure))
+		b.fail(errors.Join(errControllerGivenUp, b.lastFailure))
 		return
 	}
 	b.logger.Warn("controller stopped", "failures", b.failures)
-	self, pause := ctx.Self(), firstControllerPause<<(b.failures-1)
+	pause := firstControllerPause << (b.failures - 1)
 	if b.failures == 1 {
 		pause = 0
 	}
+	b.respawnController(ctx, pause)
+}
+
+func (b *brokerActor) respawnController(ctx actor.Context, pause time.Duration) {
+	self := ctx.Self()
+	b.lastFailure = nil
 	time.AfterFunc(pause, func() { b.send(self, &controllerTick{}) })
 }
 

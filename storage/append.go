@@ -148,7 +148,7 @@ func (l *Log) write(cfg *LogConfig, batches []byte, base, next wire.Offset, epoc
 	if n, err := f.WriteAt(batches, s.size); err != nil || n < len(batches) {
 		l.garbage.Store(true) // at least its first bytes may be there
 		f.Release()
-		if isFull(err) {
+		if IsFull(err) {
 			l.dir.syncer.request(l)
 		}
 		return err
@@ -230,7 +230,7 @@ func (l *Log) roll(base wire.Offset) error {
 // failed turns the failure of a write into what the caller is told. A full disk passes; anything
 // else takes the directory offline.
 func (l *Log) failed(operation string, at wire.Offset, err error) error {
-	if isFull(err) {
+	if IsFull(err) {
 		l.dir.becomeFull()
 		l.dir.metrics.refused()
 		return errDiskFull

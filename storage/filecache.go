@@ -41,16 +41,22 @@ var _ wire.RecordFile = (*openFile)(nil)
 // fileSlot is where a segment keeps its file while the cache has it open.
 type fileSlot struct{ file atomic.Pointer[openFile] }
 
-// acquire returns the slot's file, opened if it is not, with one more holder. The common case
-// takes no lock.
-func (c *fileCache) acquire(slot *fileSlot, name func() string, flag int) (*openFile, error) {
-	if f := slot.file.Load(); f != nil && f.tryRetain() {
-		if !f.used.Load() {
-			f.used.Store(true)
-		}
-		return f, nil
+// acquire returns the slot's file with one more holder, or nil when it is not open. It takes no
+// lock.
+func (slot *fileSlot) acquire() *openFile {
+	f := slot.file.Load()
+	if f == nil || !f.tryRetain() {
+		return nil
 	}
-	file, err := c.fsys.OpenFile(name(), flag, filePerm)
+	if !f.used.Load() {
+		f.used.Store(true)
+	}
+	return f
+}
+
+// open opens the slot's file and returns it with a holder besides the cache.
+func (c *fileCache) open(slot *fileSlot, name string) (*openFile, error) {
+	file, err := c.fsys.OpenFile(name, os.O_RDWR, filePerm)
 	if err != nil {
 		return nil, err
 	}

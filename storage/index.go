@@ -35,7 +35,7 @@ func encodeIndex(entries []indexEntry) []byte {
 // indexes are the sparse offset and time index of one segment: a part in the files, which never
 // changes once it is written, and behind it a tail in memory. They are Kafka's, entry for entry.
 //
-//	.index      |e|e|e|e|e|e|          tail |e|e|      one entry per index.interval.bytes of log
+//	.index      |e|e|e|e|e|e|       tail |e|e|e|e|     one entry per index.interval.bytes of log
 //	.timeindex  |t|  |t|t|             tail |t|        where the largest timestamp so far had grown
 //
 // The log's mutex guards all fields.
@@ -44,6 +44,7 @@ type indexes struct {
 	diskIndex int  // entries in the .index file
 	diskTimes int  // entries in the .timeindex file
 	tail      []indexEntry
+	onDisk    int // of the tail: entries kept in memory for those who read what was just written
 	timesTail []timeEntry
 
 	indexedTo  int64     // log position up to which the files are complete: what a scan may skip
@@ -78,6 +79,26 @@ func (x *indexes) addTime() {
 	}
 }
 
+// written takes note that tail entries and time entries are in the files now. Of an active segment
+// it keeps some in memory.
+func (x *indexes) written(entries, times int, sealed bool) {
+	x.diskIndex += entries
+	x.diskTimes += times
+	x.timesTail = slices.Clone(x.timesTail[times:])
+	x.onDisk += entries
+	keep := keepEntries
+	if sealed {
+		keep = 0
+	}
+	if drop := x.onDisk - keep; drop > 0 {
+		x.tail = slices.Clone(x.tail[drop:])
+		x.onDisk = keep
+	}
+}
+
+// keepEntries is how many entries on disk an active segment keeps in memory.
+const keepEntries = 256
+
 // tailEntry returns the last entry in memory that is not above offset.
 func tailEntry(tail []indexEntry, offset uint32) (indexEntry, bool) {
 	i := sort.Search(len(tail), func(i int) bool { return tail[i].offset > offset })
@@ -87,37 +108,41 @@ func tailEntry(tail []indexEntry, offset uint32) (indexEntry, bool) {
 	return tail[i-1], true
 }
 
-// searchEntries finds the last of n entries of a file for which atOrBelow holds, and copies it into
-// entry. It reads a dozen small pieces of a large file rather than the whole.
-func searchEntries(r io.ReaderAt, n, entryBytes int, entry []byte, atOrBelow func([]byte) bool) (found bool, err error) {
-	low, high := 0, n // the answer is below high; low is known to be at or below, once it has moved
-	var probe [timeEntryBytes]byte
+// searchEntries finds the last of n entries of an index file whose key (the offset or the timestamp
+// that it begins with) is not above limit. It reads a dozen small pieces of a large file rather
+// than the whole.
+func searchEntries(r io.ReaderAt, n, entryBytes int, limit int64) (entry [timeEntryBytes]byte, found bool, err error) {
+	key := func(b []byte) int64 {
+		if entryBytes == indexEntryBytes {
+			return int64(parseIndexEntry(b).offset)
+		}
+		return parseTimeEntry(b).timestamp
+	}
+	window := windows.Get().(*[scanWindow]byte)
+	defer windows.Put(window)
+	low, high := 0, n // the answer lies below high; low is at or below limit, once it has moved
 	for high-low > lookupWindow/entryBytes {
 		middle := (low + high) / 2
-		if err := readFull(r, probe[:entryBytes], int64(middle)*int64(entryBytes)); err != nil {
-			return false, err
+		probe := window[:entryBytes]
+		if err := readFull(r, probe, int64(middle)*int64(entryBytes)); err != nil {
+			return entry, false, err
 		}
-		if atOrBelow(probe[:entryBytes]) {
+		if key(probe) <= limit {
 			low = middle
 		} else {
 			high = middle
 		}
 	}
-	if high == low {
-		return false, nil
-	}
-	window := windows.Get().(*[scanWindow]byte)
-	defer windows.Put(window)
 	block := window[:(high-low)*entryBytes]
 	if err := readFull(r, block, int64(low)*int64(entryBytes)); err != nil {
-		return false, err
+		return entry, false, err
 	}
-	i := sort.Search(high-low, func(i int) bool { return !atOrBelow(block[i*entryBytes:][:entryBytes]) })
+	i := sort.Search(high-low, func(i int) bool { return key(block[i*entryBytes:]) > limit })
 	if i == 0 {
-		return false, nil
+		return entry, false, nil
 	}
-	copy(entry, block[(i-1)*entryBytes:][:entryBytes])
-	return true, nil
+	copy(entry[:], block[(i-1)*entryBytes:][:entryBytes])
+	return entry, true, nil
 }
 
 // checkIndex reads a whole .index file and returns how many entries it has. What is out of order, or

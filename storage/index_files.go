@@ -25,8 +25,8 @@ func (l *Log) indexBelow(s *segment, offset wire.Offset) (indexEntry, error) {
 	}
 	f, err := l.openIndex(s)
 	if err == nil {
-		var b [indexEntryBytes]byte
-		ok, err = searchEntries(f, n, indexEntryBytes, b[:], func(b []byte) bool { return parseIndexEntry(b).offset <= target })
+		var b [timeEntryBytes]byte
+		b, ok, err = searchEntries(f, n, indexEntryBytes, int64(target))
 		f.Release()
 		if err == nil {
 			if ok {
@@ -57,7 +57,7 @@ func (l *Log) timeBelow(s *segment, timestamp int64) (timeEntry, error) {
 	f, err := l.openTimes(s)
 	if err == nil {
 		var b [timeEntryBytes]byte
-		ok, err = searchEntries(f, n, timeEntryBytes, b[:], func(b []byte) bool { return parseTimeEntry(b).timestamp < timestamp })
+		b, ok, err = searchEntries(f, n, timeEntryBytes, timestamp-1)
 		f.Release()
 		if err == nil {
 			if ok {
@@ -166,8 +166,7 @@ func (l *Log) checkTimeEntry(s *segment, e timeEntry, n int) error {
 		if err != nil {
 			return err
 		}
-		var b [indexEntryBytes]byte
-		ok, err := searchEntries(index, n, indexEntryBytes, b[:], func(b []byte) bool { return parseIndexEntry(b).offset <= e.offset })
+		b, ok, err := searchEntries(index, n, indexEntryBytes, int64(e.offset))
 		index.Release()
 		if err != nil {
 			return err
@@ -274,8 +273,8 @@ func (l *Log) writeIndexes(s *segment) error {
 	defer l.indexing.Unlock()
 	l.mu.RLock()
 	x := s.indexes
-	tail, times := slices.Clone(x.tail), slices.Clone(x.timesTail)
-	size := s.size
+	tail, times := slices.Clone(x.tail[x.onDisk:]), slices.Clone(x.timesTail)
+	size, sealed := s.size, s != l.active()
 	l.mu.RUnlock()
 	err := l.writeEntries(l.file(s.base, timesSuffix), int64(x.diskTimes)*timeEntryBytes, encodeTimes(times))
 	if err == nil {
@@ -286,10 +285,7 @@ func (l *Log) writeIndexes(s *segment) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s.indexes.diskTimes += len(times)
-	s.indexes.diskIndex += len(tail)
-	s.indexes.timesTail = slices.Clone(s.indexes.timesTail[len(times):])
-	s.indexes.tail = slices.Clone(s.indexes.tail[len(tail):])
+	s.indexes.written(len(tail), len(times), sealed)
 	s.indexes.indexedTo = size
 	return nil
 }

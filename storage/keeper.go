@@ -206,7 +206,7 @@ func (l *Log) writeSnapshot(offset wire.Offset, producers []wire.ProducerBatch) 
 func (d *Dir) chore(what string, l *Log, err error) {
 	switch {
 	case err == nil || l != nil && l.closed.Load():
-	case isFull(err):
+	case IsFull(err):
 		d.becomeFull()
 	case l != nil:
 		d.fail(l.wrap(what, l.EndOffset(), err))

@@ -33,7 +33,7 @@ func (d *Dir) OpenLog(ref LogRef, cfg LogConfig) (*Log, error) {
 		var corrupt *CorruptionError
 		if !errors.As(err, &corrupt) && wire.Code(err) == wire.UnknownServerError {
 			err = l.wrap("open", 0, err)
-			if !isFull(err) {
+			if !IsFull(err) {
 				d.log.Error("log cannot be opened", "topic", ref.Topic, "partition", ref.Partition, "err", err)
 			}
 		}
@@ -189,7 +189,7 @@ func (l *Log) closeWith(producers []wire.ProducerBatch) error {
 	var err error
 	if l.dir.Err() == nil {
 		err = l.leave(producers)
-		if err != nil && !isFull(err) && l.dir.Err() == nil {
+		if err != nil && !IsFull(err) && l.dir.Err() == nil {
 			err = l.wrap("close", l.EndOffset(), err)
 			l.dir.fail(err)
 		}
@@ -214,7 +214,7 @@ func (l *Log) leave(producers []wire.ProducerBatch) error {
 			return err
 		}
 	}
-	if s := l.active(); len(s.indexes.tail) > 0 {
+	if s := l.active(); len(s.indexes.tail) > s.indexes.onDisk {
 		if err := l.writeIndexes(s); err != nil {
 			return err
 		}

@@ -96,7 +96,7 @@ type volumeFS interface {
 	OpenVolume(name string) (Volume, error)
 }
 
-// isFull says that err means a volume without space, which passes, not a broken one.
-func isFull(err error) bool {
+// IsFull says that err means a volume without space, which passes, not a broken one.
+func IsFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

@@ -3,7 +3,6 @@ package storage
 import (
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -68,15 +67,24 @@ func (s *segment) relative(offset wire.Offset) uint32 {
 
 // openSegment returns the segment's .log file, held for the caller.
 func (l *Log) openSegment(s *segment) (*openFile, error) {
-	return l.dir.files.acquire(&s.log, func() string { return l.file(s.base, logSuffix) }, os.O_RDWR)
+	if f := s.log.acquire(); f != nil {
+		return f, nil
+	}
+	return l.dir.files.open(&s.log, l.file(s.base, logSuffix))
 }
 
 func (l *Log) openIndex(s *segment) (*openFile, error) {
-	return l.dir.files.acquire(&s.index, func() string { return l.file(s.base, indexSuffix) }, os.O_RDWR)
+	if f := s.index.acquire(); f != nil {
+		return f, nil
+	}
+	return l.dir.files.open(&s.index, l.file(s.base, indexSuffix))
 }
 
 func (l *Log) openTimes(s *segment) (*openFile, error) {
-	return l.dir.files.acquire(&s.times, func() string { return l.file(s.base, timesSuffix) }, os.O_RDWR)
+	if f := s.times.acquire(); f != nil {
+		return f, nil
+	}
+	return l.dir.files.open(&s.times, l.file(s.base, timesSuffix))
 }
 
 func (l *Log) file(offset wire.Offset, suffix string) string {

@@ -1,0 +1,86 @@
+package actors
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/troupe-mq/troupe/storage/crashfs"
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// fetchAll reads a topic's first partition from the beginning.
+func (c *company) fetchAll(topic wire.TopicID) wire.Fetched {
+	c.t.Helper()
+	f := c.Fetch(&wire.Fetch{Topic: topic, CurrentEpoch: wire.NoEpoch, LastFetchedEpoch: wire.NoEpoch, MaxBytes: 1 << 20, AtLeastOne: true})
+	c.t.Cleanup(f.Records.Release)
+	return f
+}
+
+func TestAHeldSyncDelaysNoFetchAndNoOtherDirectory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, crashfs.New(), "/data", "/more")
+		defer c.end()
+		held, free := c.topic("a", 1), c.topic("b", 1)
+		if c.routes.find(held, 0).current().Dir() == c.dirs[0] {
+			held, free = free, held
+		}
+		var r replies
+		c.produce(&r, 1, held, wire.AcksAll, recordsOf(1, wire.NoProducer, 0))
+		r.one(t, 1)
+		gate := c.disk.Hold("/more")
+		c.produce(&r, 2, held, wire.AcksAll, recordsOf(1, wire.NoProducer, 0))
+		c.produce(&r, 3, free, wire.AcksAll, recordsOf(1, wire.NoProducer, 0))
+		r.none(t, 2)
+		if reply := r.one(t, 3); reply.Err != nil {
+			t.Fatalf("the other directory: %+v", reply)
+		}
+		if f := c.fetchAll(held); f.Err != nil || f.HighWatermark != 1 || f.Records.Length == 0 {
+			t.Fatalf("fetch: %+v", f)
+		}
+		gate.Release()
+		r.one(t, 2)
+	})
+}
+
+func TestAFullDiskRefusesProduceRetriablyAndNothingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, crashfs.New(), "/data", "/more")
+		defer c.end()
+		topic, other := c.topic("a", 1), c.topic("b", 1)
+		var r replies
+		for slot, topic := range []wire.TopicID{topic, other} {
+			c.produce(&r, slot, topic, wire.AcksAll, recordsOf(1, wire.NoProducer, 0))
+			r.one(t, slot)
+		}
+		c.disk.SetFree(0)
+		c.produce(&r, 10, topic, wire.AcksAll, recordsOf(1, wire.NoProducer, 0))
+		reply := r.one(t, 10)
+		if reply.Err == nil || !wire.Code(reply.Err).Retriable() {
+			t.Fatalf("produce onto a full disk: %+v, want a retriable error", reply)
+		}
+		if f := c.fetchAll(topic); f.Err != nil || f.Records.Length == 0 {
+			t.Fatalf("fetch: %+v", f)
+		}
+		// A change of metadata waits for room, and the broker with it, but it does not give up.
+		ctx := t.Context()
+		deleted := make(chan []wire.DeletedTopic, 1)
+		go func() { deleted <- c.DeleteTopics(ctx, []wire.TopicRef{{ID: other}}) }()
+		time.Sleep(time.Minute) // virtual
+		select {
+		case <-c.Failed():
+			t.Fatalf("the broker gave up: %v", c.Err())
+		default:
+		}
+		c.disk.SetFree(1 << 30)
+		time.Sleep(time.Minute) // virtual: writes resume by themselves
+		if d := <-deleted; d[0].Err != nil && !errors.Is(d[0].Err, wire.NotController) {
+			t.Fatalf("delete: %v", d[0].Err)
+		}
+		c.produce(&r, 11, topic, wire.AcksAll, recordsOf(1, wire.NoProducer, 0))
+		if reply := r.one(t, 11); reply.Err != nil || reply.BaseOffset != 1 {
+			t.Fatalf("with room again: %+v, want offset 1", reply)
+		}
+	})
+}
