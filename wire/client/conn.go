@@ -34,7 +34,8 @@ type conn struct {
 
 	mu      sync.Mutex
 	queue   []outgoing
-	pending map[uint32]func(wire.Frame, error)
+	pending map[uint32]func(wire.Frame, error) // requests without an answer, those in queue too
+	sent    int                                // of pending, how many are not in queue any more
 	next    uint32
 	err     error // why it ended; nil while it lives
 
@@ -155,15 +156,24 @@ func parseAnswer(f wire.Frame, want wire.Kind, m wire.Message) error {
 // error: with the answer, on the reader's goroutine, which it must not hold up, and whose frame is
 // gone when it returns; or with an error that wraps errConnection.
 func (c *conn) send(kind wire.Kind, m wire.Message, payload []byte, done func(wire.Frame, error)) error {
-	return c.enqueue(kind, m, payload, done, true)
+	return c.enqueue(kind, m, payload, done, withAnswer)
 }
 
 // sendOnly queues a request that gets no answer; done is called once it is written.
 func (c *conn) sendOnly(kind wire.Kind, m wire.Message, payload []byte, done func(wire.Frame, error)) error {
-	return c.enqueue(kind, m, payload, done, false)
+	return c.enqueue(kind, m, payload, done, withoutAnswer)
 }
 
-func (c *conn) enqueue(kind wire.Kind, m wire.Message, payload []byte, done func(wire.Frame, error), answered bool) error {
+// How a request is queued.
+type queued int8
+
+const (
+	withAnswer queued = iota
+	withoutAnswer
+	ahead // of all others, which only a ping may be: they are in an order
+)
+
+func (c *conn) enqueue(kind wire.Kind, m wire.Message, payload []byte, done func(wire.Frame, error), how queued) error {
 	c.mu.Lock()
 	if c.err != nil {
 		defer c.mu.Unlock()
@@ -171,17 +181,18 @@ func (c *conn) enqueue(kind wire.Kind, m wire.Message, payload []byte, done func
 	}
 	c.next++
 	out := outgoing{head: wire.AppendFrame(nil, c.next, kind, m, len(payload)), payload: payload}
-	if answered {
-		c.pending[c.next] = done
-	} else {
+	if how == withoutAnswer {
 		out.written = done
+	} else {
+		c.pending[c.next] = done
 	}
-	c.queue = append(c.queue, out)
+	if how == ahead {
+		c.queue = slices.Insert(c.queue, 0, out)
+	} else {
+		c.queue = append(c.queue, out)
+	}
 	c.mu.Unlock()
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
+	signal(c.wake)
 	return nil
 }
 
@@ -231,16 +242,13 @@ func (c *conn) write() {
 				pinged = time.Time{}
 			case pinged.IsZero() || last.After(pinged):
 				pinged = at
-				_ = c.send(wire.KindPing, &wire.Empty{}, nil, func(wire.Frame, error) {})
+				_ = c.enqueue(wire.KindPing, &wire.Empty{}, nil, func(wire.Frame, error) {}, ahead)
 			case at.Sub(pinged) >= c.cfg.DeadAfter:
 				c.fail(fmt.Errorf("%s has not answered a ping for %s", c.addr, c.cfg.DeadAfter))
 				return
 			}
 		}
-		c.mu.Lock()
-		taken, c.queue = c.queue, taken[:0]
-		c.mu.Unlock()
-		if len(taken) == 0 {
+		if taken = c.take(taken[:0]); len(taken) == 0 {
 			continue
 		}
 		buffers = buffers[:0]
@@ -266,6 +274,32 @@ func (c *conn) write() {
 	}
 }
 
+// take returns what may be written now, in the memory of list: no more requests than the broker
+// wants to have unanswered at a time. It would stop reading, and seem dead because it reads no ping.
+func (c *conn) take(list []outgoing) []outgoing {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for ; n < len(c.queue); n++ {
+		if c.queue[n].written != nil {
+			continue
+		}
+		if c.sent >= max(c.welcome.MaxInFlight-roomForPings, 1) {
+			break
+		}
+		c.sent++
+	}
+	if n == len(c.queue) {
+		list, c.queue = c.queue, list
+		return list
+	}
+	list = append(list, c.queue[:n]...)
+	c.queue = c.queue[n:]
+	return list
+}
+
+const roomForPings = 8
+
 // giveBack puts what was not written back, for end to fail.
 func (c *conn) giveBack(taken []outgoing) {
 	c.mu.Lock()
@@ -287,7 +321,14 @@ func (c *conn) read(frames *wire.FrameReader) error {
 		c.mu.Lock()
 		done, ok := c.pending[frame.Correlation]
 		delete(c.pending, frame.Correlation)
+		if ok {
+			c.sent--
+		}
+		waiting := len(c.queue) > 0
 		c.mu.Unlock()
+		if waiting {
+			signal(c.wake)
+		}
 		switch {
 		case ok:
 			done(frame, nil)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -90,41 +91,43 @@ func (cl *Client) NewProducer(options ...ProducerOption) (*Producer, error) {
 //
 // Key, Value and Headers must not be changed before done is called.
 func (p *Producer) Produce(ctx context.Context, r Record, done func(Record, error)) error {
-	return p.produce(ctx, r, done, false)
+	_, err := p.produce(ctx, r, done)
+	return err
 }
 
-func (p *Producer) produce(ctx context.Context, r Record, done func(Record, error), hurry bool) error {
+// produce is Produce; it tells in which partition the record is now.
+func (p *Producer) produce(ctx context.Context, r Record, done func(Record, error)) (*producerPartition, error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, err
 	}
 	t, err := p.topic(ctx, r.Topic)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	size := r.bytes()
 	if size > p.cfg.MaxBufferedBytes {
-		return wire.Errorf(wire.MessageTooLarge, "the record has %d bytes, the buffer %d", size, p.cfg.MaxBufferedBytes)
+		return nil, wire.Errorf(wire.MessageTooLarge, "the record has %d bytes, the buffer %d", size, p.cfg.MaxBufferedBytes)
 	}
 	if r.Timestamp.IsZero() {
 		r.Timestamp = now()
 	}
 	partition, index, err := t.choose(&r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !p.room.TryAcquire(int64(size)) {
 		p.hurryAll() // what lingers is what takes the room
 		if err := p.room.Acquire(ctx, int64(size)); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if !p.outstanding.add() {
 		p.room.Release(int64(size))
-		return ErrClosed
+		return nil, ErrClosed
 	}
 	r.Partition, r.Offset = index, wire.NoOffset
-	partition.add(pending{record: r, done: done, bytes: size}, hurry)
-	return nil
+	partition.add(pending{record: r, done: done, bytes: size})
+	return partition, nil
 }
 
 // ProduceSync writes records and waits until all of them are acknowledged, or ctx ends. It does
@@ -137,18 +140,21 @@ func (p *Producer) ProduceSync(ctx context.Context, records ...Record) ([]Record
 		err    error
 	}
 	outcomes := make(chan outcome, len(records))
-	written := make([]Record, len(records))
-	copy(written, records)
+	written := slices.Clone(records)
 	var first error
 	sent := 0
+	in := make(map[*producerPartition]struct{})
 	for i, r := range records {
-		// The last record takes those before it along; earlier ones hurry only their own partitions.
-		err := p.produce(ctx, r, func(r Record, err error) { outcomes <- outcome{i, r, err} }, true)
+		partition, err := p.produce(ctx, r, func(r Record, err error) { outcomes <- outcome{i, r, err} })
 		if err != nil {
 			first = err
 			break
 		}
+		in[partition] = struct{}{}
 		sent++
+	}
+	for partition := range in {
+		partition.hurry()
 	}
 	for range sent {
 		select {

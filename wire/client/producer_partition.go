@@ -46,41 +46,12 @@ type producerPartition struct {
 	abandoned  bool
 }
 
-// pending is a record that is not acknowledged yet.
-type pending struct {
-	record Record
-	done   func(Record, error)
-	bytes  int // of the producer's room
-}
-
-// batch is a record batch on its way.
-type batch struct {
-	builder record.Builder
-	records []pending
-	bytes   int // of the producer's room
-	since   time.Time
-	hurried bool // somebody waits: do not linger
-
-	data     []byte // as sent; the builder's memory
-	numbered bool   // who and sequence are set, and have been sent
-	who      wire.ProducerIdentity
-	sequence wire.Sequence
-
-	answered bool // in flight only
-	doubtful bool // it was sent, and may or may not be in the log
-	settled  bool // base or err is final
-	base     Offset
-	err      error
-}
-
-var batches = sync.Pool{New: func() any { return new(batch) }}
-
 func newProducerPartition(t *producerTopic, index int32) *producerPartition {
 	return &producerPartition{topic: t, index: index, who: nobody, spent: nobody}
 }
 
 // add appends a record to the open batch.
-func (pp *producerPartition) add(r pending, hurry bool) {
+func (pp *producerPartition) add(r pending) {
 	cfg := &pp.topic.producer.cfg
 	headers := recordHeaders(r.record.Headers)
 	at := r.record.Timestamp.UnixMilli()
@@ -104,12 +75,11 @@ func (pp *producerPartition) add(r pending, hurry bool) {
 	b.builder.Append(at, r.record.Key, r.record.Value, headers)
 	b.records = append(b.records, r)
 	b.bytes += r.bytes
-	b.hurried = b.hurried || hurry
 	if b.builder.Len() >= cfg.BatchBytes {
 		pp.seal()
 		sealed = true
 	}
-	if sealed || hurry || len(b.records) == 1 {
+	if sealed || len(b.records) == 1 {
 		pp.drain()
 	}
 }
@@ -215,7 +185,7 @@ func (pp *producerPartition) drain() {
 			return
 		}
 		if !pp.send(b, at) {
-			if len(pp.inFlight) == 0 {
+			if len(pp.inFlight) == 0 && len(pp.queue) > 0 {
 				pp.setAlarm(pp.queue[0].since.Add(pp.topic.producer.cfg.DeliveryTimeout))
 			}
 			return
@@ -273,7 +243,7 @@ func (pp *producerPartition) send(b *batch, at time.Time) bool {
 		b.answered = true
 		pp.judge(b, Offset(-1), wire.Errorf(wire.MessageTooLarge, "the batch has %d bytes, a frame at most %d", len(b.data), c.welcome.MaxFrame))
 		pp.proceed()
-		return !pp.recovering && len(pp.queue) > 0
+		return !pp.recovering
 	}
 	req := wire.ProduceRequest{Topic: t.id, Partition: pp.index, Acks: p.cfg.Acks, Timeout: p.client.cfg.RequestTimeout}
 	done := func(f wire.Frame, err error) { pp.answered(b, t, f, err) }
@@ -470,32 +440,4 @@ func (pp *producerPartition) finishHead() {
 		n++
 	}
 	pp.inFlight = pp.inFlight[n:]
-}
-
-func (b *batch) settle(base Offset, err error) { b.settled, b.base, b.err = true, base, err }
-
-// finish has the callbacks of a batch called.
-func (pp *producerPartition) finish(b *batch) {
-	p := pp.topic.producer
-	p.calls.put(func() {
-		for i := range b.records {
-			r := &b.records[i]
-			if b.err == nil && b.base >= 0 {
-				r.record.Offset = b.base + Offset(i)
-			}
-			if r.done != nil {
-				r.done(r.record, b.err)
-			}
-		}
-		p.room.Release(int64(b.bytes))
-		p.outstanding.done(len(b.records))
-		b.recycle()
-	})
-}
-
-// recycle gives a finished batch's memory to the next one.
-func (b *batch) recycle() {
-	clear(b.records)
-	*b = batch{builder: b.builder, records: b.records[:0]}
-	batches.Put(b)
 }

@@ -30,7 +30,8 @@ type Header struct {
 	Value []byte
 }
 
-// bytes estimates what a record takes in a batch, and so of a producer's buffer.
+// bytes estimates the memory that a record takes until it is acknowledged: its bytes in the batch,
+// and itself, to be given to its callback.
 func (r *Record) bytes() int {
 	n := recordOverheadBytes + len(r.Key) + len(r.Value)
 	for i := range r.Headers {
@@ -40,6 +41,6 @@ func (r *Record) bytes() int {
 }
 
 const (
-	recordOverheadBytes = 24 // seven varints and the attributes, at most about this
+	recordOverheadBytes = 24 + 160 // of the record in the batch, and of pending
 	headerOverheadBytes = 6
 )

@@ -66,7 +66,7 @@ func newDisk(t *testing.T, size int) (*disk, []byte) {
 }
 
 // overTCP serves a backend on a TCP port and connects to it.
-func overTCP(t *testing.T, b native.Backend) *peer {
+func overTCP(t testing.TB, b native.Backend) *peer {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
