@@ -61,7 +61,7 @@ func (w *WAL) recover() (WALState, error) {
 			return WALState{}, err
 		}
 	}
-	return state, w.continueLast(torn > 0)
+	return state, w.continueLast(torn > 0, r.tailAt, r.tail)
 }
 
 // list returns the segments, and whether there is any snapshot.
@@ -119,7 +119,12 @@ func (w *WAL) replay(r *walReplay, content []byte, sequence uint64, last bool) (
 		if err != nil {
 			return 0, damage(position, err.Error())
 		}
+		r.tailAt = position
+		if position == walHeaderBytes {
+			r.tailAt = 0
+		}
 		position += walFrameHeaderBytes + int64(len(payload))
+		r.tail = content[r.tailAt:position]
 	}
 }
 
@@ -129,6 +134,9 @@ type walReplay struct {
 	hardState []byte
 	marks     []walMark
 	entries   []WALEntry
+
+	tail   []byte // the last frame, with the header if it is the first of its segment
+	tailAt int64
 }
 
 // add takes one more frame; first says that it begins a segment.
@@ -221,7 +229,7 @@ func (w *WAL) judge(r *walReplay) (WALState, error) {
 }
 
 // continueLast opens the last segment for writing, or begins the first.
-func (w *WAL) continueLast(cut bool) error {
+func (w *WAL) continueLast(cut bool, tailAt int64, tail []byte) error {
 	if len(w.segments) == 0 {
 		return w.begin(1, false)
 	}
@@ -234,7 +242,12 @@ func (w *WAL) continueLast(cut bool) error {
 			return err
 		}
 	}
-	// What was read may be in the page cache only, if the process before this one was killed.
+	// What was read may be in the page cache only: the process before this one was killed, or its
+	// last sync failed, after which the kernel takes those pages for written. Only the last frame can
+	// be such, and writing it again makes a sync mean it.
+	if _, err := w.file.WriteAt(tail, tailAt); err != nil {
+		return err
+	}
 	return errors.Join(w.file.Sync(), w.fsys.SyncDir(w.dir))
 }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/troupe-mq/troupe/storage"
@@ -314,6 +315,31 @@ func TestThePowerGoesBehindExactlyTheStepThatWasNamed(t *testing.T) {
 		if done := run(fsys); int64(done) != min(n, 5) || called != 1 || fsys.Steps() != n {
 			t.Errorf("step %d: %d calls went well, hook called %d times, %d steps", n, done, called, fsys.Steps())
 		}
+	}
+}
+
+func TestAfterAFailedSyncOnlyWritingAgainMakesDurable(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		fsys := crashfs.New()
+		f := create(t, fsys, "log")
+		must(t, fsys.SyncDir("/"))
+		write(t, f, 0, "old")
+		must(t, f.Sync())
+		fsys.FailSync(1, syscall.EIO)
+		write(t, f, 0, "new")
+		if err := f.Sync(); !errors.Is(err, syscall.EIO) {
+			t.Fatal(err)
+		}
+		want := "old"
+		if again {
+			write(t, f, 0, "new")
+			want = "new"
+		}
+		must(t, f.Sync())
+		if got := content(t, fsys, "log"); got != "new" {
+			t.Fatalf("the page cache shows %q", got)
+		}
+		expectExactly(t, outcomes(fsys, func(c *crashfs.FS) string { return content(t, c, "log") }), want)
 	}
 }
 

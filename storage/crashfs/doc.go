@@ -24,6 +24,8 @@
 // Steps counts the calls that changed something; AfterStep cuts the power behind exactly the n-th,
 // which is how a test crashes at every step. RemoveAll and MkdirAll are one step for each name.
 //
+// FailSync is the error that lies: the page cache shows what the disk never got.
+//
 // What it does not model: bytes torn inside a sector, sectors that cannot be read any more, bits that
 // flip, disks that lie about a sync, and links. Package faultfs, which can be laid over this one,
 // makes calls fail.

@@ -81,6 +81,10 @@ func (f *file) Sync() error {
 		if err := f.usable("sync", false, 0); err != nil {
 			return false, err
 		}
+		if f.fs.syncsToFailure--; f.fs.syncsToFailure == 0 {
+			f.node.giveUp()
+			return true, pathError("sync", f.name, f.fs.syncErr)
+		}
 		f.node.sync()
 		return true, nil
 	})

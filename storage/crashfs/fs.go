@@ -33,6 +33,9 @@ type FS struct {
 
 	cutAt int64
 	then  func()
+
+	syncsToFailure int
+	syncErr        error
 }
 
 var _ storage.FS = (*FS)(nil)
@@ -57,6 +60,15 @@ func (f *FS) AfterStep(n int64, then func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.cutAt, f.then = n, then
+}
+
+// FailSync makes the n-th File.Sync from now on fail, as it does on Linux: what it was to write stays
+// visible and counts as written from then on. Later syncs succeed and do not write it; only
+// writing it again helps.
+func (f *FS) FailSync(n int, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.syncsToFailure, f.syncErr = n, err
 }
 
 // OpenFiles returns how many files are open.

@@ -25,6 +25,7 @@ type node struct {
 	synced      []*page
 	syncedSize  int64
 	owned       map[int]bool // pages written since the last sync, which nobody else holds
+	lost        map[int]bool // pages that a failed sync gave up: seen, clean, and not on the disk
 	sinceSynced []edit
 }
 
@@ -82,6 +83,7 @@ func (n *node) own(i int) *page {
 		n.owned = map[int]bool{}
 	}
 	n.pages[i], n.owned[i] = fresh, true
+	delete(n.lost, i) // the page is written as a whole
 	return fresh
 }
 
@@ -90,6 +92,7 @@ func (n *node) truncate(size int64) {
 		whole := int((size + pageBytes - 1) / pageBytes)
 		for i := whole; i < len(n.pages); i++ {
 			delete(n.owned, i)
+			delete(n.lost, i)
 		}
 		n.pages = n.pages[:min(whole, len(n.pages))]
 		if at := size % pageBytes; at != 0 && whole <= len(n.pages) && n.pages[whole-1] != nil {
@@ -104,6 +107,7 @@ func (n *node) sync() {
 	if len(n.sinceSynced) == 0 {
 		return
 	}
+	before := n.synced
 	if slices.ContainsFunc(n.sinceSynced, func(e edit) bool { return e.truncation }) {
 		n.synced = slices.Clone(n.pages)
 	} else { // what differs is owned, and the rest of a large file need not be looked at
@@ -112,8 +116,26 @@ func (n *node) sync() {
 			n.synced[i] = n.pages[i]
 		}
 	}
+	for i := range n.lost {
+		if n.synced[i] = nil; i < len(before) {
+			n.synced[i] = before[i]
+		}
+	}
 	clear(n.owned)
 	n.syncedSize, n.sinceSynced = n.size, nil
+}
+
+// giveUp is a sync that fails as it does on Linux: what was to be written is forgotten, stays visible, and
+// no later sync writes it, though it succeeds.
+func (n *node) giveUp() {
+	if n.lost == nil {
+		n.lost = map[int]bool{}
+	}
+	for i := range n.owned {
+		n.lost[i] = true
+	}
+	clear(n.owned)
+	n.sinceSynced = nil
 }
 
 // read fills p from off and returns how much there was.
