@@ -112,7 +112,7 @@ func (a *alteration) alter(m wire.AlterConfigs) (Record, error) {
 	}
 	if m.Replace {
 		for _, s := range res.settings {
-			if !named[s.Key] && s.Key != "durability" {
+			if !named[s.Key] {
 				unset = append(unset, s.Key)
 			}
 		}

@@ -77,119 +77,6 @@ func (r *ProducerIDsAllocated) apply(d *draft) error {
 	return nil
 }
 
-func (r *BrokerRegistered) apply(d *draft) error {
-	if r.Broker < 0 {
-		return mismatch("broker %d", r.Broker)
-	}
-	if len(r.Directories) > maxDirectories {
-		return mismatch("broker %d with %d directories", r.Broker, len(r.Directories))
-	}
-	b := broker{Registration: Registration{
-		ID: r.Broker, Epoch: d.index, Incarnation: r.Incarnation,
-		Host: r.Host, Port: r.Port, ClusterAddress: r.ClusterAddress, Rack: r.Rack, BootID: r.BootID,
-		Fenced: r.Fenced,
-	}}
-	if old := d.broker(r.Broker); old != nil {
-		b.topics, b.Directories = old.topics, old.Directories
-	}
-	b.Directories = registeredDirectories(b.Directories, r.Directories)
-	if len(b.Directories) > maxDirectories {
-		return mismatch("broker %d with %d directories", r.Broker, len(b.Directories))
-	}
-	d.setBroker(&b)
-	d.nextBroker = max(d.nextBroker, r.Broker+1)
-	return nil
-}
-
-func (r *BrokerChanged) apply(d *draft) error {
-	old := d.broker(r.Broker)
-	if old == nil || old.Epoch != r.Epoch {
-		return mismatch("no broker %d of epoch %d", r.Broker, r.Epoch)
-	}
-	b := *old
-	b.Fenced, b.ShuttingDown = r.Fenced, r.ShuttingDown
-	d.setBroker(&b)
-	return nil
-}
-
-func (r *BrokerRemoved) apply(d *draft) error {
-	b := d.broker(r.Broker)
-	if b == nil || b.Epoch != r.Epoch {
-		return mismatch("no broker %d of epoch %d", r.Broker, r.Epoch)
-	}
-	if b.topics.len() > 0 {
-		return mismatch("broker %d has replicas of %d topics", r.Broker, b.topics.len())
-	}
-	d.brokers = slices.DeleteFunc(slices.Clone(d.brokers), func(b *broker) bool { return b.ID == r.Broker })
-	d.ownBrokers = true
-	d.removedDirs = slices.Clone(d.removedDirs)
-	for _, dir := range b.Directories {
-		d.removedDirs = append(d.removedDirs, dir.ID)
-	}
-	slices.Sort(d.removedDirs)
-	d.removedDirs = slices.Compact(d.removedDirs)
-	return nil
-}
-
-// registeredDirectories returns the directories that a broker ever had, each at its number, after
-// it has registered those that work now.
-func registeredDirectories(known []Directory, working []DirectoryID) []Directory {
-	next := slices.Clone(known)
-	for i := range next {
-		next[i].Offline = !slices.Contains(working, next[i].ID)
-	}
-	for _, id := range working {
-		if !slices.ContainsFunc(next, func(dir Directory) bool { return dir.ID == id }) {
-			next = append(next, Directory{ID: id})
-		}
-	}
-	return next
-}
-
-func (r *DirectoriesFailed) apply(d *draft) error {
-	old := d.broker(r.Broker)
-	if old == nil || old.Epoch != r.Epoch {
-		return mismatch("no broker %d of epoch %d", r.Broker, r.Epoch)
-	}
-	b := *old
-	b.Directories = slices.Clone(b.Directories)
-	for i := range b.Directories {
-		if slices.Contains(r.Directories, b.Directories[i].ID) {
-			b.Directories[i].Offline = true
-		}
-	}
-	d.setBroker(&b)
-	return nil
-}
-
-func (r *ReplicaMoved) apply(d *draft) error {
-	t, b := d.topic(r.Topic), d.broker(r.Broker)
-	if t == nil || b == nil || r.Directory == 0 || int(r.Directory) > len(b.Directories) {
-		return mismatch("broker %d with directory %d for topic %d", r.Broker, r.Directory, r.Topic)
-	}
-	p, _ := t.partition(r.Partition)
-	i := slices.Index(p.replicas, r.Broker)
-	if i < 0 {
-		return mismatch("%s-%d is not on broker %d", t.name, r.Partition, r.Broker)
-	}
-	d.setTopic(t.withDirectory(&p, i, directory(r.Directory)))
-	return nil
-}
-
-func (d *draft) setBroker(b *broker) {
-	i, found := slices.BinarySearchFunc(d.brokers, b.ID, func(b *broker, id wire.BrokerID) int {
-		return cmp.Compare(b.ID, id)
-	})
-	if !d.ownBrokers {
-		d.brokers, d.ownBrokers = slices.Clone(d.brokers), true
-	}
-	if found {
-		d.brokers[i] = b
-	} else {
-		d.brokers = slices.Insert(d.brokers, i, b)
-	}
-}
-
 func (r *TopicCreated) apply(d *draft) error {
 	switch {
 	case r.Topic != d.nextTopic:
@@ -354,6 +241,20 @@ func (d *draft) changePartitions(changes []PartitionChange) (*topic, error) {
 		numbers[i], states[i] = c.Partition, p.state
 	}
 	return t.withStates(numbers, func(i int, st *state) { *st = states[i] }), nil
+}
+
+func (r *ReplicaMoved) apply(d *draft) error {
+	t, b := d.topic(r.Topic), d.broker(r.Broker)
+	if t == nil || b == nil || r.Directory == 0 || int(r.Directory) > len(b.Directories) {
+		return mismatch("broker %d with directory %d for topic %d", r.Broker, r.Directory, r.Topic)
+	}
+	p, _ := t.partition(r.Partition)
+	i := slices.Index(p.replicas, r.Broker)
+	if i < 0 {
+		return mismatch("%s-%d is not on broker %d", t.name, r.Partition, r.Broker)
+	}
+	d.setTopic(t.withDirectory(&p, i, directory(r.Directory)))
+	return nil
 }
 
 // become takes over the state that a record says, if it was made for this one.

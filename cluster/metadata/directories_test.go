@@ -7,9 +7,9 @@ import (
 	"github.com/troupe-mq/troupe/wire"
 )
 
-// twoDisks is a registration with two directories, or those named.
-func twoDisks(id wire.BrokerID, incarnation wire.Incarnation, dirs ...DirectoryID) RegisterBroker {
-	r := registration(id, incarnation)
+// twoDisks is a registration of broker 1 with two directories, or those named.
+func twoDisks(incarnation wire.Incarnation, dirs ...DirectoryID) RegisterBroker {
+	r := registration(1, incarnation)
 	r.Directories = dirs
 	if dirs == nil {
 		r.Directories = []DirectoryID{"disk-a", "disk-b"}
@@ -32,7 +32,7 @@ func (c *cluster) lyingIn(id wire.TopicID, dir DirectoryID) int32 {
 
 func TestReplicasTakeTheDirectoriesOfTheirBrokerInTurn(t *testing.T) {
 	c := newCluster(t, 0)
-	c.do(twoDisks(1, 1))
+	c.do(twoDisks(1))
 	id := c.mustCreate("t", 5, 1)
 	c.do(CreatePartitions{Topics: []wire.MorePartitions{{Topic: "t", Count: 10}}})
 	count := map[DirectoryID]int{}
@@ -55,18 +55,18 @@ func TestReplicasTakeTheDirectoriesOfTheirBrokerInTurn(t *testing.T) {
 // everything without a word.
 func TestWhatLiesOnAMissingDiskIsNotLedUntilTheDiskIsBack(t *testing.T) {
 	c := newCluster(t, 0)
-	c.do(twoDisks(1, 1))
+	c.do(twoDisks(1))
 	id := c.mustCreate("t", 2, 1)
 	here, gone := c.lyingIn(id, "disk-a"), c.lyingIn(id, "disk-b")
 
-	c.do(twoDisks(1, 2, "disk-c", "disk-a"))
+	c.do(twoDisks(2, "disk-c", "disk-a"))
 	c.expect(id, here, want{1, [2]int32{1, 1}, ids{1}, nil})
 	c.expect(id, gone, want{wire.NoBroker, [2]int32{1, 1}, nil, ids{1}})
 	if offline := c.partition(id, gone).Offline; !slices.Equal(offline, ids{1}) {
 		t.Errorf("offline: %v", offline)
 	}
 
-	c.do(twoDisks(1, 3, "disk-b", "disk-a"))
+	c.do(twoDisks(3, "disk-b", "disk-a"))
 	c.expect(id, gone, want{1, [2]int32{2, 2}, ids{1}, nil})
 	if c.img.Unclean(id, gone) || c.lyingIn(id, "disk-b") != gone {
 		t.Error("the partition is not what it was")
@@ -75,7 +75,7 @@ func TestWhatLiesOnAMissingDiskIsNotLedUntilTheDiskIsBack(t *testing.T) {
 
 func TestAFailedDirectoryTakesItsPartitionsOut(t *testing.T) {
 	c := newCluster(t, 0)
-	c.do(twoDisks(1, 1))
+	c.do(twoDisks(1))
 	alone := c.mustCreate("alone", 2, 1)
 	other := registration(2, 1)
 	c.do(other)
@@ -119,7 +119,7 @@ func TestAFailedDirectoryTakesItsPartitionsOut(t *testing.T) {
 
 func TestABrokerWithoutADirectoryThatWorksGetsNothing(t *testing.T) {
 	c := newCluster(t, 0)
-	c.do(twoDisks(1, 1))
+	c.do(twoDisks(1))
 	c.do(FailDirectories{Broker: 1, Incarnation: 1, Directories: []DirectoryID{"disk-a", "disk-b"}})
 	if created := c.create("t", 1, 1); wire.Code(created.Err) != wire.InvalidReplicationFactor {
 		t.Errorf("%+v", created)
@@ -128,10 +128,10 @@ func TestABrokerWithoutADirectoryThatWorksGetsNothing(t *testing.T) {
 
 func TestAReplicaThatWasMovedIsLedFromItsNewDirectory(t *testing.T) {
 	c := newCluster(t, 0)
-	c.do(twoDisks(1, 1))
+	c.do(twoDisks(1))
 	id := c.mustCreate("t", 2, 1)
 	n := c.lyingIn(id, "disk-b")
-	c.do(twoDisks(1, 2, "disk-a")) // its log was moved over before
+	c.do(twoDisks(2, "disk-a")) // its log was moved over before
 	c.expect(id, n, want{wire.NoBroker, [2]int32{1, 1}, nil, ids{1}})
 	before := c.img
 	move := MoveReplica{Topic: id, Partition: n, Broker: 1, Incarnation: 2, Directory: "disk-a"}

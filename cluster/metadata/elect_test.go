@@ -348,3 +348,33 @@ func TestAWipedBrokerLeavesISRAndELR(t *testing.T) {
 		t.Errorf("without a leader: %v", left)
 	}
 }
+
+func TestAnEligibleReplicaThatJoinsIsNoLongerInTheELR(t *testing.T) {
+	c := newCluster(t, 3)
+	id := c.assigned("min.insync.replicas", "3")
+	c.fence(true, 2, 3)
+	c.fence(false, 2, 3)
+	c.expect(id, 0, want{1, [2]int32{0, 1}, ids{1}, ids{2, 3}})
+	if err := c.join(id, 1, 3); err != nil {
+		t.Fatal(err)
+	}
+	c.expect(id, 0, want{1, [2]int32{0, 2}, ids{1, 3}, ids{2}})
+}
+
+func TestProposalsAreWrittenInOrderWhateverOrderTheyComeIn(t *testing.T) {
+	c := newCluster(t, 1)
+	first, second := c.mustCreate("first", 2, 1), c.mustCreate("second", 1, 1)
+	m := AlterPartitions{Broker: 1, Incarnation: 1}
+	for _, tp := range []wire.TopicPartition{{Topic: second}, {Topic: first, Partition: 1}, {Topic: first}, {Topic: first}} {
+		m.Proposals = append(m.Proposals, ISRProposal{
+			Topic: tp.Topic, Partition: tp.Partition, ISR: []ISRMember{{Broker: 1, Incarnation: 1}},
+		})
+	}
+	reply := c.do(m).([]error)
+	if reply[0] != nil || reply[1] != nil || reply[2] != nil || wire.Code(reply[3]) != wire.InvalidRequest {
+		t.Errorf("%v", reply)
+	}
+	for _, tp := range []wire.TopicPartition{{Topic: first}, {Topic: first, Partition: 1}, {Topic: second}} {
+		c.expect(tp.Topic, tp.Partition, want{1, [2]int32{0, 1}, ids{1}, nil})
+	}
+}

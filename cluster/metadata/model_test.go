@@ -194,6 +194,15 @@ func (m *model) compare(t *rapid.T, img *Image) {
 	if got := maps.Collect(keyed(img.Leaderless())); !maps.Equal(got, leaderless) {
 		t.Fatalf("without a leader: %v, want %v", got, leaderless)
 	}
+	indexed := 0
+	for _, t := range m.topics {
+		if slices.ContainsFunc(t.partitions, func(p wire.Partition) bool { return p.Leader == wire.NoBroker }) {
+			indexed++
+		}
+	}
+	if img.leaderless.len() != indexed {
+		t.Fatalf("%d topics are listed as without a leader somewhere, want %d", img.leaderless.len(), indexed)
+	}
 	for id, want := range m.brokers {
 		if got, _ := img.Registration(id); !reflect.DeepEqual(got, *want) {
 			t.Fatalf("broker %+v, want %+v", got, want)

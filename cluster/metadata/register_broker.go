@@ -145,17 +145,13 @@ func (c RegisterBroker) replicas(img *Image, wiped, rebooted bool) []PartitionCh
 		if t != of {
 			of, r = t, img.rulesOf(t, after)
 		}
-		member, led := p.member(c.ID), p.leaderID() == c.ID
-		switch {
+		switch member := p.member(c.ID); {
 		case wiped:
 			p.forget(member)
 		case rebooted && t.replicated:
 			p.doubt(member)
 		default:
 			r.leave(&p, member)
-		}
-		if led {
-			p.leader = noLeader
 		}
 		changes = append(changes, r.next(&p))
 	}
