@@ -84,8 +84,8 @@ func (c *ProducerConfig) Validate() error {
 		return errors.New("producer: MaxBufferedBytes must be positive")
 	case c.MaxInFlight < 1 || c.MaxInFlight > 5:
 		return fmt.Errorf("producer: MaxInFlight is %d: want 1 to 5", c.MaxInFlight)
-	case c.DeliveryTimeout <= 0:
-		return errors.New("producer: DeliveryTimeout must be positive")
+	case c.DeliveryTimeout <= c.Linger:
+		return fmt.Errorf("producer: DeliveryTimeout is %s and must be longer than Linger, %s", c.DeliveryTimeout, c.Linger)
 	case !c.Compression.Known():
 		return fmt.Errorf("producer: there is no compression %d", c.Compression)
 	case c.Partitioner == nil:
