@@ -44,6 +44,9 @@ func (l *Log) indexBelow(s *segment, offset wire.Offset) (indexEntry, error) {
 
 // timeBelow returns the last time entry below timestamp; the zero entry when there is none.
 func (l *Log) timeBelow(s *segment, timestamp int64) (timeEntry, error) {
+	if timestamp <= 0 {
+		return timeEntry{}, nil
+	}
 	if err := l.loadIndexes(s); err != nil {
 		return timeEntry{}, err
 	}
