@@ -16,12 +16,16 @@ func (l *Local) TopicConfigEntries(name string) []wire.ConfigEntry {
 	return topicEntries(t, l.sources())
 }
 
-// BrokerConfigEntries describes the configuration of this broker, by key.
+// BrokerConfigEntries describes the configuration of this broker, by key. Keys that do nothing here
+// are in it only if someone has set them.
 func (l *Local) BrokerConfigEntries() []wire.ConfigEntry {
 	entries := make([]wire.ConfigEntry, 0, len(brokerKeys))
 	for i := range brokerKeys {
 		k := &brokerKeys[i]
-		entries = append(entries, k.entry(nil, l.sources(), k.Update == ReadOnly))
+		e := k.entry(nil, l.sources(), k.Update == ReadOnly)
+		if e.Value != nil || k.Effect == HasEffect {
+			entries = append(entries, e)
+		}
 	}
 	return entries
 }

@@ -254,6 +254,11 @@ func TestEntriesTellWhereAValueComesFrom(t *testing.T) {
 	if e = entryOf(t, l.BrokerConfigEntries(), "advertised.listeners"); e.Value != nil {
 		t.Errorf("%+v", e)
 	}
+	for _, e := range l.BrokerConfigEntries() {
+		if e.Name == "zookeeper.connect" {
+			t.Error("a key that does nothing is listed though nobody has set it")
+		}
+	}
 	if e = entryOf(t, c.img.ClusterConfigEntries(), "log.retention.ms"); *e.Value != "4000" {
 		t.Errorf("%+v", e)
 	}
