@@ -7,7 +7,7 @@ import (
 
 // Partitioner chooses the partition of a record of a topic with so many partitions, or Any. It is
 // called by many goroutines at once. What it returns outside of 0 to partitions-1 fails the record.
-type Partitioner func(r *Record, partitions int32) int32
+type Partitioner func(r Record, partitions int32) int32
 
 // Any leaves the choice to the producer, which fills one batch before it goes to another
 // partition, chosen at random among those that have a leader.
@@ -15,21 +15,21 @@ const Any int32 = -1
 
 // ByKey is the default: the same key goes to the same partition, namely the one that Kafka's Java
 // client chooses, and records without a key go anywhere.
-func ByKey(r *Record, partitions int32) int32 {
+func ByKey(r Record, partitions int32) int32 {
 	if r.Key == nil {
 		return Any
 	}
 	return int32(murmur2(r.Key)&0x7fffffff) % partitions
 }
 
-// Explicit takes the Partition of each record.
-func Explicit(r *Record, _ int32) int32 { return max(r.Partition, 0) }
+// Explicit takes the Partition of each record, which may be Any.
+func Explicit(r Record, _ int32) int32 { return r.Partition }
 
 // RoundRobin takes the partitions of a topic in turn, whatever the key. Batches are smaller for
 // it than with Any.
 func RoundRobin() Partitioner {
 	var turns sync.Map // topic -> *atomic.Uint32
-	return func(r *Record, partitions int32) int32 {
+	return func(r Record, partitions int32) int32 {
 		turn, ok := turns.Load(r.Topic)
 		if !ok {
 			turn, _ = turns.LoadOrStore(r.Topic, new(atomic.Uint32))

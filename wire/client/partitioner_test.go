@@ -34,7 +34,7 @@ func TestKeysGoWhereAnotherKafkaClientSendsThem(t *testing.T) {
 		}
 		for _, n := range []int32{1, 2, 3, 6, 100, 10_000} {
 			want := other.Partition(&kgo.Record{Key: key}, int(n))
-			if got := ByKey(&Record{Key: key}, n); int(got) != want {
+			if got := ByKey(Record{Key: key}, n); int(got) != want {
 				t.Fatalf("key % x of %d partitions goes to %d, want %d", key, n, got, want)
 			}
 		}
@@ -42,10 +42,10 @@ func TestKeysGoWhereAnotherKafkaClientSendsThem(t *testing.T) {
 }
 
 func TestOnlyRecordsWithoutAKeyGoAnywhere(t *testing.T) {
-	if got := ByKey(&Record{}, 7); got != Any {
+	if got := ByKey(Record{}, 7); got != Any {
 		t.Errorf("no key: partition %d", got)
 	}
-	if got := ByKey(&Record{Key: []byte{}}, 7); got == Any {
+	if got := ByKey(Record{Key: []byte{}}, 7); got == Any {
 		t.Error("an empty key is no key")
 	}
 }
@@ -58,7 +58,7 @@ func TestRoundRobinTakesTurnsInEachTopic(t *testing.T) {
 		if i%4 == 3 {
 			topic = "b"
 		}
-		got = append(got, topic[0], '0'+byte(p(&Record{Topic: topic, Key: []byte("same")}, 3)))
+		got = append(got, topic[0], '0'+byte(p(Record{Topic: topic, Key: []byte("same")}, 3)))
 	}
 	if want := []byte("a0a1a2b0a0a1a2b1a0a1a2b2"); !bytes.Equal(got, want) {
 		t.Errorf("records went to %s, want %s", got, want)

@@ -111,7 +111,7 @@ func (p *Producer) produce(ctx context.Context, r Record, done func(Record, erro
 	if r.Timestamp.IsZero() {
 		r.Timestamp = now()
 	}
-	partition, index, err := t.choose(&r)
+	partition, index, err := t.choose(r)
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +270,7 @@ func (t *producerTopic) grow(n int) []*producerPartition {
 }
 
 // choose asks the partitioner.
-func (t *producerTopic) choose(r *Record) (*producerPartition, int32, error) {
+func (t *producerTopic) choose(r Record) (*producerPartition, int32, error) {
 	list := *t.partitions.Load()
 	if known := t.producer.client.meta.Load().topics[t.name]; known != nil && len(known.partitions) > len(list) {
 		list = t.grow(len(known.partitions))

@@ -103,7 +103,7 @@ func (b *Broker) CreateTopics(_ context.Context, topics []wire.NewTopic, validat
 			created[i].Err = wire.InvalidTopic
 		case c.topics[t.Name] != nil:
 			created[i].Err = wire.Errorf(wire.TopicAlreadyExists, "topic %s exists", t.Name)
-		case n == 0:
+		case n == 0 || n > maxPartitions:
 			created[i].Err = wire.InvalidPartitions
 		case validateOnly:
 			created[i].Partitions = n
@@ -113,6 +113,8 @@ func (b *Broker) CreateTopics(_ context.Context, topics []wire.NewTopic, validat
 	}
 	return created
 }
+
+const maxPartitions = 10_000
 
 // AutoCreateTopics creates topics of one partition, but none whose name begins with "no".
 func (b *Broker) AutoCreateTopics(ctx context.Context, names []string) []wire.CreatedTopic {
@@ -164,7 +166,7 @@ func (b *Broker) CreatePartitions(_ context.Context, more []wire.MorePartitions,
 		switch t := c.topics[m.Topic]; {
 		case t == nil:
 			errs[i] = wire.UnknownTopicOrPartition
-		case m.Count <= t.Partitions:
+		case m.Count <= t.Partitions, m.Count > maxPartitions:
 			errs[i] = wire.Errorf(wire.InvalidPartitions, "topic %s has %d partitions", m.Topic, t.Partitions)
 		default:
 			b.grow(t, m.Count)
