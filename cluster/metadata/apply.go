@@ -290,7 +290,7 @@ func (r *ConfigChanged) apply(d *draft) error {
 	case wire.ConfigBroker:
 		if r.Resource.Name == "" {
 			d.clusterConfigs = changedSettings(d.clusterConfigs, r.Set, r.Unset)
-			d.limits = d.defaultLimits()
+			d.defaults = defaultsFrom(d.sources())
 			return nil
 		}
 		id, ok := parseBrokerID(r.Resource.Name)

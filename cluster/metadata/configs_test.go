@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -193,6 +194,36 @@ func TestTheEffectiveConfigurationOfATopic(t *testing.T) {
 	}
 	if topic, _ := c.img.Topic("plain"); topic.Limits.MaxBatchBytes != 1048588 {
 		t.Errorf("%+v", topic.Limits)
+	}
+}
+
+func TestEveryKeyWithAnEffectHasOne(t *testing.T) {
+	// Where there is no other value: compaction and remote storage are to come; durability is
+	// fixed when the topic is created, and not among the values that can change.
+	without := []string{"cleanup.policy", "remote.storage.enable", "durability"}
+	other := map[string]string{
+		"compression.type": "snappy", "message.timestamp.type": "LogAppendTime", "unclean.leader.election.enable": "true",
+	}
+	for _, k := range TopicKeys() {
+		if k.Effect == NoEffect || slices.Contains(without, k.Name) {
+			continue
+		}
+		value := cmp.Or(other[k.Name], "2000000")
+		own := &topic{configs: []Setting{{k.Name, value}}}
+		if codec, is := strings.CutPrefix(k.Name, "compression."); is && codec != "type" {
+			codec = strings.TrimSuffix(codec, ".level")
+			own.configs = []Setting{{k.Name, "5"}, {"compression.type", codec}}
+			if got := defaultsFrom(sources{}).with(own).Limits; got.Compression != codec || got.CompressionLevel != 5 {
+				t.Errorf("%s: %+v", k.Name, got)
+			}
+			continue
+		}
+		plain, got := defaultsFrom(sources{}).with(&topic{}), defaultsFrom(sources{}).with(own)
+		limits := *got.Limits != *plain.Limits
+		got.Limits, plain.Limits = nil, nil
+		if got == plain && !limits {
+			t.Errorf("%s=%s changes nothing", k.Name, value)
+		}
 	}
 }
 
@@ -398,5 +429,17 @@ func TestProducerIDsAreGivenOnce(t *testing.T) {
 	}
 	if got := c.do(AllocateProducerIDs{Broker: 9}).(AllocatedProducerIDs); wire.Code(got.Err) != wire.BrokerIDNotRegistered {
 		t.Errorf("%+v", got)
+	}
+}
+
+func BenchmarkTopicWithConfigurationsOfItsOwn(b *testing.B) {
+	c := newCluster(b, 1)
+	c.mustCreate("t", 1, 1, "retention.ms", "1000", "segment.ms", "5", "max.message.bytes", "99")
+	l := c.img.Local(1, nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		if topic, _ := l.Topic("t"); topic.Limits.MaxBatchBytes != 99 {
+			b.Fatal(topic)
+		}
 	}
 }

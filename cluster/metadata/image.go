@@ -37,7 +37,7 @@ type Image struct {
 
 	clusterConfigs []Setting      // the default of all brokers
 	brokerConfigs  []brokerConfig // by id
-	limits         *wire.RecordLimits
+	defaults       *topicDefaults // as far as the log tells
 
 	controller wire.BrokerID // not from the log: raft knows
 }
@@ -122,7 +122,7 @@ func (r *Registration) Usable() bool {
 // NewImage returns the image of an empty log.
 func NewImage() *Image {
 	img := &Image{nextBroker: 1, nextTopic: 1, controller: wire.NoBroker}
-	img.limits = img.defaultLimits()
+	img.defaults = defaultsFrom(img.sources())
 	return img
 }
 
@@ -194,7 +194,7 @@ func (img *Image) Topic(name string) (wire.Topic, bool) {
 	if t == nil {
 		return wire.Topic{}, false
 	}
-	return t.view(img.topicLimits(t)), true
+	return t.view(img.defaults), true
 }
 
 // TopicByID returns a topic by id.
@@ -203,12 +203,13 @@ func (img *Image) TopicByID(id wire.TopicID) (wire.Topic, bool) {
 	if t == nil {
 		return wire.Topic{}, false
 	}
-	return t.view(img.topicLimits(t)), true
+	return t.view(img.defaults), true
 }
 
-func (t *topic) view(limits *wire.RecordLimits) wire.Topic {
+func (t *topic) view(defaults *topicDefaults) wire.Topic {
 	return wire.Topic{
-		Name: t.name, ID: t.id, Partitions: t.partitions, Internal: internalTopic(t.name), Limits: limits,
+		Name: t.name, ID: t.id, Partitions: t.partitions, Internal: internalTopic(t.name),
+		Limits: defaults.with(t).Limits,
 	}
 }
 

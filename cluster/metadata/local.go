@@ -16,7 +16,7 @@ type Local struct {
 	*Image
 	Self   wire.BrokerID
 	static map[string]string
-	plain  TopicConfig // of topics that configure nothing themselves
+	topics *topicDefaults
 }
 
 var (
@@ -28,7 +28,7 @@ var (
 // from file, flags and environment, already validated; it is shared and not to be changed.
 func (img *Image) Local(self wire.BrokerID, static map[string]string) *Local {
 	l := &Local{Image: img, Self: self, static: static}
-	l.plain = topicConfig(nil, l.sources())
+	l.topics = defaultsFrom(l.sources())
 	return l
 }
 
@@ -44,6 +44,8 @@ type TopicConfig struct {
 	MinISR             int  // min.insync.replicas, which may be more than there are replicas
 	UncleanElection    bool
 	Limits             *wire.RecordLimits // shared; never nil
+
+	internalSegment bool // SegmentBytes is from internal.segment.bytes
 }
 
 // Topic returns a topic by name, with the limits that this broker keeps.
@@ -56,10 +58,7 @@ func (l *Local) view(t *topic) (wire.Topic, bool) {
 	if t == nil {
 		return wire.Topic{}, false
 	}
-	if len(t.configs) == 0 {
-		return t.view(l.plain.Limits), true
-	}
-	return t.view(topicConfig(t.configs, l.sources()).Limits), true
+	return t.view(l.topics), true
 }
 
 // TopicConfig returns the configuration in force of a topic.
@@ -68,12 +67,7 @@ func (l *Local) TopicConfig(id wire.TopicID) (TopicConfig, bool) {
 	if t == nil {
 		return TopicConfig{}, false
 	}
-	c := l.plain
-	if len(t.configs) > 0 {
-		c = topicConfig(t.configs, l.sources())
-	}
-	c.Fsync = !t.replicated
-	return c, true
+	return l.topics.with(t), true
 }
 
 // Value returns the value in force of a broker key, and false when it has none.
@@ -96,33 +90,18 @@ func EffectiveTopicConfig(img *Image, name string) (TopicConfig, bool) {
 	if t == nil {
 		return TopicConfig{}, false
 	}
-	c := topicConfig(t.configs, img.sources())
-	c.Fsync = !t.replicated
-	return c, true
+	return img.defaults.with(t), true
 }
 
 func (img *Image) sources() sources { return sources{cluster: img.clusterConfigs} }
 
-// topicLimits returns the limits of a topic as far as the log tells them.
-func (img *Image) topicLimits(t *topic) *wire.RecordLimits {
-	if len(t.configs) == 0 {
-		return img.limits
-	}
-	return topicConfig(t.configs, img.sources()).Limits
-}
-
-func (img *Image) defaultLimits() *wire.RecordLimits {
-	return topicConfig(nil, img.sources()).Limits
-}
-
 // minISR returns min.insync.replicas of a topic. Only the log counts: all brokers have to agree.
 func (img *Image) minISR(t *topic) int {
-	return int(topicValue("min.insync.replicas", t.configs, img.sources()).number())
+	return img.defaults.with(t).MinISR
 }
 
 func (img *Image) uncleanElection(t *topic) bool {
-	v, _ := parseBool(topicValue("unclean.leader.election.enable", t.configs, img.sources()).value)
-	return v
+	return img.defaults.with(t).UncleanElection
 }
 
 // ownBrokerConfigs returns what is configured dynamically for one broker.
@@ -135,38 +114,98 @@ func (img *Image) ownBrokerConfigs(id wire.BrokerID) []Setting {
 	return nil
 }
 
-func topicConfig(own []Setting, src sources) TopicConfig {
-	number := func(key string) int64 { return topicValue(key, own, src).number() }
-	text := func(key string) string { return topicValue(key, own, src).value }
-	yes := func(key string) bool { v, _ := parseBool(text(key)); return v }
+// topicDefaults is what a topic gets that configures nothing itself.
+type topicDefaults struct {
+	TopicConfig
+	levels compressionLevels
+}
 
-	c := TopicConfig{
-		RetentionAge:       age(number("retention.ms")),
-		RetentionBytes:     number("retention.bytes"),
-		SegmentBytes:       int(number("segment.bytes")),
-		SegmentAge:         longest(number("segment.ms")),
-		SegmentJitter:      longest(number("segment.jitter.ms")),
-		IndexIntervalBytes: int(number("index.interval.bytes")),
-		Fsync:              text("durability") == "fsync",
-		MinISR:             int(number("min.insync.replicas")),
-		UncleanElection:    yes("unclean.leader.election.enable"),
-		Limits: &wire.RecordLimits{
-			MaxBatchBytes:   int(number("max.message.bytes")),
-			LogAppendTime:   text("message.timestamp.type") == "LogAppendTime",
-			TimestampBefore: age(number("message.timestamp.before.max.ms")),
-			TimestampAfter:  age(number("message.timestamp.after.max.ms")),
-			Compression:     text("compression.type"),
-			Compacted:       slices.Contains(splitList(text("cleanup.policy")), "compact"),
-		},
+type compressionLevels struct{ gzip, lz4, zstd int }
+
+func (l *compressionLevels) of(codec string) int {
+	switch codec {
+	case "gzip":
+		return l.gzip
+	case "lz4":
+		return l.lz4
+	case "zstd":
+		return l.zstd
 	}
-	if bytes, ok := setting(own, "internal.segment.bytes"); ok {
-		c.SegmentBytes, _ = strconv.Atoi(bytes)
+	return 0
+}
+
+func defaultsFrom(src sources) *topicDefaults {
+	d := &topicDefaults{TopicConfig: TopicConfig{Limits: new(wire.RecordLimits)}}
+	for i := range topicKeys {
+		if v, ok := topicKeys[i].first(nil, src); ok {
+			d.set(&d.levels, topicKeys[i].Name, v.text())
+		}
 	}
-	switch c.Limits.Compression {
-	case "gzip", "lz4", "zstd":
-		c.Limits.CompressionLevel = int(number("compression." + c.Limits.Compression + ".level"))
+	d.Limits.CompressionLevel = d.levels.of(d.Limits.Compression)
+	return d
+}
+
+// with returns the defaults with a topic's own configurations in their place. It costs what the
+// topic configures: a listener asks with every request.
+func (d *topicDefaults) with(t *topic) TopicConfig {
+	c := d.TopicConfig
+	if len(t.configs) > 0 {
+		limits, levels := *d.Limits, d.levels
+		c.Limits = &limits
+		for _, s := range t.configs {
+			c.set(&levels, s.Key, s.Value)
+		}
+		limits.CompressionLevel = levels.of(limits.Compression)
 	}
+	c.Fsync = !t.replicated
 	return c
+}
+
+// set takes over one value, which has been checked. internal.segment.bytes comes before
+// segment.bytes in the order of the keys, and stays.
+func (c *TopicConfig) set(levels *compressionLevels, key, value string) {
+	number := func() int64 { n, _ := strconv.ParseInt(value, 10, 64); return n }
+	yes := func() bool { v, _ := parseBool(value); return v }
+	switch key {
+	case "retention.ms":
+		c.RetentionAge = age(number())
+	case "retention.bytes":
+		c.RetentionBytes = number()
+	case "segment.bytes":
+		if !c.internalSegment {
+			c.SegmentBytes = int(number())
+		}
+	case "internal.segment.bytes":
+		c.SegmentBytes, c.internalSegment = int(number()), true
+	case "segment.ms":
+		c.SegmentAge = longest(number())
+	case "segment.jitter.ms":
+		c.SegmentJitter = longest(number())
+	case "index.interval.bytes":
+		c.IndexIntervalBytes = int(number())
+	case "min.insync.replicas":
+		c.MinISR = int(number())
+	case "unclean.leader.election.enable":
+		c.UncleanElection = yes()
+	case "max.message.bytes":
+		c.Limits.MaxBatchBytes = int(number())
+	case "message.timestamp.type":
+		c.Limits.LogAppendTime = value == "LogAppendTime"
+	case "message.timestamp.before.max.ms":
+		c.Limits.TimestampBefore = age(number())
+	case "message.timestamp.after.max.ms":
+		c.Limits.TimestampAfter = age(number())
+	case "cleanup.policy":
+		c.Limits.Compacted = slices.Contains(splitList(value), "compact")
+	case "compression.type":
+		c.Limits.Compression = value
+	case "compression.gzip.level":
+		levels.gzip = int(number())
+	case "compression.lz4.level":
+		levels.lz4 = int(number())
+	case "compression.zstd.level":
+		levels.zstd = int(number())
+	}
 }
 
 // age converts milliseconds. What no duration can hold is as good as for ever, which is -1.

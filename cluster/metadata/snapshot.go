@@ -91,7 +91,7 @@ func DecodeSnapshot(b []byte) (*Image, error) {
 	if err := d.restore(topics); err != nil {
 		return nil, err
 	}
-	d.limits = d.defaultLimits()
+	d.defaults = defaultsFrom(d.sources())
 	return &d.Image, nil
 }
 
