@@ -90,9 +90,9 @@ func TestASecondSignalEndsAtOnceWhatStillWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = broker.cmd.Process.Signal(syscall.SIGCONT) }()
-	// More than the pipe and the reader's buffer hold: when it is written, lines of it have been
-	// handed to the producer, which cannot have them acknowledged.
-	send(t, stdin, strings.Repeat("b\n", readBytes))
+	// More than the pipe and the reader's buffer hold, and less than the producer's: when it is
+	// written, lines of it have been handed to the producer, which cannot have them acknowledged.
+	send(t, stdin, strings.Repeat(strings.Repeat("b", 1023)+"\n", 2*readBytes/1024))
 
 	ended := make(chan struct{})
 	go func() {
