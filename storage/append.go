@@ -32,8 +32,11 @@ func (l *Log) Append(batches []byte, epoch wire.LeaderEpoch) (base, next wire.Of
 		return 0, 0, wire.Errorf(wire.RecordListTooLarge, "%d bytes do not fit into a segment of %d", len(batches), cfg.SegmentBytes)
 	}
 	full, err := l.isFull(cfg, int64(len(batches)), next, largest)
-	if err == nil && full {
+	switch {
+	case err == nil && full:
 		err = l.roll(base)
+	case err == nil && l.sinceSnapshot >= snapshotBytes:
+		l.snapshotProducers(base)
 	}
 	if err != nil {
 		return 0, 0, l.failed("append", base, err)
@@ -181,6 +184,7 @@ func (l *Log) write(cfg *LogConfig, batches []byte, base, next wire.Offset, epoc
 	if pinned {
 		f.Release()
 	}
+	l.sinceSnapshot += int64(len(batches))
 	l.dir.track(l)
 	l.dir.metrics.appended(len(batches))
 	return nil
@@ -211,10 +215,7 @@ func (l *Log) roll(base wire.Offset) error {
 	if err := l.create(next); err != nil {
 		return err
 	}
-	var producers []wire.ProducerBatch
-	if cfg := l.config.Load(); cfg.Producers != nil {
-		producers = cfg.Producers()
-	}
+	l.snapshotProducers(base)
 	l.mu.Lock()
 	old := l.active()
 	old.indexes.addTime()
@@ -223,8 +224,19 @@ func (l *Log) roll(base wire.Offset) error {
 	l.unindexed = append(l.unindexed, old)
 	l.flushedSize = -1
 	l.mu.Unlock()
-	l.dir.keeper.rolled(l, base, producers)
+	l.dir.track(l)
 	return nil
+}
+
+// snapshotBytes is how much of a segment a start after a kill reads to know the producers.
+const snapshotBytes = 64 << 20
+
+// snapshotProducers has the keeper write what is known of the producers at base, the log's end.
+func (l *Log) snapshotProducers(base wire.Offset) {
+	l.sinceSnapshot = 0
+	if cfg := l.config.Load(); cfg.Producers != nil {
+		l.dir.keeper.snapshot(l, base, cfg.Producers())
+	}
 }
 
 // failed turns the failure of a write into what the caller is told. A full disk passes; anything

@@ -65,14 +65,10 @@ func (k *keeper) run() {
 	}
 }
 
-// rolled is told that a log began a segment at base, and what its producers were there.
-func (k *keeper) rolled(l *Log, base wire.Offset, producers []wire.ProducerBatch) {
-	k.dir.track(l)
-	if producers == nil {
-		return
-	}
+// snapshot writes what is known of a log's producers at offset.
+func (k *keeper) snapshot(l *Log, offset wire.Offset, producers []wire.ProducerBatch) {
 	k.mu.Lock()
-	k.snapshots = append(k.snapshots, snapshotJob{l, base, producers})
+	k.snapshots = append(k.snapshots, snapshotJob{l, offset, producers})
 	k.mu.Unlock()
 }
 

@@ -45,8 +45,11 @@ type Log struct {
 	closed  atomic.Bool
 	tracked atomic.Bool // is in the directory's set of logs to checkpoint
 
-	lastSync  chan error  // told when a round begun after closing has ended
-	requested wire.Offset // the end at the last request for a sync; the appender's own
+	lastSync chan error // told when a round begun after closing has ended
+
+	// The appender's own.
+	requested     wire.Offset // the end at the last request for a sync
+	sinceSnapshot int64       // bytes appended since the last snapshot of the producers
 
 	mu          sync.RWMutex
 	segments    []*segment // at least one; only the last one grows

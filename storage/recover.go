@@ -216,6 +216,9 @@ func (r *recovery) scanSegment(i int) (end wire.Offset, err error) {
 	}
 	if checkedFrom >= 0 {
 		s.verified.add(checkedFrom, s.size)
+		if err := rewrite(f, checkedFrom, s.size); err != nil && !IsFull(err) {
+			return 0, err
+		}
 	}
 	if w.next > r.durable {
 		s.unsynced = f
@@ -223,6 +226,23 @@ func (r *recovery) scanSegment(i int) (end wire.Offset, err error) {
 		l.dirDirty = true
 	}
 	return w.next, nil
+}
+
+// rewrite writes a part of a file over itself. It may have been read from the page cache alone,
+// where a sync that failed leaves pages that no later sync writes, unless they are written again.
+func rewrite(f *openFile, from, to int64) error {
+	window := windows.Get().(*[scanWindow]byte)
+	defer windows.Put(window)
+	for at := from; at < to; at += scanWindow {
+		chunk := window[:min(scanWindow, to-at)]
+		if err := readFull(f, chunk, at); err != nil {
+			return err
+		}
+		if _, err := f.WriteAt(chunk, at); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *Log) noteEpoch(h *record.Header) {
