@@ -24,7 +24,7 @@ func (b *Broker) Self() wire.BrokerID { return b.cfg.ID }
 func (b *Broker) Produce(p *wire.Produce) {
 	part := b.routes.find(p.Topic, p.Partition)
 	if part == nil {
-		err, hint := b.elsewhere(p.Topic, p.Partition)
+		hint, err := b.elsewhere(p.Topic, p.Partition)
 		p.Buffer.Release()
 		reply := refused(err)
 		reply.Leader = hint
@@ -37,39 +37,39 @@ func (b *Broker) Produce(p *wire.Produce) {
 }
 
 // elsewhere says why a partition has no replica here.
-func (b *Broker) elsewhere(topic wire.TopicID, partition int32) (error, wire.LeaderHint) {
+func (b *Broker) elsewhere(topic wire.TopicID, partition int32) (wire.LeaderHint, error) {
 	state, ok := b.image.Load().Partition(topic, partition)
 	if !ok {
-		return wire.UnknownTopicOrPartition, wire.NoHint
+		return wire.NoHint, wire.UnknownTopicOrPartition
 	}
-	return wire.NotLeaderOrFollower, wire.LeaderHint{Broker: state.Leader, LeaderEpoch: state.LeaderEpoch}
+	return wire.LeaderHint{Broker: state.Leader, LeaderEpoch: state.LeaderEpoch}, wire.NotLeaderOrFollower
 }
 
 // leading finds the view of a partition that is led here, and checks the epoch that a client
 // believes in.
-func (b *Broker) leading(topic wire.TopicID, partition int32, believed wire.LeaderEpoch) (*replicaView, error, wire.LeaderHint) {
+func (b *Broker) leading(topic wire.TopicID, partition int32, believed wire.LeaderEpoch) (*replicaView, wire.LeaderHint, error) {
 	part := b.routes.find(topic, partition)
 	if part == nil {
-		err, hint := b.elsewhere(topic, partition)
-		return nil, err, hint
+		hint, err := b.elsewhere(topic, partition)
+		return nil, hint, err
 	}
 	view := part.view.Load()
 	switch {
 	case view == nil:
-		return nil, part.door.reason(), wire.NoHint
+		return nil, wire.NoHint, part.door.reason()
 	case believed != wire.NoEpoch && believed < view.leaderEpoch:
-		return nil, wire.FencedLeaderEpoch, wire.LeaderHint{Broker: b.cfg.ID, LeaderEpoch: view.leaderEpoch}
+		return nil, wire.LeaderHint{Broker: b.cfg.ID, LeaderEpoch: view.leaderEpoch}, wire.FencedLeaderEpoch
 	case believed > view.leaderEpoch:
-		return nil, wire.UnknownLeaderEpoch, wire.NoHint
+		return nil, wire.NoHint, wire.UnknownLeaderEpoch
 	}
-	return view, nil, wire.NoHint
+	return view, wire.NoHint, nil
 }
 
 // Fetch returns what a partition has for f at this moment. It never waits but for the disk.
 //
 // Transactions are not there yet: the last stable offset is the high watermark.
 func (b *Broker) Fetch(f *wire.Fetch) wire.Fetched {
-	view, err, hint := b.leading(f.Topic, f.Partition, f.CurrentEpoch)
+	view, hint, err := b.leading(f.Topic, f.Partition, f.CurrentEpoch)
 	if err != nil {
 		return wire.Fetched{Err: err, HighWatermark: wire.NoOffset, LastStableOffset: wire.NoOffset, LogStartOffset: wire.NoOffset, Leader: hint}
 	}
@@ -124,7 +124,7 @@ func (b *Broker) Unpark(w *wire.Waiter) {
 // ListOffsets finds the offset that belongs to a timestamp.
 func (b *Broker) ListOffsets(q *wire.ListOffsets) wire.ListedOffset {
 	listed := wire.ListedOffset{Offset: wire.NoOffset, Timestamp: -1, LeaderEpoch: wire.NoEpoch}
-	view, err, hint := b.leading(q.Topic, q.Partition, q.CurrentEpoch)
+	view, hint, err := b.leading(q.Topic, q.Partition, q.CurrentEpoch)
 	if err != nil {
 		listed.Err, listed.Leader = err, hint
 		return listed
@@ -168,7 +168,7 @@ func epochAt(log *storage.Log, offset wire.Offset) wire.LeaderEpoch {
 // OffsetForEpoch tells where a leader epoch ended.
 func (b *Broker) OffsetForEpoch(q *wire.OffsetForEpoch) wire.OffsetForEpochReply {
 	none := wire.EpochEnd{LeaderEpoch: wire.NoEpoch, EndOffset: wire.NoOffset}
-	view, err, _ := b.leading(q.Topic, q.Partition, q.CurrentEpoch)
+	view, _, err := b.leading(q.Topic, q.Partition, q.CurrentEpoch)
 	if err != nil {
 		return wire.OffsetForEpochReply{Err: err, End: none}
 	}
@@ -204,7 +204,7 @@ func askReplica[T any](ctx context.Context, b *Broker, topic wire.TopicID, parti
 	var none T
 	part := b.routes.find(topic, partition)
 	if part == nil {
-		err, _ := b.elsewhere(topic, partition)
+		_, err := b.elsewhere(topic, partition)
 		return none, err
 	}
 	ended, pid := part.ended(), part.door.address()

@@ -10,10 +10,11 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"golang.org/x/sync/semaphore"
+
 	"github.com/troupe-mq/troupe/cluster/metadata"
 	"github.com/troupe-mq/troupe/storage"
 	"github.com/troupe-mq/troupe/wire"
-	"golang.org/x/sync/semaphore"
 )
 
 // Broker is the actor system of one broker, seen from outside: what cmd/node starts and stops,

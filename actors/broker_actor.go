@@ -2,9 +2,11 @@ package actors
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/troupe-mq/troupe/cluster/metadata"
 	"github.com/troupe-mq/troupe/cluster/replica"
 	"github.com/troupe-mq/troupe/storage"
@@ -166,17 +168,17 @@ func (b *brokerActor) reconcile(ctx actor.Context, image *metadata.Local, id wir
 	config, _ := image.TopicConfig(id)
 	var changed []assignment
 	parts := make([]*partition, topic.Partitions)
-	any := false
+	here := false
 	for n := range topic.Partitions {
 		state, _ := image.Partition(id, n)
 		if !slices.Contains(state.Replicas, b.cfg.ID) {
 			continue
 		}
-		any = true
+		here = true
 		if local == nil {
 			local = b.add(ctx, id, topic.Name)
 		}
-		parts[n] = b.partitionOf(local, id, n)
+		parts[n] = b.partitionOf(image, local, id, n)
 		if state.Leader != b.cfg.ID {
 			// Nobody leads it, or another broker does: nothing is awaited here.
 			parts[n].door.shut(wire.NotLeaderOrFollower, wire.LeaderHint{Broker: state.Leader, LeaderEpoch: state.LeaderEpoch})
@@ -191,7 +193,7 @@ func (b *brokerActor) reconcile(ctx actor.Context, image *metadata.Local, id wir
 			},
 		})
 	}
-	if !any {
+	if !here {
 		return
 	}
 	local.parts = parts
@@ -234,22 +236,67 @@ func (b *brokerActor) newEpoch(tp wire.TopicPartition, after wire.LeaderEpoch, d
 	})
 }
 
-func (b *brokerActor) partitionOf(local *localTopic, id wire.TopicID, n int32) *partition {
+// partitionOf is the partition as it is known here, made if it is new.
+func (b *brokerActor) partitionOf(image *metadata.Local, local *localTopic, id wire.TopicID, n int32) *partition {
 	if int(n) < len(local.parts) && local.parts[n] != nil {
 		return local.parts[n]
 	}
 	tp := wire.TopicPartition{Topic: id, Partition: n}
-	dir := b.found[tp]
-	if dir == nil {
-		dir = b.emptiest()
-		b.logsIn[dir]++
-	}
-	delete(b.found, tp)
+	dir := b.dirOf(image, tp)
 	local.dirs[n] = dir
 	if _, waiting := b.expected[tp]; !waiting {
 		b.expected[tp] = nil // its readiness is awaited
 	}
 	return newPartition(local.name, tp, b.cfg.PartitionBytesInFlight)
+}
+
+// dirOf is the directory of a partition that is new here: where its log was found, else where
+// the image wants it, else the one with the fewest logs. A log that lies in another directory
+// than the image says has been moved by hand, and the image is told.
+func (b *brokerActor) dirOf(image *metadata.Local, tp wire.TopicPartition) *storage.Dir {
+	var wanted *storage.Dir
+	if id, ok := image.Directory(tp.Topic, tp.Partition, b.cfg.ID); ok {
+		wanted = b.dirByID(id)
+	}
+	dir := b.found[tp]
+	delete(b.found, tp)
+	switch {
+	case dir != nil && dir != wanted:
+		b.tellAbout(metadata.MoveReplica{
+			Topic: tp.Topic, Partition: tp.Partition, Broker: b.cfg.ID, Incarnation: b.cfg.Incarnation, Directory: idOf(dir),
+		})
+	case dir != nil:
+	case wanted != nil:
+		dir = wanted
+		b.logsIn[dir]++
+	default:
+		dir = b.emptiest()
+		b.logsIn[dir]++
+	}
+	return dir
+}
+
+// tellAbout tells the controller of something that has happened here.
+func (b *brokerActor) tellAbout(command metadata.Command) {
+	b.request(command, func(reply any, err error) {
+		if refusal, ok := reply.(error); ok && err == nil {
+			err = refusal
+		}
+		if err != nil {
+			b.logger.Error("the controller was not told", "command", fmt.Sprintf("%T", command), "err", err)
+		}
+	})
+}
+
+func idOf(d *storage.Dir) metadata.DirectoryID { return metadata.DirectoryID(d.Identity().DirectoryID) }
+
+func (b *brokerActor) dirByID(id metadata.DirectoryID) *storage.Dir {
+	for _, d := range b.dirs {
+		if idOf(d) == id {
+			return d
+		}
+	}
+	return nil
 }
 
 // emptiest is the directory with the fewest logs among those that work.
@@ -324,7 +371,11 @@ func (b *brokerActor) onDirOffline(ctx actor.Context, msg *dirOffline) {
 	}
 	if left == 0 || msg.dir == b.dirs[0] {
 		b.fail(&lostDirectoryError{path: msg.dir.Path(), cause: msg.dir.Err()})
+		return
 	}
+	b.tellAbout(metadata.FailDirectories{
+		Broker: b.cfg.ID, Incarnation: b.cfg.Incarnation, Directories: []metadata.DirectoryID{idOf(msg.dir)},
+	})
 }
 
 type lostDirectoryError struct {

@@ -84,3 +84,39 @@ func TestAFullDiskRefusesProduceRetriablyAndNothingElse(t *testing.T) {
 		}
 	})
 }
+
+// What lay on a disk that is not there is not led with an empty log.
+func TestABrokerWithoutOneOfItsDisksLeadsNothingThatLayThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := crashfs.New()
+		c := start(t, disk, "/data", "/more")
+		topics := []wire.TopicID{c.topic("a", 1), c.topic("b", 1)}
+		var r replies
+		lost := topics[0]
+		for slot, topic := range topics {
+			c.produce(&r, slot, topic, wire.AcksAll, recordsOf(2, wire.NoProducer, 0))
+			r.one(t, slot)
+			if c.routes.find(topic, 0).current().Dir() == c.dirs[1] {
+				lost = topic
+			}
+		}
+		c.end()
+		c = start(t, disk, "/data")
+		for slot, topic := range topics {
+			c.produce(&r, 10+slot, topic, wire.AcksAll, recordsOf(1, wire.NoProducer, 0))
+			reply := r.one(t, 10+slot)
+			if (reply.Err != nil) != (topic == lost) {
+				t.Fatalf("topic %d, lost %v: %+v", slot, topic == lost, reply)
+			}
+			if f := c.fetchAll(topic); (f.Err != nil) != (topic == lost) {
+				t.Fatalf("topic %d, lost %v: %+v", slot, topic == lost, f)
+			}
+		}
+		c.end()
+		c = start(t, disk, "/data", "/more")
+		defer c.end()
+		if start, end, ok := c.Offsets(lost, 0); !ok || start != 0 || end != 2 {
+			t.Fatalf("with the disk back: %d to %d, %v", start, end, ok)
+		}
+	})
+}

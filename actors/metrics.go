@@ -2,6 +2,7 @@ package actors
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/troupe-mq/troupe/wire"
 )
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/troupe-mq/troupe/cluster/replica"
 	"github.com/troupe-mq/troupe/storage"
 	"github.com/troupe-mq/troupe/wire"

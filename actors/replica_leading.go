@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/troupe-mq/troupe/cluster/replica"
 	"github.com/troupe-mq/troupe/wire"
 	"github.com/troupe-mq/troupe/wire/record"

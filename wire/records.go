@@ -1,6 +1,9 @@
 package wire
 
-import "io"
+import (
+	"errors"
+	"io"
+)
 
 // Records is a stretch of a log on disk: record batches v2, byte for byte as they were appended.
 // It begins at the start of a batch and may end in the middle of one, as Kafka's fetch answers do.
@@ -35,7 +38,7 @@ func (r *Records) ReadInto(p []byte) error {
 	if n == r.Length {
 		return nil
 	}
-	if err == nil || err == io.EOF {
+	if err == nil || errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	return err

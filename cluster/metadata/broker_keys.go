@@ -59,8 +59,9 @@ var brokerKeys = inOrder(ownSynonyms(append([]ConfigKey{
 		Doc: "How many bytes a partition keeps; -1 for no limit. It is not a limit of the whole broker.",
 	},
 	{
-		Name: "log.retention.check.interval.ms", Type: wire.TypeLong, Default: "300000", check: atLeast(1),
-		Doc: "How often old segments are looked for.",
+		Name: "log.retention.check.interval.ms", Type: wire.TypeLong, Default: "30000", check: atLeast(1),
+		// Kafka: 300000; looking costs next to nothing here.
+		Doc: "How often old segments are looked for, from the start on.",
 	},
 	{
 		Name: "log.cleanup.policy", Type: wire.TypeList, Default: "delete", check: cleanupPolicy, Update: PerBroker,
@@ -132,12 +133,22 @@ var brokerKeys = inOrder(ownSynonyms(append([]ConfigKey{
 		Doc: "The largest request that is read; a connection that announces a larger one is closed.",
 	},
 	{
-		Name: "max.connections", Type: wire.TypeInt, Default: maxInt, check: atLeast(0),
+		Name: "max.connections", Type: wire.TypeInt, Default: "20000", check: atLeast(1),
+		// Kafka: no limit.
 		Doc: "How many client connections the broker holds.",
 	},
 	{
 		Name: "connections.max.idle.ms", Type: wire.TypeLong, Default: "600000",
 		Doc: "After how long an idle client connection is closed; below zero never.",
+	},
+	{
+		Name: "fetch.max.bytes", Type: wire.TypeInt, Default: "57671680", check: atLeast(1024),
+		Doc: "The most that one answer to a Fetch carries, but for a single batch that is larger.",
+	},
+	{
+		Name: "queued.max.request.bytes", Type: wire.TypeLong, Default: "268435456", check: atLeast(1),
+		// Kafka: no limit.
+		Doc: "How many bytes of requests, of all connections together, may wait for an answer before the broker stops reading.",
 	},
 	{
 		Name: "replica.lag.time.max.ms", Type: wire.TypeLong, Default: "10000", check: atLeast(1), Effect: NoEffect,
@@ -157,7 +168,7 @@ var foreignKeys = foreign(
 	"controller.listener.names", "controller.quorum.bootstrap.servers", "controller.quorum.election.backoff.max.ms",
 	"controller.quorum.election.timeout.ms", "controller.quorum.fetch.timeout.ms", "controller.quorum.voters",
 	"controller.socket.timeout.ms", "create.topic.policy.class.name", "early.start.listeners",
-	"fetch.max.bytes", "fetch.purgatory.purge.interval.requests",
+	"fetch.purgatory.purge.interval.requests",
 	"group.consumer.assignors", "group.consumer.heartbeat.interval.ms", "group.consumer.max.heartbeat.interval.ms",
 	"group.consumer.max.session.timeout.ms", "group.consumer.max.size", "group.consumer.min.heartbeat.interval.ms",
 	"group.consumer.min.session.timeout.ms", "group.consumer.session.timeout.ms", "group.coordinator.rebalance.protocols",
@@ -181,7 +192,7 @@ var foreignKeys = foreign(
 	"offset.metadata.max.bytes", "offsets.commit.timeout.ms", "offsets.load.buffer.size",
 	"offsets.retention.check.interval.ms", "offsets.retention.minutes", "offsets.topic.compression.codec",
 	"offsets.topic.num.partitions", "offsets.topic.replication.factor", "offsets.topic.segment.bytes", "principal.builder.class",
-	"process.roles", "queued.max.request.bytes", "queued.max.requests", "quota.window.num", "quota.window.size.seconds",
+	"process.roles", "queued.max.requests", "quota.window.num", "quota.window.size.seconds",
 	"remote.log.storage.system.enable", "replica.fetch.backoff.ms", "replica.fetch.max.bytes", "replica.fetch.min.bytes",
 	"replica.fetch.response.max.bytes", "replica.fetch.wait.max.ms", "replica.high.watermark.checkpoint.interval.ms",
 	"replica.selector.class", "replica.socket.receive.buffer.bytes", "replica.socket.timeout.ms", "request.timeout.ms",

@@ -27,10 +27,11 @@ var mayImport = map[string][]string{
 	"wire":        {},
 	"wire/record": {"wire"},
 
-	"wire/kafka":   {"wire", "wire/record"},
-	"wire/native":  {"wire", "wire/record"},
-	"wire/console": {"wire"},
-	"wire/client":  {"wire", "wire/record"},
+	"wire/kafka":             {"wire", "wire/record"},
+	"wire/native":            {"wire", "wire/record"},
+	"wire/native/nativetest": {"wire", "wire/record", "wire/native"},
+	"wire/console":           {"wire"},
+	"wire/client":            {"wire", "wire/record"},
 
 	"storage":          {"wire", "wire/record"},
 	"storage/crashfs":  {"storage"},

@@ -1,9 +1,11 @@
 package node
 
 import (
+	"math"
 	"strconv"
 	"time"
 
+	"github.com/troupe-mq/troupe/cluster/metadata"
 	"github.com/troupe-mq/troupe/wire/kafka"
 )
 
@@ -13,22 +15,32 @@ func (n *Node) kafkaConfig() (kafka.Config, error) {
 	for key, set := range map[string]func(int64){
 		"socket.request.max.bytes": func(v int64) { cfg.MaxRequestBytes = int(v) },
 		"max.connections":          func(v int64) { cfg.MaxConnections = int(v) },
-		"queued.max.request.bytes": func(v int64) {
-			if v > 0 { // Kafka: -1, the default, is no limit
-				cfg.MaxInFlightBytes = v
+		"queued.max.request.bytes": func(v int64) { cfg.MaxInFlightBytes = v },
+		"fetch.max.bytes":          func(v int64) { cfg.MaxFetchBytes = int(v) },
+		"connections.max.idle.ms": func(v int64) {
+			if cfg.IdleTimeout = time.Duration(v) * time.Millisecond; v < 0 {
+				cfg.IdleTimeout = math.MaxInt64
 			}
 		},
-		"fetch.max.bytes":         func(v int64) { cfg.MaxFetchBytes = int(v) },
-		"connections.max.idle.ms": func(v int64) { cfg.IdleTimeout = time.Duration(v) * time.Millisecond },
 	} {
-		if v, ok := n.cfg.staticInt(key); ok {
-			set(v)
-		}
+		set(n.cfg.number(key))
 	}
 	return cfg, cfg.Validate()
 }
 
-// staticInt is a number among the keys that were set. Their values have been checked.
+// number is the value of a key that was set, or its default. Values have been checked.
+func (c Config) number(key string) int64 {
+	text, set := c.Static[key]
+	if !set {
+		if k, known := metadata.LookupBrokerKey(key); known {
+			text = k.Default
+		}
+	}
+	v, _ := strconv.ParseInt(text, 10, 64)
+	return v
+}
+
+// staticInt is a number among the keys that were set.
 func (c Config) staticInt(key string) (int64, bool) {
 	v, err := strconv.ParseInt(c.Static[key], 10, 64)
 	return v, err == nil

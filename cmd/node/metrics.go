@@ -2,6 +2,7 @@ package node
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/troupe-mq/troupe/wire/native"
 )
 

@@ -25,6 +25,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
 	"github.com/troupe-mq/troupe/actors"
 	"github.com/troupe-mq/troupe/cluster/metadata"
 	"github.com/troupe-mq/troupe/storage"
@@ -104,7 +105,7 @@ func (o Options) complete() Options {
 		o.FS = storage.OSFS{}
 	}
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now = time.Now //nolint:forbidigo // the one place where the clock is read
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -142,9 +143,7 @@ func (n *Node) openDirectories(context.Context) error {
 	metrics := storage.NewMetrics(n.registry)
 	cfg := storage.DefaultDirConfig()
 	cfg.Now, cfg.BootID, cfg.Metrics = n.opts.Now, n.opts.BootID, metrics
-	if reserve, ok := n.cfg.staticInt("log.dir.reserve.bytes"); ok {
-		cfg.ReserveBytes = reserve
-	}
+	cfg.ReserveBytes = n.cfg.number("log.dir.reserve.bytes")
 	for _, path := range n.cfg.Data {
 		absolute, err := filepath.Abs(path)
 		if err != nil {
@@ -188,9 +187,7 @@ func (n *Node) startActors(ctx context.Context) error {
 	}
 	cfg.Static = n.cfg.Static
 	cfg.AutoCreateTopics = n.cfg.staticBool("auto.create.topics.enable", true)
-	if interval, ok := n.cfg.staticInt("log.retention.check.interval.ms"); ok {
-		cfg.RetentionInterval = time.Duration(interval) * time.Millisecond
-	}
+	cfg.RetentionInterval = time.Duration(n.cfg.number("log.retention.check.interval.ms")) * time.Millisecond
 	directories := make([]metadata.DirectoryID, len(n.dirs))
 	for i, d := range n.dirs {
 		directories[i] = metadata.DirectoryID(d.Identity().DirectoryID)
@@ -247,8 +244,11 @@ func (n *Node) serveClients(context.Context) error {
 func (n *Node) refuseBrokers() error {
 	for {
 		c, err := n.cluster.Accept()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("accept brokers on %s: %w", n.cluster.Addr(), err)
 		}
 		_ = c.Close()
 	}

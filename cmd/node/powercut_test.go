@@ -11,10 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/troupe-mq/troupe/cmd/node"
-	"github.com/troupe-mq/troupe/storage/crashfs"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/troupe-mq/troupe/cmd/node"
+	"github.com/troupe-mq/troupe/storage/crashfs"
 )
 
 var (
