@@ -173,15 +173,12 @@ func (l *Log) write(cfg *LogConfig, batches []byte, base, next wire.Offset, epoc
 		l.epochs = append(l.epochs, EpochStart{epoch, base})
 		l.epochsDirty = true
 	}
-	pinned := s.unsynced != nil
-	if !pinned {
-		s.unsynced = f
-	}
+	taken := l.soil(s, f)
 	l.end.Store(int64(next))
 	l.size.Add(int64(len(batches)))
 	l.mu.Unlock()
 
-	if pinned {
+	if !taken {
 		f.Release()
 	}
 	l.sinceSnapshot += int64(len(batches))
@@ -239,13 +236,16 @@ func (l *Log) snapshotProducers(base wire.Offset) {
 	}
 }
 
-// failed turns the failure of a write into what the caller is told. A full disk passes; anything
-// else takes the directory offline.
+// failed turns the failure of a write into what the caller is told. A full disk passes, as does a
+// want of file descriptors; anything else takes the directory offline.
 func (l *Log) failed(operation string, at wire.Offset, err error) error {
-	if IsFull(err) {
+	switch {
+	case IsFull(err):
 		l.dir.becomeFull()
 		l.dir.metrics.refused()
 		return errDiskFull
+	case isCrowded(err):
+		return wire.Errorf(wire.KafkaStorageError, "%s %s at %d: %v", operation, l.ref, at, err)
 	}
 	if wire.Code(err) != wire.UnknownServerError {
 		return err

@@ -3,6 +3,10 @@ package storage
 import (
 	"bytes"
 	"errors"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -279,4 +283,81 @@ func TestEpochsEndWhereTheNextOneBegins(t *testing.T) {
 			t.Errorf("epoch %d: %+v, want %+v", asked, got, want)
 		}
 	}
+}
+
+func TestMoreLogsAreWrittenThanFilesMayBeOpen(t *testing.T) {
+	cfg := testDirConfig()
+	cfg.MaxOpenFiles = 5
+	volume := &countingVolume{}
+	d, err := OpenDir(volumeOnly{OSFS{}, volume}, t.TempDir(), cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	logs := make([]*Log, 40)
+	for round := range 3 {
+		for i := range logs {
+			if round == 0 {
+				if logs[i], err = d.OpenLog(LogRef{"many", int32(i), testTopic}, testLogConfig()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			fill(t, logs[i], 1, 1)
+			if open := len(d.files.ring); open > cfg.MaxOpenFiles {
+				t.Fatalf("%d files are open", open)
+			}
+		}
+	}
+	before := volume.syncs.Load()
+	syncLog(t, logs[39])
+	if logs[39].FlushedOffset() != 6 || volume.syncs.Load() == before {
+		t.Fatalf("flushed %d with %d syncs of the volume", logs[39].FlushedOffset(), volume.syncs.Load()-before)
+	}
+	for _, l := range logs {
+		syncLog(t, l)
+		if got := readAll(t, l, 100); len(got) == 0 || l.FlushedOffset() != 6 {
+			t.Fatalf("%d bytes, flushed %d", len(got), l.FlushedOffset())
+		}
+	}
+}
+
+// volumeOnly counts how often the volume is synced.
+type volumeOnly struct {
+	OSFS
+	volume *countingVolume
+}
+
+func (v volumeOnly) OpenVolume(string) (Volume, error) { return v.volume, nil }
+
+type countingVolume struct{ syncs atomic.Int64 }
+
+func (v *countingVolume) Sync() error  { v.syncs.Add(1); return nil }
+func (v *countingVolume) Close() error { return nil }
+
+func TestAWantOfDescriptorsRefusesAppendsAndPasses(t *testing.T) {
+	fsys := &crowdedFS{}
+	d, err := OpenDir(fsys, t.TempDir(), testDirConfig(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	l := openLog(t, d, testLogConfig())
+	fsys.crowded.Store(true)
+	if _, _, err := l.Append(batch(1, 1, "x"), 1); !errors.Is(err, wire.KafkaStorageError) || d.Err() != nil {
+		t.Fatalf("append: %v; the directory: %v", err, d.Err())
+	}
+	fsys.crowded.Store(false)
+	expectLog(t, l, fill(t, l, 3, 1))
+}
+
+type crowdedFS struct {
+	OSFS
+	crowded atomic.Bool
+}
+
+func (c *crowdedFS) OpenFile(name string, flag int, perm os.FileMode) (File, error) {
+	if c.crowded.Load() {
+		return nil, &os.PathError{Op: "open", Path: name, Err: syscall.EMFILE}
+	}
+	return c.OSFS.OpenFile(name, flag, perm)
 }

@@ -140,7 +140,7 @@ func (d *Dir) SaveIdentity(id Identity) error {
 	}
 	id.Version = metaVersion
 	if err := saveIdentity(d.fsys, d.path, id); err != nil {
-		if !IsFull(err) {
+		if !passes(err) {
 			d.fail(err)
 		}
 		return err

@@ -15,11 +15,14 @@ import (
 //
 // A file that is lent to a fetch, or that has writes which are not synced yet, is counted and
 // stays open whatever the limit: an fsync must go through the descriptor that saw the writes, or
-// the kernel may tell the error to nobody.
+// the kernel may tell the error to nobody. Where volumes can be synced as a whole, files beyond
+// the limit need not be held for that: see segment.dirty.
 type fileCache struct {
 	fsys    FS
 	limit   int
 	metrics *Metrics
+
+	count atomic.Int32 // of the ring, for those who do not lock
 
 	mu   sync.Mutex
 	ring []*openFile // all files that the cache holds, swept by hand
@@ -81,6 +84,7 @@ func (c *fileCache) open(slot *fileSlot, name string) (*openFile, error) {
 	f.place = len(c.ring)
 	c.ring = append(c.ring, f)
 	dropped := c.sweep()
+	c.count.Store(int32(len(c.ring)))
 	c.mu.Unlock()
 	for _, f := range dropped {
 		f.Release()
@@ -114,7 +118,11 @@ func (c *fileCache) remove(f *openFile) {
 	c.ring[f.place].place = f.place
 	c.ring[last] = nil
 	c.ring = c.ring[:last]
+	c.count.Store(int32(last))
 }
+
+// crowded says that the cache is at its limit.
+func (c *fileCache) crowded() bool { return int(c.count.Load()) >= c.limit }
 
 // forget closes the slot's file once nobody holds it any more.
 func (c *fileCache) forget(slot *fileSlot) {

@@ -204,6 +204,8 @@ func (d *Dir) chore(what string, l *Log, err error) {
 	case err == nil || l != nil && l.closed.Load():
 	case IsFull(err):
 		d.becomeFull()
+	case isCrowded(err):
+		d.log.Warn("too many open files", "dir", d.path, "err", err)
 	case l != nil:
 		d.fail(l.wrap(what, l.EndOffset(), err))
 	default:

@@ -33,9 +33,7 @@ func (d *Dir) OpenLog(ref LogRef, cfg LogConfig) (*Log, error) {
 		var corrupt *CorruptionError
 		if !errors.As(err, &corrupt) && wire.Code(err) == wire.UnknownServerError {
 			err = l.wrap("open", 0, err)
-			if !IsFull(err) {
-				d.log.Error("log cannot be opened", "topic", ref.Topic, "partition", ref.Partition, "err", err)
-			}
+			d.log.Error("log cannot be opened", "topic", ref.Topic, "partition", ref.Partition, "err", err)
 		}
 		return nil, err
 	}
@@ -83,6 +81,9 @@ func (d *Dir) openFiles(l *Log) error {
 			return err
 		}
 		if err := d.makeFiles(l.ref, l.path); err != nil {
+			if !passes(err) {
+				d.fail(l.wrap("make the log of", 0, err))
+			}
 			return err
 		}
 		id = l.ref.ID
@@ -189,7 +190,7 @@ func (l *Log) closeWith(producers []wire.ProducerBatch) error {
 	var err error
 	if l.dir.Err() == nil {
 		err = l.leave(producers)
-		if err != nil && !IsFull(err) && l.dir.Err() == nil {
+		if err != nil && !passes(err) && l.dir.Err() == nil {
 			err = l.wrap("close", l.EndOffset(), err)
 			l.dir.fail(err)
 		}
@@ -209,12 +210,20 @@ func (l *Log) leave(producers []wire.ProducerBatch) error {
 		return err
 	}
 	end := l.EndOffset()
-	if n := len(l.snapshots); producers != nil && end > 0 && (n == 0 || l.snapshots[n-1] != end) {
+	l.mu.RLock()
+	n := len(l.snapshots)
+	snapped := n > 0 && l.snapshots[n-1] == end
+	l.mu.RUnlock()
+	if producers != nil && end > 0 && !snapped {
 		if err := l.writeSnapshot(end, producers); err != nil {
 			return err
 		}
 	}
-	if s := l.active(); len(s.indexes.tail) > s.indexes.onDisk {
+	l.mu.RLock()
+	s := l.active()
+	behind := len(s.indexes.tail) > s.indexes.onDisk
+	l.mu.RUnlock()
+	if behind {
 		if err := l.writeIndexes(s); err != nil {
 			return err
 		}
@@ -242,8 +251,7 @@ func (l *Log) detach() {
 	l.mu.Lock()
 	var files []*openFile
 	for _, s := range l.segments {
-		files = append(files, s.unsynced)
-		s.unsynced = nil
+		files = append(files, s.clean())
 	}
 	segments := l.segments
 	l.mu.Unlock()

@@ -96,6 +96,14 @@ type volumeFS interface {
 	OpenVolume(name string) (Volume, error)
 }
 
+// isCrowded says that err means too many open files, which says nothing of the disk.
+func isCrowded(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
+
+// passes says that what failed with err may be tried again: nothing was written and lost.
+func passes(err error) bool { return IsFull(err) || isCrowded(err) }
+
 // IsFull says that err means a volume without space, which passes, not a broken one.
 func IsFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)

@@ -216,13 +216,14 @@ func (r *recovery) scanSegment(i int) (end wire.Offset, err error) {
 	}
 	if checkedFrom >= 0 {
 		s.verified.add(checkedFrom, s.size)
-		if err := rewrite(f, checkedFrom, s.size); err != nil && !IsFull(err) {
+		if err := rewrite(f, checkedFrom, s.size); err != nil && !passes(err) {
 			return 0, err
 		}
 	}
 	if w.next > r.durable {
-		s.unsynced = f
-		f.retain()
+		if l.soil(s, f) {
+			f.retain()
+		}
 		l.dirDirty = true
 	}
 	return w.next, nil
@@ -272,11 +273,13 @@ func (r *recovery) bad(i int, f *openFile, w *walker, h *record.Header, reason e
 	}
 	l.dir.log.Info("torn tail cut off", "topic", l.ref.Topic, "partition", l.ref.Partition,
 		"file", l.file(s.base, logSuffix), "offset", w.next, "from", w.pos, "to", s.size, "err", reason)
-	if err := f.Truncate(w.pos); err != nil {
-		return err
+	// Synced at once, or new batches might be followed by old ones after the next power cut.
+	err := f.Truncate(w.pos)
+	if err == nil {
+		err = f.Sync()
 	}
-	// Or new batches might be followed by old ones after the next power cut.
-	if err := f.Sync(); err != nil {
+	if err != nil {
+		l.dir.fail(l.wrap("cut a torn tail off", w.next, err))
 		return err
 	}
 	l.size.Add(w.pos - s.size)

@@ -65,8 +65,7 @@ func (l *Log) takeOldest(n int) []*segment {
 func (l *Log) discard(segments []*segment) {
 	for _, s := range segments {
 		l.mu.Lock()
-		unsynced := s.unsynced
-		s.unsynced = nil
+		unsynced := s.clean()
 		l.mu.Unlock()
 		unsynced.Release()
 		l.forgetFiles(s)
@@ -102,7 +101,9 @@ func (l *Log) expired(s *segment, cfg *LogConfig, now time.Time) (bool, error) {
 	}
 	newest := largest.timestamp
 	if newest < 0 {
+		l.mu.RLock()
 		newest = s.modified
+		l.mu.RUnlock()
 	}
 	return now.UnixMilli()-newest > cfg.RetentionAge.Milliseconds(), nil
 }

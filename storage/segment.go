@@ -44,7 +44,10 @@ type segment struct {
 	indexes indexes
 	// verified are the parts whose checksums this process has seen to be right, or wrote itself.
 	verified rangeSet
-	// unsynced is the file, held open, while it has writes that no fsync has covered.
+	// dirty says that there are writes which no sync has covered, and unsynced is the file that they
+	// went through, held open until then. It is nil when too many are held already: then the next
+	// round syncs the whole volume, which tells of errors wherever they came from.
+	dirty    bool
 	unsynced *openFile
 	// firstTimestamp is the largest of the first batch: age by which the segment is full.
 	firstTimestamp int64
@@ -96,6 +99,27 @@ func (l *Log) forgetFiles(s *segment) {
 	l.dir.files.forget(&s.log)
 	l.dir.files.forget(&s.index)
 	l.dir.files.forget(&s.times)
+}
+
+// soil takes note that the segment was written to through f, which the caller holds, and says
+// whether the segment took over that hold. The caller has the mutex.
+func (l *Log) soil(s *segment, f *openFile) (taken bool) {
+	if s.dirty {
+		return false
+	}
+	s.dirty = true
+	if l.dir.syncer.volume != nil && l.dir.files.crowded() {
+		return false
+	}
+	s.unsynced = f
+	return true
+}
+
+// clean undoes soil, and returns what the caller is to release.
+func (s *segment) clean() *openFile {
+	f := s.unsynced
+	s.dirty, s.unsynced = false, nil
+	return f
 }
 
 // rangeSet is a set of byte ranges, few and merged.

@@ -37,6 +37,7 @@ type syncer struct {
 	jobs  []syncJob
 	files []syncFile
 	dirs  []*Log
+	whole bool // a file is closed already: the volume must be synced
 }
 
 // syncJob is what a round does for one log.
@@ -50,7 +51,7 @@ type syncJob struct {
 type syncFile struct {
 	log  *Log
 	s    *segment
-	file *openFile
+	file *openFile // nil: closed
 	size int64
 }
 
@@ -154,7 +155,7 @@ func (s *syncer) round() bool {
 
 // capture notes what each log has written and not synced.
 func (s *syncer) capture() {
-	s.jobs, s.files, s.dirs = s.jobs[:0], s.files[:0], s.dirs[:0]
+	s.jobs, s.files, s.dirs, s.whole = s.jobs[:0], s.files[:0], s.dirs[:0], false
 	for _, l := range s.logs {
 		l.queued.Store(false) // before the end is read: later appends ask again
 		if l.garbage.Load() {
@@ -165,8 +166,12 @@ func (s *syncer) capture() {
 		job := syncJob{log: l, end: l.EndOffset(), last: l.closed.Load()}
 		for i := len(l.segments) - 1; i >= 0; i-- {
 			seg := l.segments[i]
-			if seg.unsynced != nil {
-				seg.unsynced.retain() // the log may be closed in the middle of the round
+			if seg.dirty {
+				if seg.unsynced != nil {
+					seg.unsynced.retain() // the log may be closed in the middle of the round
+				} else {
+					s.whole = true
+				}
 				s.files = append(s.files, syncFile{l, seg, seg.unsynced, seg.size})
 			} else if seg.size > 0 {
 				break // what lies before was synced with it
@@ -183,7 +188,7 @@ func (s *syncer) capture() {
 }
 
 func (s *syncer) syncAll() error {
-	if len(s.files)+len(s.dirs) > syncFilesMax && s.volume != nil {
+	if s.whole || len(s.files)+len(s.dirs) > syncFilesMax && s.volume != nil {
 		return s.volume.Sync()
 	}
 	if err := syncFiles(s.files); err != nil {
@@ -228,9 +233,8 @@ func (l *Log) synced(job *syncJob, err error) {
 	var release []*openFile
 	if err == nil {
 		for _, f := range job.files {
-			if f.s.unsynced == f.file && f.s.size == f.size {
-				f.s.unsynced = nil
-				release = append(release, f.file)
+			if f.s.dirty && f.s.unsynced == f.file && f.s.size == f.size {
+				release = append(release, f.s.clean())
 			}
 		}
 		if int64(job.end) > l.flushed.Load() {
