@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -64,6 +65,7 @@ type Process struct {
 func Start(ctx context.Context, binary string, args ...string) (*Process, error) {
 	p := &Process{cmd: exec.Command(binary, args...), stderr: &tail{}, ended: make(chan struct{})}
 	p.cmd.Stderr = p.stderr
+	p.cmd.Env = withoutTroupe(os.Environ())
 	// The broker dies with us, also when we are killed.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stdout, err := p.cmd.StdoutPipe()
@@ -96,6 +98,11 @@ func Start(ctx context.Context, binary string, args ...string) (*Process, error)
 		return nil, fmt.Errorf("start %s: %w\n%s", filepath.Base(binary), err, p.stderr)
 	}
 	return p, nil
+}
+
+// withoutTroupe leaves out what would configure a broker: ours is configured by its arguments.
+func withoutTroupe(environment []string) []string {
+	return slices.DeleteFunc(environment, func(v string) bool { return strings.HasPrefix(v, "TROUPE_") })
 }
 
 // parseReady reads the line "ready kafka=127.0.0.1:9092 data=/tmp/d".

@@ -1,0 +1,141 @@
+"""The driver of confluent-kafka, which is librdkafka of its own version."""
+
+import sys
+import time
+
+import confluent_kafka
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, Producer, TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+)
+
+import protocol
+
+BOOTSTRAP = {"bootstrap.servers": sys.argv[1]}
+
+
+def produce(request):
+    producer = Producer(
+        BOOTSTRAP
+        | {
+            "compression.type": request["codec"],
+            "acks": request["acks"],
+            "enable.idempotence": request.get("idempotent", False),
+            "linger.ms": 20,
+            "message.max.bytes": 2_000_000,
+        }
+    )
+    failures = []
+
+    def delivered(err, _):
+        if err is not None:
+            failures.append(err)
+
+    for r in request["records"]:
+        producer.produce(
+            request["topic"],
+            partition=r["partition"],
+            key=protocol.decode(r["key"]),
+            value=protocol.decode(r["value"]),
+            headers=protocol.headers_of(r),
+            timestamp=r["timestamp"],
+            on_delivery=delivered,
+        )
+    left = producer.flush(protocol.TIMEOUT)
+    if failures or left:
+        raise RuntimeError(f"{left} records without an answer, {len(failures)} refused: {failures[:1]}")
+
+
+consumer = Consumer(
+    BOOTSTRAP
+    | {
+        "group.id": "none",  # one must be there, though nothing is asked of a group
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "fetch.wait.max.ms": 50,  # what is still asked for another partition ends soon
+    }
+)
+
+
+def consume(request):
+    try:
+        place = TopicPartition(request["topic"], request["partition"])
+        match request["from"]:
+            case "beginning":
+                place.offset = OFFSET_BEGINNING
+            case "end":
+                place.offset = OFFSET_END
+            case "offset":
+                place.offset = request.get("at", 0)
+            case "timestamp":
+                place.offset = request["at"]
+                (place,) = consumer.offsets_for_times([place], timeout=protocol.TIMEOUT)
+        consumer.assign([place])
+        records, deadline = [], time.monotonic() + protocol.TIMEOUT
+        while len(records) < request["count"]:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"after {len(records)} of {request['count']} records")
+            m = consumer.poll(0.5)
+            if m is None:
+                continue
+            if m.error():
+                raise confluent_kafka.KafkaException(m.error())
+            records.append(protocol.record(m.partition(), m.offset(), m.timestamp()[1], m.key(), m.value(), m.headers()))
+        return {"records": records}
+    finally:
+        consumer.unassign()
+
+
+admin = AdminClient(BOOTSTRAP)
+
+
+def resolve(futures):
+    return [f.result(timeout=protocol.TIMEOUT) for f in futures.values()]
+
+
+def create(request):
+    resolve(admin.create_topics([NewTopic(request["topic"], request["partitions"], 1, config=request.get("configs") or {})]))
+
+
+def describe(request):
+    topic = admin.list_topics(request["topic"], timeout=protocol.TIMEOUT).topics[request["topic"]]
+    if topic.error:
+        raise confluent_kafka.KafkaException(topic.error)
+    (entries,) = resolve(admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, request["topic"])]))
+    return {"partitions": len(topic.partitions), "configs": {e.name: e.value or "" for e in entries.values()}}
+
+
+def alter(request):
+    changes = [
+        ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in request["configs"].items()
+    ]
+    resource = ConfigResource(ConfigResource.Type.TOPIC, request["topic"], incremental_configs=changes)
+    resolve(admin.incremental_alter_configs([resource]))
+
+
+def grow(request):
+    resolve(admin.create_partitions([NewPartitions(request["topic"], request["partitions"])]))
+
+
+def delete(request):
+    resolve(admin.delete_topics([request["topic"]]))
+
+
+protocol.run(
+    "confluent-kafka",
+    f"{confluent_kafka.__version__} with librdkafka {confluent_kafka.libversion()[0]}",
+    {
+        "produce": produce,
+        "consume": consume,
+        "create": create,
+        "describe": describe,
+        "alter": alter,
+        "grow": grow,
+        "delete": delete,
+    },
+)

@@ -1,0 +1,109 @@
+"""The driver of kafka-python."""
+
+import sys
+import time
+
+import kafka
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewPartitions, NewTopic
+
+import protocol
+
+BOOTSTRAP = sys.argv[1]
+
+
+def produce(request):
+    producer = KafkaProducer(
+        bootstrap_servers=BOOTSTRAP,
+        acks={"0": 0, "1": 1, "all": "all"}[request["acks"]],
+        compression_type=None if request["codec"] == "none" else request["codec"],
+        enable_idempotence=request.get("idempotent", False),
+        linger_ms=20,
+        max_request_size=2_000_000,
+    )
+    try:
+        futures = [
+            producer.send(
+                request["topic"],
+                partition=r["partition"],
+                key=protocol.decode(r["key"]),
+                value=protocol.decode(r["value"]),
+                headers=protocol.headers_of(r),
+                timestamp_ms=r["timestamp"],
+            )
+            for r in request["records"]
+        ]
+        producer.flush(protocol.TIMEOUT)
+        for f in futures:
+            f.get(protocol.TIMEOUT)
+    finally:
+        producer.close(timeout=5)
+
+
+consumer = KafkaConsumer(bootstrap_servers=BOOTSTRAP, group_id=None, enable_auto_commit=False)
+
+
+def consume(request):
+    try:
+        place = TopicPartition(request["topic"], request["partition"])
+        consumer.assign([place])
+        match request["from"]:
+            case "beginning":
+                consumer.seek_to_beginning(place)
+            case "end":
+                consumer.seek_to_end(place)
+            case "offset":
+                consumer.seek(place, request.get("at", 0))
+            case "timestamp":
+                consumer.seek(place, consumer.offsets_for_times({place: request["at"]})[place].offset)
+        records, deadline = [], time.monotonic() + protocol.TIMEOUT
+        while len(records) < request["count"]:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"after {len(records)} of {request['count']} records")
+            for m in consumer.poll(500, max_records=request["count"] - len(records)).get(place, []):
+                records.append(protocol.record(m.partition, m.offset, m.timestamp, m.key, m.value, m.headers))
+        return {"records": records}
+    finally:
+        consumer.unsubscribe()
+
+
+admin = KafkaAdminClient(bootstrap_servers=BOOTSTRAP)
+
+
+def create(request):
+    topic = NewTopic(request["topic"], request["partitions"], 1, topic_configs=request.get("configs") or {})
+    admin.create_topics([topic])
+
+
+def describe(request):
+    (topic,) = admin.describe_topics([request["topic"]])
+    described = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, request["topic"])])
+    configs = described["topic"][request["topic"]]
+    return {"partitions": len(topic["partitions"]), "configs": {k: str(c["value"] or "") for k, c in configs.items()}}
+
+
+def alter(request):
+    admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, request["topic"], configs=request["configs"])])
+
+
+def grow(request):
+    admin.create_partitions({request["topic"]: NewPartitions(request["partitions"])})
+
+
+def delete(request):
+    admin.delete_topics([request["topic"]])
+
+
+protocol.run(
+    "kafka-python",
+    kafka.__version__,
+    {
+        "produce": produce,
+        "consume": consume,
+        "create": create,
+        "describe": describe,
+        "alter": alter,
+        "grow": grow,
+        "delete": delete,
+    },
+)

@@ -1,0 +1,48 @@
+"""The side of a Python client that speaks with the tests: JSON lines on standard input and
+output, as package bench/clients describes them."""
+
+import base64
+import json
+import sys
+
+TIMEOUT = 30  # seconds, for one request of a client to the broker
+
+
+def decode(text):
+    """Returns bytes from base64, and None for null."""
+    return None if text is None else base64.b64decode(text)
+
+
+def encode(data):
+    """Returns base64 from bytes, and None for None."""
+    return None if data is None else base64.b64encode(data).decode()
+
+
+def record(partition, offset, timestamp, key, value, headers):
+    """Returns a record as the tests expect it."""
+    return {
+        "partition": partition,
+        "offset": offset,
+        "timestamp": timestamp,
+        "key": encode(key),
+        "value": encode(value),
+        "headers": [{"key": k, "value": encode(v)} for k, v in headers or []],
+    }
+
+
+def headers_of(given):
+    """Returns the headers of a given record as pairs."""
+    return [(h["key"], decode(h["value"])) for h in given["headers"] or []]
+
+
+def run(name, version, operations):
+    """Says hello and answers until standard input ends. operations maps the name of an
+    operation to a function from the request to the answer."""
+    print(json.dumps({"client": name, "version": version}), flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer = operations[request["op"]](request) or {}
+        except Exception as e:  # whatever it is, the test wants to know
+            answer = {"error": f"{type(e).__name__}: {e}"}
+        print(json.dumps(answer), flush=True)
