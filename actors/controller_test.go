@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -63,7 +64,7 @@ func (p *brokerProbe) Receive(ctx actor.Context) {
 		if before == nil {
 			before = metadata.NewImage()
 		}
-		if want := metadata.Diff(before, msg.image); before != msg.image && len(msg.delta.Topics) != len(want.Topics) {
+		if want := metadata.Diff(before, msg.image); before != msg.image && !reflect.DeepEqual(msg.delta, want) {
 			p.run.t.Errorf("delta %+v, want %+v", msg.delta, want)
 		}
 		p.index = msg.index
@@ -158,6 +159,19 @@ func (c setFeature) Decide(img *metadata.Image, _ metadata.Env) metadata.Decisio
 	return metadata.Decision{Records: []metadata.Record{&metadata.FeatureLevelChanged{Feature: c.name, Level: 1}}, Reply: c.name}
 }
 
+// addBroker is a command that registers a broker, whose epoch is the index of its entry.
+type addBroker struct {
+	id      wire.BrokerID
+	decided chan<- *metadata.Image
+}
+
+func (c addBroker) Decide(img *metadata.Image, _ metadata.Env) metadata.Decision {
+	if c.decided != nil {
+		c.decided <- img
+	}
+	return metadata.Decision{Records: []metadata.Record{&metadata.BrokerRegistered{Broker: c.id}}}
+}
+
 // look is a command that changes nothing.
 type look struct{ decided chan<- *metadata.Image }
 
@@ -185,6 +199,8 @@ func dataDisk(t testing.TB) *crashfs.FS {
 	}
 	return fsys
 }
+
+func newRand(seed uint64) *mathrand.Rand { return mathrand.New(mathrand.NewPCG(seed, 0)) }
 
 func TestACommandIsAnsweredOnceItsEffectIsVisible(t *testing.T) {
 	r := startController(t, controllerTestConfig(dataDisk(t)))
@@ -236,7 +252,7 @@ func TestAPowerCutAtAnyStepKeepsEveryAnsweredCommand(t *testing.T) {
 		disk := dataDisk(t)
 		disk.AfterStep(n, nil)
 		answered := load(disk)
-		rng := mathrand.New(mathrand.NewPCG(uint64(n), 1))
+		rng := newRand(uint64(n))
 		for range 3 {
 			r := startController(t, controllerTestConfig(disk.Crash(rng)))
 			if _, err := r.ask(setFeature{name: "afterwards"}); err != nil {
@@ -269,18 +285,20 @@ func TestCommandsThatComeDuringASyncShareTheNext(t *testing.T) {
 		t.Fatal(err)
 	}
 	gate := fsys.Hold("/data")
+	defer gate.Release()
 	before := fsys.Calls(faultfs.Sync)
 	first := r.propose(setFeature{name: "first"})
 	<-gate.Arrived()
 	decided := make(chan *metadata.Image, 100)
 	var waiting []<-chan proposed
 	for i := range 100 {
-		waiting = append(waiting, r.propose(setFeature{name: fmt.Sprint(i), decided: decided}))
+		waiting = append(waiting, r.propose(addBroker{id: wire.BrokerID(i), decided: decided}))
 	}
+	var last *metadata.Image
 	for i := range 100 {
 		// Each is decided on what those before it will have made.
-		if img := <-decided; len(img.Features()) != i+1 {
-			t.Fatalf("command %d was decided on %d features", i, len(img.Features()))
+		if last = <-decided; len(last.Brokers()) != i || !hasFeature(last, "first") {
+			t.Fatalf("command %d was decided on %d brokers", i, len(last.Brokers()))
 		}
 	}
 	if hasFeature(r.image.Load(), "first") {
@@ -290,6 +308,12 @@ func TestCommandsThatComeDuringASyncShareTheNext(t *testing.T) {
 	for i, w := range append(waiting, first) {
 		if _, err := r.await(w); err != nil {
 			t.Fatalf("command %d: %v", i, err)
+		}
+	}
+	for id := range wire.BrokerID(99) { // the epochs that were foreseen are those that came to be
+		foreseen, _ := last.Registration(id)
+		if got, ok := r.image.Load().Registration(id); !ok || got.Epoch != foreseen.Epoch {
+			t.Fatalf("broker %d was decided to have epoch %d and has %d", id, foreseen.Epoch, got.Epoch)
 		}
 	}
 	if n := fsys.Calls(faultfs.Sync) - before; n > 5 {
@@ -337,6 +361,26 @@ func TestAStopFailsEveryCommandOnce(t *testing.T) {
 		t.Errorf("a stop is no failure: %v", err)
 	default:
 	}
+}
+
+func TestAStopFailsWhatIsHeldBeforeTheLogIsOpen(t *testing.T) {
+	fsys := faultfs.New(dataDisk(t))
+	gate := fsys.Hold("/data")
+	r := startController(t, controllerTestConfig(fsys))
+	<-gate.Arrived() // the log is about to be made
+	held := r.propose(look{})
+	for range maxHeldCommands - 1 {
+		r.propose(look{})
+	}
+	if p := <-r.propose(look{}); !errors.Is(p.err, wire.ThrottlingQuotaExceeded) {
+		t.Fatalf("%+v", p)
+	}
+	r.root.Stop(r.pid)
+	if p := <-held; !errors.Is(p.err, wire.NotController) {
+		t.Fatalf("%+v", p)
+	}
+	gate.Release()
+	<-r.gone
 }
 
 func TestASnapshotAndTheEntriesSinceGiveTheSameImage(t *testing.T) {
