@@ -16,6 +16,9 @@ func (c *conn) checkProduction(p *production) (accepted int) {
 	for i := range p.topics {
 		t := &p.topics[i]
 		topic, err := produceTopic(view, t, p.version)
+		if err == nil && topic.Internal && string(c.request.clientID) != adminClient {
+			err = errInternal
+		}
 		for range t.parts {
 			part := &p.parts[slot]
 			slot++
@@ -58,6 +61,11 @@ func (c *conn) checkRequest(p *production) error {
 	}
 	return nil
 }
+
+// adminClient is the client id that may write to internal topics, for repairs, as in Kafka.
+const adminClient = "__admin_client"
+
+var errInternal = wire.Errorf(wire.InvalidTopic, "clients do not write to internal topics")
 
 // produceTopic finds the topic and completes t.
 func produceTopic(view wire.View, t *producedTopic, version int16) (wire.Topic, error) {

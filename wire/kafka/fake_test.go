@@ -101,13 +101,13 @@ type fakeBackend struct {
 	mu        sync.Mutex
 	view      *fakeView
 	logs      map[wire.TopicPartition]*fakeLog
+	broken    bool            // panic in ListOffsets
 	hold      bool            // keep Produce until release is called
 	held      []*wire.Produce //
 	fail      error           // what Produce answers
 	hint      wire.LeaderHint // with fail
 	async     bool            // complete on another goroutine
 	lent      int             // files that were not released
-	parks     int
 	unparked  int
 	produced  chan struct{} // receives one for each Produce, when not nil
 	parked    chan struct{} // likewise for Park
@@ -221,6 +221,20 @@ func (b *fakeBackend) append(p *wire.Produce) wire.ProduceReply {
 	return wire.ProduceReply{BaseOffset: base, Leader: wire.NoHint}
 }
 
+// stored returns the bytes of a partition.
+func (b *fakeBackend) stored(topic wire.TopicID, partition int32) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.logs[wire.TopicPartition{Topic: topic, Partition: partition}].bytes
+}
+
+// forget lets the test end with held messages that were completed.
+func (b *fakeBackend) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.held = nil
+}
+
 // release completes what was held, in the order of the given indexes.
 func (b *fakeBackend) release(order ...int) {
 	b.mu.Lock()
@@ -273,7 +287,6 @@ func (b *fakeBackend) Fetch(f *wire.Fetch) wire.Fetched {
 
 func (b *fakeBackend) Park(w *wire.Waiter, topic wire.TopicID, partition int32, beyond wire.Offset) {
 	b.mu.Lock()
-	b.parks++
 	l := b.logs[wire.TopicPartition{Topic: topic, Partition: partition}]
 	if l.end > beyond {
 		w.Wake()
@@ -298,6 +311,9 @@ func (b *fakeBackend) Unpark(w *wire.Waiter) {
 func (b *fakeBackend) ListOffsets(q *wire.ListOffsets) wire.ListedOffset {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.broken {
+		panic("a bug")
+	}
 	l := b.logs[wire.TopicPartition{Topic: q.Topic, Partition: q.Partition}]
 	listed := wire.ListedOffset{Offset: wire.NoOffset, Timestamp: -1, LeaderEpoch: 3}
 	switch {

@@ -79,6 +79,7 @@ func (c *conn) serveFetch() error {
 	if code := refuseSession(q); code != wire.None {
 		return c.answerFetchError(code)
 	}
+	defer c.fetch.shrink()
 	defer c.fetch.release()
 	c.resolveFetch(q)
 	c.collect(q)
@@ -242,6 +243,13 @@ func (f *fetchState) release() {
 		f.parts[i].fetched.Records.Release()
 	}
 	f.records, f.urgent = 0, false
+}
+
+// shrink gives the memory of an unusually wide request back.
+func (f *fetchState) shrink() {
+	if cap(f.parts) > partsKept {
+		f.parts, f.request = nil, kmsg.FetchRequest{}
+	}
 }
 
 // end forgets the waiter.

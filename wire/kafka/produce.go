@@ -64,10 +64,16 @@ type recordError struct {
 
 // reset forgets what p holds, but for its memory.
 func (p *production) reset() {
+	if cap(p.parts) > partsKept {
+		p.topics, p.parts = nil, nil
+	}
 	clear(p.parts)
 	p.topics, p.parts = p.topics[:0], p.parts[:0]
 	p.ready, p.transaction, p.bytes = false, false, 0
 }
+
+// partsKept is how many partitions' worth of memory a request leaves for the next one.
+const partsKept = 1024
 
 // serveProduce checks the request and hands it to the Backend, one message for each partition.
 func (c *conn) serveProduce() error {

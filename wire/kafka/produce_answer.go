@@ -71,7 +71,11 @@ func (part *producedPartition) encode(e *encoder, version int16, code wire.Error
 			e.nullable(r.message)
 			e.noTags()
 		}
-		e.nullable(wire.Sentence(reply.Err))
+		sentence := ""
+		if reply.Err != nil {
+			sentence = wire.Sentence(reply.Err)
+		}
+		e.nullable(sentence)
 	}
 	if !e.flexible {
 		return wire.NoBroker

@@ -126,16 +126,14 @@ func TestProduceWithoutAcksIsNotAnswered(t *testing.T) {
 }
 
 func TestProduceWithoutAcksThatFailsClosesTheConnection(t *testing.T) {
-	backend, topic := fakeBroker()
-	backend.fail = wire.NotLeaderOrFollower
-	h := start(t, backend)
-	client := h.dial(t)
-	client.send(produceOf(7, topic, 0, batchOf(1, 10)))
-	client.expectClosed()
-	backend.async = true
-	client = h.dial(t)
-	client.send(produceOf(7, topic, 0, batchOf(1, 10)))
-	client.expectClosed()
+	for _, async := range []bool{false, true} {
+		backend, topic := fakeBroker()
+		backend.fail, backend.async = wire.NotLeaderOrFollower, async
+		h := start(t, backend)
+		client := h.dial(t)
+		client.send(produceOf(7, topic, 0, batchOf(1, 10)))
+		client.expectClosed()
+	}
 }
 
 func TestProduceTellsWhoLeads(t *testing.T) {
@@ -159,7 +157,7 @@ func TestLogAppendTimeIsReturned(t *testing.T) {
 	if answer.LogAppendTime < before {
 		t.Errorf("log append time is %d, the test began at %d", answer.LogAppendTime, before)
 	}
-	stored, err := record.ParseHeader(backend.logs[wire.TopicPartition{Topic: topic.ID}].bytes)
+	stored, err := record.ParseHeader(backend.stored(topic.ID, 0))
 	if err != nil || !stored.LogAppendTime() || stored.MaxTimestamp != answer.LogAppendTime {
 		t.Errorf("stored %+v, err %v", stored, err)
 	}
@@ -242,9 +240,9 @@ func TestProduceRefusesAtTheDoor(t *testing.T) {
 					}
 				}
 			}
-			for place, l := range backend.logs {
-				if len(l.bytes) > 0 {
-					t.Errorf("%v was appended to", place)
+			for i := range topic.Partitions {
+				if len(backend.stored(topic.ID, i)) > 0 {
+					t.Errorf("partition %d was appended to", i)
 				}
 			}
 			if a := client.ask(produceOf(9, topic, -1, batchOf(1, 10))); produced(t, a).ErrorCode != 0 {
@@ -311,9 +309,7 @@ func TestReadingStopsWhileTooMuchIsInFlight(t *testing.T) {
 			for i := range int32(5) {
 				client.receive(q, i+1)
 			}
-			backend.mu.Lock()
-			backend.held = nil
-			backend.mu.Unlock()
+			backend.forget()
 		})
 	}
 }
@@ -345,7 +341,7 @@ func TestShutdownAnswersWhatIsInFlight(t *testing.T) {
 		t.Error(err)
 	}
 	client.expectClosed()
-	backend.held = nil
+	backend.forget()
 }
 
 func TestShutdownThatLosesItsPatienceClosesConnections(t *testing.T) {
@@ -402,15 +398,15 @@ func TestSmallAndLargeRequestsMixInOneStream(t *testing.T) {
 			t.Fatalf("request %d of %d bytes: %v", i, sizes[int(i)%len(sizes)], wire.ErrorCode(a.ErrorCode))
 		}
 	}
-	l := backend.logs[wire.TopicPartition{Topic: topic.ID}]
-	for rest, n := l.bytes, 0; len(rest) > 0; n++ {
+	stored := 0
+	for rest := backend.stored(topic.ID, 0); len(rest) > 0; stored++ {
 		_, batch, more, err := record.Next(rest)
 		if err != nil || !record.VerifyCRC(batch) {
-			t.Fatalf("batch %d was damaged on its way: %v", n, err)
+			t.Fatalf("batch %d was damaged on its way: %v", stored, err)
 		}
 		rest = more
 	}
-	if len(l.batches) != 44 {
-		t.Errorf("%d batches", len(l.batches))
+	if stored != 44 {
+		t.Errorf("%d batches", stored)
 	}
 }

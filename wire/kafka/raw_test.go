@@ -173,3 +173,8 @@ func cancelled(t *testing.T) (context.Context, context.CancelFunc) {
 	cancel()
 	return ctx, cancel
 }
+
+// now and noDeadline are the clock of tests that have no use for one.
+func now() time.Time { return time.Unix(1_700_000_000, 0) }
+
+var noDeadline time.Time
