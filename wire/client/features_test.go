@@ -341,7 +341,7 @@ func TestAConsumerHoldsNoMoreThanItMay(t *testing.T) {
 			fill(t, c, "t", p, slices.Repeat([]string{value}, 100)...)
 		}
 		var asked int
-		b.FailFetch(func(f *wire.Fetch) error { asked++; return nil })
+		b.FailFetch(func(*wire.Fetch) error { asked++; return nil })
 		r, err := c.NewConsumer(client.WithConsumerConfig(smallFetches())) // 4000 bytes in all
 		if err != nil {
 			t.Fatal(err)
@@ -376,8 +376,11 @@ func TestConfigurationsThatMakeNoSenseAreRefused(t *testing.T) {
 		}
 	}
 	for i, options := range [][]client.ConsumerOption{
-		nil, {client.Topics("t"), client.WithMaxPollRecords(0)}, {client.Partition("t", -1, client.Beginning())},
-		{client.Partition("t", 0, client.AtOffset(-5))}, {client.Topics("t"), client.From(client.AtOffset(-5))},
+		nil,
+		{client.Topics("t"), client.WithMaxPollRecords(0)},
+		{client.Partition("t", -1, client.Beginning())},
+		{client.Partition("t", 0, client.AtOffset(-5))},
+		{client.Topics("t"), client.From(client.AtOffset(-5))},
 	} {
 		if _, err := c.NewConsumer(options...); err == nil {
 			t.Errorf("consumer options %d are accepted", i)

@@ -128,6 +128,9 @@ func (cl *Client) keepFresh() {
 	}
 }
 
+// maxNamedTopics is how many topics are asked for by name; a broker takes twice as many.
+const maxNamedTopics = 10_000
+
 func (cl *Client) refreshOnce() error {
 	r := &cl.refresh
 	r.mu.Lock()
@@ -138,6 +141,9 @@ func (cl *Client) refreshOnce() error {
 		create = create || may
 	}
 	r.mu.Unlock()
+	if len(req.Names) > maxNamedTopics {
+		req.All, req.Names = true, nil
+	}
 	slices.Sort(req.Names)
 	req.AutoCreate = create && !cl.cfg.NoAutoCreate
 	var reply wire.MetadataReply

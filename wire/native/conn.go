@@ -176,6 +176,11 @@ func (c *conn) refuseFrame(err error) error {
 // frame's buffer is released after it unless retained.
 func (c *conn) handle(f wire.Frame, buf *wire.Buffer, admitted int) {
 	c.s.metrics.request(f.Kind)
+	if f.Kind != wire.KindProduce && admitted > c.s.cfg.MaxRequestBytes {
+		c.refuse(f, admitted, wire.Errorf(wire.MessageTooLarge, "a %s has %d bytes, at most %d are allowed",
+			f.Kind, admitted, c.s.cfg.MaxRequestBytes))
+		return
+	}
 	switch f.Kind {
 	case wire.KindProduce:
 		c.produce(f, buf, admitted)
@@ -201,9 +206,15 @@ func (c *conn) handle(f wire.Frame, buf *wire.Buffer, admitted int) {
 	}
 }
 
-// answer encodes a whole answer and queues it.
+// answer encodes a whole answer and queues it. Its bytes are in flight like those of the request, so
+// that a client that asks much and reads nothing is not read for long.
 func (c *conn) answer(correlation uint32, admitted int, kind wire.Kind, m wire.Message) {
-	c.out.put(answer{admitted: admitted, frame: wire.AppendFrame(nil, correlation, kind, m, 0)})
+	frame := wire.AppendFrame(nil, correlation, kind, m, 0)
+	if admitted != unasked {
+		c.door.grow(len(frame))
+		admitted += len(frame)
+	}
+	c.out.put(answer{admitted: admitted, frame: frame})
 }
 
 // refuse answers a request that failed as a whole.

@@ -36,6 +36,13 @@ func (d *door) enter(n int) bool {
 	return true
 }
 
+// grow counts n more bytes for a request that has entered. It does not wait.
+func (d *door) grow(n int) {
+	d.mu.Lock()
+	d.bytes += n
+	d.mu.Unlock()
+}
+
 func (d *door) leave(n int) { d.leaveAll(1, n) }
 
 func (d *door) leaveAll(requests, bytes int) {

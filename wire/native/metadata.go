@@ -7,9 +7,19 @@ import (
 	"github.com/troupe-mq/troupe/wire"
 )
 
+// What one request may name, since the answer is much longer than the question.
+const (
+	maxNamedTopics    = 20_000
+	maxNamedResources = 1000
+)
+
 func (c *conn) metadata(f wire.Frame, admitted int) {
 	var req wire.MetadataRequest
-	if err := wire.Parse(f.Body, &req); err != nil {
+	err := wire.Parse(f.Body, &req)
+	if n := len(req.Names) + len(req.IDs); err == nil && n > maxNamedTopics {
+		err = wire.Errorf(wire.InvalidRequest, "%d topics are named, at most %d may be: ask for all", n, maxNamedTopics)
+	}
+	if err != nil {
 		c.refuse(f, admitted, err)
 		return
 	}
@@ -89,7 +99,11 @@ func describeTopic(view wire.View, topic wire.Topic) wire.TopicMetadata {
 
 func (c *conn) describeConfigs(f wire.Frame, admitted int) {
 	var req wire.DescribeConfigsRequest
-	if err := wire.Parse(f.Body, &req); err != nil {
+	err := wire.Parse(f.Body, &req)
+	if n := len(req.Resources); err == nil && n > maxNamedResources {
+		err = wire.Errorf(wire.InvalidRequest, "%d resources are named, at most %d may be", n, maxNamedResources)
+	}
+	if err != nil {
 		c.refuse(f, admitted, err)
 		return
 	}

@@ -19,9 +19,10 @@ type Config struct {
 	Version string // of this software, told in the greeting
 
 	MaxFrameBytes    int // of a request, its length not counted
+	MaxRequestBytes  int // of a request other than produce: small things in it become large ones in memory
 	MaxFetchBytes    int // of records in one answer, whatever the client allows
 	MaxInFlight      int // requests of a connection that are not answered yet
-	MaxInFlightBytes int // of these requests; then the connection is not read
+	MaxInFlightBytes int // of these requests and their answers; then the connection is not read
 	MaxFetches       int // of a connection, that wait for records
 	MaxCalls         int // of a connection, that wait for the controller; then it is not read
 
@@ -36,7 +37,8 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		MaxFrameBytes:    100 << 20, // socket.request.max.bytes
-		MaxFetchBytes:    55 << 20,  // fetch.max.bytes
+		MaxRequestBytes:  4 << 20,
+		MaxFetchBytes:    55 << 20, // fetch.max.bytes
 		MaxInFlight:      1024,
 		MaxInFlightBytes: 128 << 20,
 		MaxFetches:       64,
@@ -56,6 +58,7 @@ func (c *Config) Validate() error {
 		value int64
 	}{
 		{"MaxFrameBytes", int64(c.MaxFrameBytes)},
+		{"MaxRequestBytes", int64(c.MaxRequestBytes)},
 		{"MaxFetchBytes", int64(c.MaxFetchBytes)},
 		{"MaxInFlight", int64(c.MaxInFlight)},
 		{"MaxInFlightBytes", int64(c.MaxInFlightBytes)},

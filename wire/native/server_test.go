@@ -122,6 +122,39 @@ func TestAFrameBeyondTheLimitIsToldAndEndsTheConnection(t *testing.T) {
 	})
 }
 
+func TestAShortQuestionWithAVeryLongAnswerIsRefused(t *testing.T) {
+	bubble(t, func(c *native.Config) { c.MaxRequestBytes = 200_000 }, func(_ *testing.T, _ *nativetest.Broker, _ *native.Server, connect func() *peer) {
+		p := connect().greet()
+		names := make([]string, 100_000)
+		p.refused(p.send(wire.KindMetadata, &wire.MetadataRequest{Names: names}), wire.InvalidRequest)
+		names[0] = string(make([]byte, 150_000))
+		p.refused(p.send(wire.KindMetadata, &wire.MetadataRequest{Names: names}), wire.MessageTooLarge)
+		resources := make([]wire.ConfigResource, 1001)
+		p.refused(p.send(wire.KindDescribeConfigs, &wire.DescribeConfigsRequest{Resources: resources}), wire.InvalidRequest)
+		p.alive()
+	})
+}
+
+func TestAClientThatAsksMuchAndReadsNothingIsNotRead(t *testing.T) {
+	bubble(t, func(c *native.Config) { c.MaxInFlightBytes = 5000 }, func(t *testing.T, b *nativetest.Broker, _ *native.Server, connect func() *peer) {
+		b.CreateTopic("t", 100) // some two kilobytes of metadata
+		p := connect().greet()
+		asked := make(chan int, 1)
+		go func() {
+			n := 0
+			for ; n < 100; n++ {
+				if _, err := p.net.Write(wire.AppendFrame(nil, 1, wire.KindMetadata, &wire.MetadataRequest{All: true}, 0)); err != nil {
+					break
+				}
+			}
+			asked <- n
+		}()
+		if n := <-asked; n > 10 { // it is left after the write timeout
+			t.Errorf("%d questions were read", n)
+		}
+	})
+}
+
 func TestBatchesThatMayNotBeAppendedAreRefusedAtTheDoor(t *testing.T) {
 	damage := func(at int, to byte, fix bool) []byte {
 		b := batch("value")
