@@ -49,6 +49,7 @@ type outgoing struct {
 	head    []byte
 	payload []byte
 	written func(wire.Frame, error) // for requests without an answer
+	ahead   bool                    // of the broker's limit, for which roomForPings is kept
 }
 
 // dial connects and greets. The connection's goroutines are tasks; onEnd is called once when it
@@ -180,7 +181,7 @@ func (c *conn) enqueue(kind wire.Kind, m wire.Message, payload []byte, done func
 		return c.err
 	}
 	c.next++
-	out := outgoing{head: wire.AppendFrame(nil, c.next, kind, m, len(payload)), payload: payload}
+	out := outgoing{head: wire.AppendFrame(nil, c.next, kind, m, len(payload)), payload: payload, ahead: how == ahead}
 	if how == withoutAnswer {
 		out.written = done
 	} else {
@@ -240,7 +241,7 @@ func (c *conn) write() {
 			switch {
 			case at.Sub(last) < c.cfg.PingInterval:
 				pinged = time.Time{}
-			case pinged.IsZero() || last.After(pinged):
+			case pinged.IsZero() || !last.Before(pinged):
 				pinged = at
 				_ = c.enqueue(wire.KindPing, &wire.Empty{}, nil, func(wire.Frame, error) {}, ahead)
 			case at.Sub(pinged) >= c.cfg.DeadAfter:
@@ -284,7 +285,7 @@ func (c *conn) take(list []outgoing) []outgoing {
 		if c.queue[n].written != nil {
 			continue
 		}
-		if c.sent >= max(c.welcome.MaxInFlight-roomForPings, 1) {
+		if !c.queue[n].ahead && c.sent >= max(c.welcome.MaxInFlight-roomForPings, 1) {
 			break
 		}
 		c.sent++

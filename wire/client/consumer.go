@@ -33,7 +33,8 @@ type Consumer struct {
 	seen       *metadata                       // what assign has looked at last
 	known      map[string]bool                 // topics that assign has found; everyTopic once Pattern was applied
 	partitions map[string][]*consumerPartition // by topic, by number; nil where it is not read
-	order      []*consumerPartition            // in the order in which they are looked at next
+	order      []*consumerPartition            // all of them
+	turn       int                             // the one in order that is looked at first
 	full       []*consumerPartition            // those with chunks, in the order of Poll
 	buffered   int                             // bytes of chunks
 	reserved   int                             // bytes that fetches under way may bring

@@ -152,7 +152,11 @@ const maxFetches = 4
 func (c *Consumer) request(m *metadata, at time.Time) time.Time {
 	again := at.Add(time.Hour)
 	rounds := make(map[string]*round)
-	for _, p := range c.order {
+	if c.turn++; c.turn >= len(c.order) {
+		c.turn = 0
+	}
+	for i := range c.order { // the first of a fetch is sure to get a batch: they take turns
+		p := c.order[(c.turn+i)%len(c.order)]
 		offset, records := p.wanted(at)
 		if !offset && !records {
 			if p.notBefore.After(at) && p.notBefore.Before(again) {
@@ -190,9 +194,6 @@ func (c *Consumer) request(m *metadata, at time.Time) time.Time {
 		if len(r.records) > 0 && c.fetches[addr] < maxFetches {
 			c.askRecords(conn, m, r.records)
 		}
-	}
-	if n := len(c.order); n > 1 { // the first of a fetch is sure to get a batch: take turns
-		c.order = append(c.order[1:n:n], c.order[0])
 	}
 	return again
 }

@@ -20,12 +20,15 @@
 // All memory is bounded: a producer whose brokers are slow blocks in Produce until there is room
 // or its context ends, and a consumer reads ahead no further than ConsumerConfig.MaxBufferedBytes.
 //
-//	client.go      Client: configuration, start and end
-//	metadata.go    who leads what, kept fresh
-//	conn.go        one connection: many requests under way, answers in any order
-//	producer.go    Producer; producer_partition.go: order, retries and sequences of one partition
-//	consumer.go    Consumer; consumer_partition.go: reading ahead in one partition
-//	offsets.go     single fetches and offset queries; admin.go: topics and configurations
+//	client.go              Client: configuration, connections by address, start and end
+//	metadata.go            who leads what, kept fresh
+//	conn.go                one connection: many requests under way, answers in any order
+//	producer.go            Producer, and its options in options.go
+//	producer_partition.go  order, retries and sequences of one partition; producer_batch.go,
+//	                       a batch; producer_queues.go, callbacks and alarms; partitioner.go
+//	consumer.go            Consumer, and its options in consumer_options.go
+//	consumer_partition.go  reading ahead in one partition; chunk.go, opening what was fetched
+//	offsets.go             single fetches and offset queries; admin.go, topics and configurations
 //
 // Errors that come from a broker wrap a Kafka error code: errors.Is(err, client.ErrUnknownTopic)
 // and its neighbours in errors.go. Every goroutine belongs to a Client, Producer or Consumer, whose

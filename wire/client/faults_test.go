@@ -7,12 +7,14 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/troupe-mq/troupe/wire"
 	"github.com/troupe-mq/troupe/wire/client"
+	"github.com/troupe-mq/troupe/wire/native"
 	"github.com/troupe-mq/troupe/wire/native/nativetest"
 )
 
@@ -348,6 +350,30 @@ func TestASilentBrokerIsGivenUpAndItsRequestsGoToANewConnection(t *testing.T) {
 	})
 }
 
+// A broker with as many unanswered requests as it takes stops reading, and so reads no pings.
+func TestABusyBrokerIsNotTakenForADeadOne(t *testing.T) {
+	inNetwork(t, func(t *testing.T, n *network, b *nativetest.Broker) {
+		cfg := native.DefaultConfig()
+		cfg.MaxInFlight = 12
+		n.addWith("b1", b, cfg)
+		b.CreateTopic("t", 50)
+		b.Intercept(func(p *wire.Produce) bool {
+			time.AfterFunc(20*time.Second, func() { p.Done.ProduceDone(p.Slot, b.Append(p)) })
+			return true
+		})
+		c := n.client()
+		p := newProducer(t, c, client.WithPartitioner(client.RoundRobin()), client.WithDeliveryTimeout(time.Hour))
+		o := produce(t, p, numbered(50)...)
+		closeAll(t, p, c)
+		if err := o.err(); err != nil || len(o.records) != 50 {
+			t.Errorf("%d callbacks, %v", len(o.records), err)
+		}
+		if n.dials != 1 {
+			t.Errorf("there were %d connections", n.dials)
+		}
+	})
+}
+
 func TestAckslessRecordsAreToldWhenTheyAreSent(t *testing.T) {
 	inNetwork(t, func(t *testing.T, n *network, b *nativetest.Broker) {
 		b.CreateTopic("t", 1)
@@ -375,10 +401,9 @@ func TestAConsumerReadsOnOverBrokenConnections(t *testing.T) {
 		want := values("v", 300)
 		fill(t, c, "t", 0, want...)
 		fill(t, c, "t", 1, want...)
-		fetches := 0
+		var fetches atomic.Int32
 		b.FailFetch(func(*wire.Fetch) error {
-			fetches++
-			switch fetches % 4 {
+			switch fetches.Add(1) % 4 {
 			case 1:
 				n.cut()
 			case 2:

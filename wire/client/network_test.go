@@ -26,6 +26,7 @@ type network struct {
 	down    map[string]bool
 	conns   []*mutable
 	serving sync.WaitGroup
+	dials   int // that were answered
 }
 
 // mutable is a connection that can be turned into one whose other end has vanished: nothing that
@@ -86,6 +87,7 @@ func (n *network) dial(_ context.Context, _, addr string) (net.Conn, error) {
 		return nil, errors.New("connection refused")
 	}
 	near, far := net.Pipe()
+	n.dials++
 	c := &mutable{Conn: near}
 	n.conns = append(n.conns, c)
 	n.serving.Go(func() { s.ServeConn(far) })
