@@ -94,6 +94,8 @@ func driverNamed(name string) (driver, error) {
 	switch name {
 	case "kafka":
 		return kafkaDriver{}, nil
+	case "native":
+		return nativeDriver{}, nil
 	}
 	return nil, fmt.Errorf("--client %q: want kafka or native", name)
 }
