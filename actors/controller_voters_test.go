@@ -27,8 +27,9 @@ type voters struct {
 	disks  map[uint64]*crashfs.FS
 	runs   map[uint64]*controllerRun
 
-	mu  sync.Mutex
-	cut map[uint64]bool
+	mu        sync.Mutex
+	cut       map[uint64]bool
+	snapshots int // sent from one to another
 }
 
 // voterWire is one voter's end of the wire.
@@ -41,6 +42,9 @@ func (w voterWire) Send(m *raftpb.Message) bool {
 	w.mu.Lock()
 	to := w.runs[m.GetTo()]
 	lost := to == nil || w.cut[w.from] || w.cut[m.GetTo()]
+	if !lost && m.GetType() == raftpb.MsgSnap {
+		w.snapshots++
+	}
 	w.mu.Unlock()
 	if !lost {
 		// As bytes, as it will be between brokers: the two share nothing.
@@ -104,8 +108,8 @@ func (v *voters) setCut(id uint64, cut bool) {
 	v.cut[id] = cut
 }
 
-// ask asks one voter after the other until one answers.
-func (v *voters) ask(c metadata.Command) (leader uint64, reply any) {
+// ask asks one voter after the other until one answers, and returns which.
+func (v *voters) ask(c metadata.Command) (leader uint64) {
 	v.t.Helper()
 	for range 100 {
 		for id, run := range v.runs {
@@ -117,7 +121,7 @@ func (v *voters) ask(c metadata.Command) (leader uint64, reply any) {
 			select {
 			case p := <-reply:
 				if p.err == nil {
-					return id, p.reply
+					return id
 				}
 				if !errors.Is(p.err, wire.NotController) {
 					v.t.Fatal(p.err)
@@ -128,7 +132,7 @@ func (v *voters) ask(c metadata.Command) (leader uint64, reply any) {
 		time.Sleep(raftTickInterval)
 	}
 	v.t.Fatal("nobody leads")
-	return 0, nil
+	return 0
 }
 
 // expectSame waits until all voters hold the same features.
@@ -157,7 +161,7 @@ func TestThreeVotersElectAnotherWhenTheLeaderStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := startVoters(t, 3)
 		defer v.end()
-		leader, _ := v.ask(setFeature{name: "one"})
+		leader := v.ask(setFeature{name: "one"})
 		for id, run := range v.runs {
 			if id == leader {
 				continue
@@ -169,7 +173,7 @@ func TestThreeVotersElectAnotherWhenTheLeaderStops(t *testing.T) {
 			}
 		}
 		v.stop(leader)
-		next, _ := v.ask(setFeature{name: "two"})
+		next := v.ask(setFeature{name: "two"})
 		if next == leader {
 			t.Fatal("it was stopped")
 		}
@@ -182,10 +186,10 @@ func TestALeaderThatIsCutOffAnswersNothingAndFollowsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := startVoters(t, 3)
 		defer v.end()
-		old, _ := v.ask(setFeature{name: "before"})
+		old := v.ask(setFeature{name: "before"})
 		v.setCut(old, true)
 		lost := v.runs[old].propose(setFeature{name: "lost"})
-		next, _ := v.ask(setFeature{name: "after"})
+		next := v.ask(setFeature{name: "after"})
 		if next == old {
 			t.Fatal("it was cut off")
 		}
@@ -208,7 +212,7 @@ func TestAVoterThatWasAwayForLongGetsASnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := startVoters(t, 3)
 		defer v.end()
-		leader, _ := v.ask(setFeature{name: "first"})
+		leader := v.ask(setFeature{name: "first"})
 		away := leader%3 + 1
 		v.setCut(away, true)
 		for i := range 100 {
@@ -216,8 +220,8 @@ func TestAVoterThatWasAwayForLongGetsASnapshot(t *testing.T) {
 		}
 		v.setCut(away, false)
 		v.expectSame(1)
-		if n := len(v.runs[away].image.Load().Brokers()); n != 100 {
-			t.Fatalf("%d brokers", n)
+		if n := len(v.runs[away].image.Load().Brokers()); n != 100 || v.snapshots == 0 {
+			t.Fatalf("%d brokers, %d snapshots", n, v.snapshots)
 		}
 		// And it finds it again on its disk.
 		v.stop(away)
