@@ -4,8 +4,9 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/troupe-mq/troupe/wire"
 	"pgregory.net/rapid"
+
+	"github.com/troupe-mq/troupe/wire"
 )
 
 func alone(fsync bool) Leadership {

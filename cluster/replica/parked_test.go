@@ -5,8 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/troupe-mq/troupe/wire"
 	"pgregory.net/rapid"
+
+	"github.com/troupe-mq/troupe/wire"
 )
 
 func TestParkedAreAnsweredInTheOrderOfTheirOffsets(t *testing.T) {

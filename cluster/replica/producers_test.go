@@ -5,8 +5,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/troupe-mq/troupe/wire"
 	"pgregory.net/rapid"
+
+	"github.com/troupe-mq/troupe/wire"
 )
 
 func batch(epoch wire.ProducerEpoch, sequence wire.Sequence, count int32) Batch {

@@ -197,8 +197,11 @@ func (r *powerRun) check(n *node.Node) error {
 	left := 0
 	for partition, end := range ends {
 		o, ok := listed.Lookup(r.topic, partition)
-		if !ok || o.Err != nil || o.Offset < end {
-			return fmt.Errorf("partition %d ends at %d (%v), but offset %d was acknowledged", partition, o.Offset, o.Err, end-1)
+		if !ok || o.Err != nil {
+			return fmt.Errorf("partition %d is not there: %w", partition, o.Err)
+		}
+		if o.Offset < end {
+			return fmt.Errorf("partition %d ends at %d, but offset %d was acknowledged", partition, o.Offset, end-1)
 		}
 		start[partition] = kgo.NewOffset().At(0)
 		left += int(o.Offset)
