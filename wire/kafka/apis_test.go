@@ -193,6 +193,27 @@ func TestApiVersionsRefusesNamesThatAreNotOnes(t *testing.T) {
 	}
 }
 
+func TestOldClientsGetErrorsThatTheyKnow(t *testing.T) {
+	for _, c := range []struct {
+		key, version int16
+		code, want   wire.ErrorCode
+	}{
+		{keyFetch, 5, wire.KafkaStorageError, wire.NotLeaderOrFollower},
+		{keyFetch, 6, wire.KafkaStorageError, wire.KafkaStorageError},
+		{keyProduce, 3, wire.KafkaStorageError, wire.NotLeaderOrFollower},
+		{keyProduce, 4, wire.KafkaStorageError, wire.KafkaStorageError},
+		{keyListOffsets, 4, wire.OffsetNotAvailable, wire.LeaderNotAvailable},
+		{keyListOffsets, 5, wire.OffsetNotAvailable, wire.OffsetNotAvailable},
+		{keyInitProducerID, 3, wire.ProducerFenced, wire.InvalidProducerEpoch},
+		{keyInitProducerID, 4, wire.ProducerFenced, wire.ProducerFenced},
+		{keyFetch, 4, wire.OffsetOutOfRange, wire.OffsetOutOfRange},
+	} {
+		if got := understood(c.key, c.version, c.code); got != c.want {
+			t.Errorf("key %d version %d: %v is said as %v, want %v", c.key, c.version, c.code, got, c.want)
+		}
+	}
+}
+
 func TestErrorsAreMappedOnce(t *testing.T) {
 	backend, _ := fakeBroker()
 	h := start(t, backend)
@@ -205,7 +226,7 @@ func TestErrorsAreMappedOnce(t *testing.T) {
 		{context.DeadlineExceeded, wire.RequestTimedOut},
 		{context.Canceled, wire.UnknownServerError},
 	} {
-		if got := h.code(&apis[0], c.err); got != c.want {
+		if got := h.code(apiOf(keyProduce), 9, c.err); got != c.want {
 			t.Errorf("%v is answered %v, want %v", c.err, got, c.want)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 // code turns an error into Kafka's number; it is the one place where that happens. A known code
 // passes, a deadline is RequestTimedOut, and anything else UnknownServerError and a line in the log,
 // since the client will not see the cause.
-func (s *Server) code(a *api, err error) wire.ErrorCode {
+func (s *Server) code(a *api, version int16, err error) wire.ErrorCode {
 	if err == nil {
 		return wire.None
 	}
@@ -25,14 +25,30 @@ func (s *Server) code(a *api, err error) wire.ErrorCode {
 			s.log.Error("request failed", "api", a.name, "err", err)
 		}
 	}
+	code = understood(a.key, version, code)
 	if code != wire.None {
 		s.metrics.errors.WithLabelValues(a.name, code.Name()).Inc()
 	}
 	return code
 }
 
+// understood returns code, or what a client of an older version knows in its place, as Kafka does.
+func understood(key, version int16, code wire.ErrorCode) wire.ErrorCode {
+	switch {
+	case code == wire.KafkaStorageError && (key == keyFetch && version < 6 || key == keyProduce && version < 4):
+		return wire.NotLeaderOrFollower
+	case code == wire.OffsetNotAvailable && key == keyListOffsets && version < 5: // KIP-207
+		return wire.LeaderNotAvailable
+	case code == wire.ProducerFenced && key == keyInitProducerID && version < 4: // KIP-588
+		return wire.InvalidProducerEpoch
+	}
+	return code
+}
+
 // code returns Kafka's number for an error that answers the request being served.
-func (c *conn) code(err error) int16 { return int16(c.server.code(c.request.api, err)) }
+func (c *conn) code(err error) int16 {
+	return int16(c.server.code(c.request.api, c.request.version, err))
+}
 
 // codeAndMessage also returns what the answer may tell a person, or nil.
 func (c *conn) codeAndMessage(err error) (int16, *string) {
@@ -46,18 +62,19 @@ func (c *conn) codeAndMessage(err error) (int16, *string) {
 // refusal is a kind of bad input, as the metric names it.
 type refusal string
 
-// What a client can do wrong. Those above the line end the connection.
+// What a client can do wrong. The first ones end the connection, the rest get an error code.
 const (
-	badFrameSize     refusal = "frame_size"
-	badTruncated     refusal = "truncated_frame"
-	badHeader        refusal = "malformed_header"
-	badBody          refusal = "malformed_request"
-	badAPI           refusal = "unknown_api"
-	badVersion       refusal = "unsupported_version"
-	badAcksNone      refusal = "failed_without_acks"
-	tooManyConns     refusal = "too_many_connections"
-	slowRequest      refusal = "slow_request"
-	crashed          refusal = "crashed"
+	badFrameSize refusal = "frame_size"
+	badTruncated refusal = "truncated_frame"
+	badHeader    refusal = "malformed_header"
+	badBody      refusal = "malformed_request"
+	badAPI       refusal = "unknown_api"
+	badVersion   refusal = "unsupported_version"
+	badAcksNone  refusal = "failed_without_acks"
+	tooManyConns refusal = "too_many_connections"
+	slowRequest  refusal = "slow_request"
+	crashed      refusal = "crashed"
+
 	badAcks          refusal = "invalid_acks"
 	badDuplicate     refusal = "duplicate_partition"
 	badBatch         refusal = "invalid_batch"

@@ -74,9 +74,10 @@ func (c *conn) answerFetch(q *kmsg.FetchRequest) error {
 		for j := range t.Partitions {
 			fetched := &f.parts[slot].fetched
 			slot++
-			code := c.server.code(c.request.api, fetched.Err)
+			code := c.server.code(c.request.api, q.Version, fetched.Err)
 			a.partition(q, t.Partitions[j].Partition, code, fetched)
 			if err := a.records(c, &fetched.Records); err != nil {
+				c.unreadable(err)
 				return err
 			}
 			if hint := a.partitionTags(code, fetched); hint != wire.NoBroker {
@@ -187,6 +188,7 @@ func (c *conn) sendFetch(a *fetchAnswer) error {
 			err = c.sendCopy(header, &s.records)
 		}
 		if err != nil {
+			c.unreadable(err)
 			_ = c.net.Close()
 			return err
 		}
@@ -195,6 +197,13 @@ func (c *conn) sendFetch(a *fetchAnswer) error {
 		return nil
 	}
 	return c.write(a.b[sent:])
+}
+
+// unreadable logs records that the disk did not give; that the client is gone is not worth a line.
+func (c *conn) unreadable(err error) {
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.EIO) {
+		c.server.log.Error("records cannot be read, connection closed", "peer", c.peer(), "err", err)
+	}
 }
 
 // sendFile sends header and the stretch of the file behind it, without reading the file. The offset

@@ -6,7 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -97,7 +97,7 @@ func TestFetchAnswersAreEncodedAsKmsgDoes(t *testing.T) {
 	h := New(DefaultConfig(), backend, quiet, NewMetrics(nil), time.Now)
 	for version := int16(4); version <= 18; version++ {
 		for _, isolation := range []wire.IsolationLevel{wire.ReadUncommitted, wire.ReadCommitted} {
-			for _, size := range []int{10, 300_000, 3 << 20} {
+			for _, size := range []int{10, 300_000, inlineBytes + 1} {
 				q, parts, answer := goldenFetch(version, isolation, bytes.Repeat([]byte{7}, size))
 				out := &sink{}
 				c := newConn(h, out, nil)
@@ -108,7 +108,7 @@ func TestFetchAnswersAreEncodedAsKmsgDoes(t *testing.T) {
 				}
 				want := answer.AppendTo(beginAnswer(nil, 5, version >= fetchFlexible))
 				endAnswer(want, 0, 0)
-				if got := out.Bytes(); !slices.Equal(got, want) {
+				if got := out.Bytes(); !bytes.Equal(got, want) {
 					t.Errorf("version %d, isolation %d, %d bytes: %d bytes differ from the %d of kmsg", version, isolation, size, len(got), len(want))
 				}
 			}
@@ -293,5 +293,8 @@ func TestAFileThatIsTooShortClosesTheConnection(t *testing.T) {
 	client.send(fetchOf(11, topic, 0, 1))
 	if _, _, err := client.read(); err == nil {
 		t.Error("the answer is whole")
+	}
+	if !strings.Contains(h.log.String(), "records cannot be read") {
+		t.Error("it is not logged")
 	}
 }

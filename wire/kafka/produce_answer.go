@@ -26,7 +26,7 @@ func (c *conn) encodeProduced(b []byte, p *production) []byte {
 		e.arrayLength(t.parts)
 		for range t.parts {
 			part := &p.parts[slot]
-			code := s.code(byKey[keyProduce], part.reply.Err)
+			code := s.code(byKey[keyProduce], p.version, part.reply.Err)
 			if hint := part.encode(&e, p.version, code); hint != wire.NoBroker {
 				hinted = append(hinted, hint)
 			}
@@ -99,7 +99,7 @@ func hints(code wire.ErrorCode) bool {
 func (c *conn) checkSilent(p *production) {
 	for i := range p.parts {
 		if err := p.parts[i].reply.Err; err != nil {
-			_ = c.server.code(byKey[keyProduce], err) // counts it
+			_ = c.server.code(byKey[keyProduce], p.version, err) // counts it
 			c.server.metrics.refused.WithLabelValues(string(badAcksNone)).Inc()
 			_ = c.net.Close()
 			return

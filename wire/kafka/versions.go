@@ -18,9 +18,11 @@ type api struct {
 
 // The keys that the code asks about.
 const (
-	keyProduce     = int16(kmsg.Produce)
-	keyFetch       = int16(kmsg.Fetch)
-	keyAPIVersions = int16(kmsg.ApiVersions)
+	keyProduce        = int16(kmsg.Produce)
+	keyFetch          = int16(kmsg.Fetch)
+	keyListOffsets    = int16(kmsg.ListOffsets)
+	keyAPIVersions    = int16(kmsg.ApiVersions)
+	keyInitProducerID = int16(kmsg.InitProducerID)
 )
 
 // apis is everything advertised: each key from Kafka 4.0's lowest version to the highest of 4.3.
@@ -38,13 +40,13 @@ func init() {
 		// from there, as Kafka does (KAFKA-18659); 0 to 2 are answered UNSUPPORTED_VERSION.
 		{name: "Produce", key: keyProduce, min: 0, max: 13, shape: &produceShape, serve: (*conn).serveProduce},
 		{name: "Fetch", key: keyFetch, min: 4, max: 18, shape: &fetchShape, serve: (*conn).serveFetch},
-		{name: "ListOffsets", key: 2, min: 1, max: 11, shape: &listOffsetsShape, serve: kmsgAPI((*conn).listOffsets)},
+		{name: "ListOffsets", key: keyListOffsets, min: 1, max: 11, shape: &listOffsetsShape, serve: kmsgAPI((*conn).listOffsets)},
 		{name: "Metadata", key: 3, min: 0, max: 13, shape: &metadataShape, serve: kmsgAPI((*conn).metadata)},
 		{name: "ApiVersions", key: keyAPIVersions, min: 0, max: 4, shape: &apiVersionsShape, serve: (*conn).serveAPIVersions},
 		{name: "CreateTopics", key: 19, min: 2, max: 7, shape: &createTopicsShape, serve: kmsgAPI((*conn).createTopics)},
 		{name: "DeleteTopics", key: 20, min: 1, max: 6, shape: &deleteTopicsShape, serve: kmsgAPI((*conn).deleteTopics)},
 		{name: "DeleteRecords", key: 21, min: 0, max: 2, shape: &deleteRecordsShape, serve: kmsgAPI((*conn).deleteRecords)},
-		{name: "InitProducerId", key: 22, min: 0, max: 5, shape: &initProducerIDShape, serve: kmsgAPI((*conn).initProducerID)},
+		{name: "InitProducerId", key: keyInitProducerID, min: 0, max: 5, shape: &initProducerIDShape, serve: kmsgAPI((*conn).initProducerID)},
 		{name: "OffsetForLeaderEpoch", key: 23, min: 2, max: 4, shape: &offsetForLeaderEpochShape, serve: kmsgAPI((*conn).offsetForLeaderEpoch)},
 		{name: "DescribeConfigs", key: 32, min: 1, max: 4, shape: &describeConfigsShape, serve: kmsgAPI((*conn).describeConfigs)},
 		{name: "AlterConfigs", key: 33, min: 0, max: 2, shape: &alterConfigsShape, serve: kmsgAPI((*conn).alterConfigs)},
