@@ -10,6 +10,8 @@ import (
 )
 
 // Start is where reading a partition begins. The zero Start is the beginning.
+//
+// Kafka: its consumers begin at the end, and so skip what was there before they were first run.
 type Start struct {
 	timestamp int64 // for ListOffsets; 0 stands for Earliest
 	offset    Offset
@@ -56,7 +58,7 @@ type ConsumerConfig struct {
 	Pattern *regexp.Regexp
 	// Partitions are read besides, each from a start of its own.
 	Partitions map[string]map[int32]Start
-	// Start is where Topics and Pattern begin. Partitions and topics that appear while the
+	// Start is where Topics and Pattern begin: the beginning, unless told otherwise. Partitions and topics that appear while the
 	// consumer runs are read from their beginning, lest their first records be missed.
 	Start Start
 	// OutOfRange is what happens when a position is not in the log. OutOfRangeFails.

@@ -23,7 +23,7 @@ import (
 // not known whether it was written is given up at that point, because the broker would not
 // recognise it under another number.
 //
-// All fields are guarded by mu. Methods in lower half are called with it held.
+// All fields are guarded by mu. The methods from seal on are called with it held, all but answered.
 type producerPartition struct {
 	topic *producerTopic
 	index int32

@@ -2,7 +2,6 @@ package native
 
 import (
 	"context"
-	"errors"
 
 	"github.com/troupe-mq/troupe/wire"
 )
@@ -22,13 +21,24 @@ func (c *conn) task(f wire.Frame, admitted int, do func(context.Context) wire.Me
 		ctx, cancel := context.WithTimeout(c.ctx, c.s.cfg.CallTimeout)
 		defer cancel()
 		m := do(ctx)
-		if failure, ok := m.(*wire.Failure); ok {
-			kind = wire.KindFailed
-			if errors.Is(failure.Err, context.DeadlineExceeded) {
-				failure.Err = wire.RequestTimedOut
+		answerKind := kind
+		switch m := m.(type) {
+		case *wire.Failure:
+			m.Err, answerKind = c.edge(kind, m.Err), wire.KindFailed
+		case *wire.CreateTopicsReply:
+			for i := range m.Topics {
+				m.Topics[i].Err = c.edge(kind, m.Topics[i].Err)
+			}
+		case *wire.DeleteTopicsReply:
+			for i := range m.Topics {
+				m.Topics[i].Err = c.edge(kind, m.Topics[i].Err)
+			}
+		case *wire.ErrorsReply:
+			for i := range m.Errors {
+				m.Errors[i] = c.edge(kind, m.Errors[i])
 			}
 		}
-		c.answer(correlation, admitted, kind, m)
+		c.answer(correlation, admitted, answerKind, m)
 	})
 }
 

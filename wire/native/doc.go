@@ -19,5 +19,6 @@
 // a Kafka code and a sentence where it can be, and closes the connection where the stream of
 // frames can no longer be trusted; nobody else notices.
 //
-// Begin with server.go, then conn.go. backend.go is what is needed of the broker.
+// Begin with server.go, then conn.go. backend.go is what is needed of the broker; errors.go is where
+// its errors become the client's.
 package native

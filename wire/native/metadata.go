@@ -110,7 +110,7 @@ func (c *conn) describeConfigs(f wire.Frame, admitted int) {
 	reply := wire.DescribeConfigsReply{Resources: make([]wire.DescribedConfigs, len(req.Resources))}
 	for i, resource := range req.Resources {
 		entries, err := c.s.backend.DescribeConfigs(resource)
-		reply.Resources[i] = wire.DescribedConfigs{Err: err, Entries: entries}
+		reply.Resources[i] = wire.DescribedConfigs{Err: c.edge(f.Kind, err), Entries: entries}
 	}
 	c.answer(f.Correlation, admitted, wire.KindDescribeConfigs, &reply)
 }
@@ -124,6 +124,7 @@ func (c *conn) listOffsets(f wire.Frame, admitted int) {
 	reply := wire.ListOffsetsReply{Partitions: make([]wire.ListedOffset, len(req.Partitions))}
 	for i := range req.Partitions {
 		reply.Partitions[i] = c.s.backend.ListOffsets(&req.Partitions[i])
+		reply.Partitions[i].Err = c.edge(f.Kind, reply.Partitions[i].Err)
 	}
 	c.answer(f.Correlation, admitted, wire.KindListOffsets, &reply)
 }
@@ -137,6 +138,7 @@ func (c *conn) offsetForEpoch(f wire.Frame, admitted int) {
 	reply := wire.OffsetForEpochsReply{Partitions: make([]wire.OffsetForEpochReply, len(req.Partitions))}
 	for i := range req.Partitions {
 		reply.Partitions[i] = c.s.backend.OffsetForEpoch(&req.Partitions[i])
+		reply.Partitions[i].Err = c.edge(f.Kind, reply.Partitions[i].Err)
 	}
 	c.answer(f.Correlation, admitted, wire.KindOffsetForEpoch, &reply)
 }

@@ -149,6 +149,7 @@ func (w *answerWriter) append(a *answer) error {
 	case a.frame != nil:
 		w.scratch = append(w.scratch, a.frame...)
 	case a.produce != nil:
+		a.produce.reply.Err = w.c.edge(wire.KindProduce, a.produce.reply.Err)
 		w.scratch = wire.AppendFrame(w.scratch, a.produce.correlation, wire.KindProduce, &a.produce.reply, 0)
 	case a.fetch != nil:
 		return w.appendFetch(a.fetch)
@@ -187,6 +188,7 @@ func (w *answerWriter) appendFetch(f *fetchCall) error {
 	total := 0
 	for i := range f.reply.Partitions {
 		total += f.reply.Partitions[i].Records.Length
+		f.reply.Partitions[i].Err = w.c.edge(wire.KindFetch, f.reply.Partitions[i].Err)
 	}
 	w.scratch = wire.AppendFrame(w.scratch, f.correlation, wire.KindFetch, &f.reply, total)
 	for i := range f.reply.Partitions {

@@ -18,10 +18,6 @@ import (
 	"github.com/troupe-mq/troupe/wire/native/nativetest"
 )
 
-func contextWithTimeout(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(t.Context(), d)
-}
-
 // disk is a backend whose fetches lend stretches of a real file.
 type disk struct {
 	*nativetest.Broker

@@ -2,8 +2,14 @@ package native_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -406,7 +412,7 @@ func TestShutdownDoesNotWaitLongerThanItMay(t *testing.T) {
 		b.Intercept(func(*wire.Produce) bool { return true })
 		p := connect().greet()
 		p.send(wire.KindProduce, produceTo(id), batch("never answered")...)
-		ctx, cancel := contextWithTimeout(t, 3*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		began := time.Now()
 		if err := s.Shutdown(ctx); err == nil {
@@ -416,6 +422,46 @@ func TestShutdownDoesNotWaitLongerThanItMay(t *testing.T) {
 			t.Errorf("it took %s", took)
 		}
 		p.gone()
+	})
+}
+
+// slow is a backend whose controller does not answer, and whose disk has an error without a code.
+type slow struct{ *nativetest.Broker }
+
+func (slow) InitProducerID(ctx context.Context, _ wire.InitProducerID) (wire.ProducerIdentity, error) {
+	<-ctx.Done()
+	return wire.ProducerIdentity{}, fmt.Errorf("ask the controller: %w", ctx.Err())
+}
+
+func (slow) Fetch(*wire.Fetch) wire.Fetched {
+	return wire.Fetched{Err: errors.New("some cause"), Leader: wire.NoHint}
+}
+
+func TestErrorsWithoutACodeAreMappedAndLoggedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		s := native.New(native.DefaultConfig(), slow{nativetest.New()}, slog.New(slog.NewTextHandler(&log, nil)), native.Metrics{}, time.Now)
+		near, far := net.Pipe()
+		var serving sync.WaitGroup
+		serving.Go(func() { s.ServeConn(far) })
+		p := newPeer(t, near).greet()
+		began := time.Now()
+		waiting := p.send(wire.KindInitProducerID, &wire.InitProducerID{Producer: -1, Epoch: -1})
+		p.alive() // a call that takes long holds nothing up
+		p.refused(waiting, wire.RequestTimedOut)
+		if took := time.Since(began); took != 30*time.Second {
+			t.Errorf("the call was given up after %s", took)
+		}
+		var reply wire.FetchReply
+		p.ask(wire.KindFetch, fetchOf(wire.TopicID{}, 0, time.Minute), &reply)
+		if err := reply.Partitions[0].Err; !errors.Is(err, wire.UnknownServerError) {
+			t.Errorf("the fetch failed with %v", err)
+		}
+		_ = near.Close()
+		serving.Wait()
+		if n := strings.Count(log.String(), "some cause"); n != 1 {
+			t.Errorf("the cause is logged %d times:\n%s", n, &log)
+		}
 	})
 }
 
