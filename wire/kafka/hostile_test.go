@@ -196,10 +196,14 @@ func TestABugMetByOneClientDoesNotTakeDownTheOthers(t *testing.T) {
 }
 
 // inBubble serves one connection over a pipe, in virtual time.
-func inBubble(t *testing.T, f func(s *Server, client net.Conn)) {
+func inBubble(t *testing.T, f func(s *Server, client net.Conn), tune ...func(*Config)) {
 	synctest.Test(t, func(t *testing.T) {
 		backend, _ := fakeBroker()
-		s := New(DefaultConfig(), backend, quiet, NewMetrics(nil), time.Now)
+		cfg := DefaultConfig()
+		for _, f := range tune {
+			f(&cfg)
+		}
+		s := New(cfg, backend, quiet, NewMetrics(nil), time.Now)
 		near, far := net.Pipe()
 		go s.ServeConn(addressed{far}, nil)
 		f(s, near)
