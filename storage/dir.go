@@ -47,6 +47,7 @@ type Dir struct {
 	recoveryDirty bool
 	startsDirty   bool
 	bootsDirty    bool
+	stalePoints   bool // the checkpoint files speak of logs that are gone
 }
 
 const (
@@ -81,7 +82,7 @@ func OpenDir(fsys FS, path string, cfg DirConfig, log *slog.Logger) (*Dir, error
 		return nil, errors.Join(err, lock.Close())
 	}
 	d.syncer, d.keeper, d.scrub = newSyncer(d), newKeeper(d), newScrubber(d)
-	d.keeper.removals = d.leftovers()
+	d.keeper.remove(nil, d.leftovers()...)
 	d.checkSpace()
 	go d.syncer.run()
 	go d.keeper.run()
@@ -115,7 +116,18 @@ func (d *Dir) load() error {
 	for _, at := range places {
 		d.points[at] = &points{recovery: recovery[at], start: starts[at], hw: hws[at], recovered: boots.logs[at]}
 	}
+	gone := func(at place) bool { return d.points[at] == nil }
+	d.stalePoints = anyKey(recovery, gone) || anyKey(starts, gone) || anyKey(hws, gone) || anyKey(boots.logs, gone)
 	return nil
+}
+
+func anyKey[V any](m map[place]V, is func(place) bool) bool {
+	for at := range m {
+		if is(at) {
+			return true
+		}
+	}
+	return false
 }
 
 // Path returns where the directory is.
@@ -236,6 +248,7 @@ func (d *Dir) renameAway(at place, mark string) error {
 	name = name[:min(len(name), maxNameBytes-len(suffix))] + suffix
 	d.mu.Lock()
 	delete(d.points, at)
+	d.stalePoints = true
 	d.recoveryDirty, d.startsDirty, d.bootsDirty = true, true, true
 	d.mu.Unlock()
 	d.watermarksDirty.Store(true)
@@ -244,7 +257,7 @@ func (d *Dir) renameAway(at place, mark string) error {
 		return err
 	}
 	if mark == deletedDirMark {
-		d.keeper.remove(to)
+		d.keeper.remove(nil, to)
 	}
 	return nil
 }

@@ -155,6 +155,46 @@ func TestADeletedLogIsGoneAtOnceAndItsNameIsFree(t *testing.T) {
 	}
 }
 
+// What is still to be done for a deleted log, and what the checkpoints say of it, must not meet a log
+// of the same name that was made meanwhile.
+func TestALogIsNotTakenForADeletedOneOfItsName(t *testing.T) {
+	for _, restarted := range []bool{false, true} {
+		path := t.TempDir()
+		d := openDir(t, path)
+		l := openLog(t, d, testLogConfig())
+		fill(t, l, 40, 1)
+		syncLog(t, l)
+		l.SetHighWatermark(80)
+		if err := l.AdvanceStart(5); err != nil {
+			t.Fatal(err)
+		}
+		d.keeper.tick() // the checkpoints know of it
+		if err := errors.Join(l.AdvanceStart(80), d.DeleteLog(l)); err != nil {
+			t.Fatal(err)
+		}
+		if restarted {
+			path = crashed(t, path)
+			d = openDir(t, path)
+		}
+		ref := testRef()
+		ref.ID = wire.TopicID{8}
+		l, err := d.OpenLog(ref, testLogConfig())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := fill(t, l, 3, 1)
+		killed := crashed(t, path) // before the next tick
+		d.keeper.tick()
+		for _, path := range []string{killed, crashed(t, path)} {
+			l, err := openDir(t, path).OpenLog(ref, testLogConfig())
+			if err != nil || l.StartOffset() != 0 || l.EndOffset() != 6 || l.CheckpointedHighWatermark() != 0 {
+				t.Fatalf("restarted %t: the log is %v: %v", restarted, l, err)
+			}
+			expectLog(t, l, want)
+		}
+	}
+}
+
 func TestWhatADeletionLeftIsRemovedAtTheNextStart(t *testing.T) {
 	path := t.TempDir()
 	d := openDir(t, path)

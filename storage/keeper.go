@@ -25,7 +25,7 @@ type keeper struct {
 	tracked   []*Log // written to since their recovery point was last at their end
 	snapshots []snapshotJob
 	reindexed []indexJob
-	removals  []string // files and directories
+	removals  []removal
 
 	ticking sync.Mutex // one tick at a time; Close makes the last one
 }
@@ -34,6 +34,13 @@ type snapshotJob struct {
 	log       *Log
 	offset    wire.Offset
 	producers []wire.ProducerBatch
+}
+
+// removal is a file or directory to be removed. Once its log is closed the name may be another
+// log's; what is then left below the log start is found when that log is opened again.
+type removal struct {
+	log  *Log // nil: no log has it
+	name string
 }
 
 type indexJob struct {
@@ -79,10 +86,12 @@ func (k *keeper) reindex(l *Log, s *segment) {
 	k.mu.Unlock()
 }
 
-// remove deletes files and directories, once the log starts have been checkpointed.
-func (k *keeper) remove(names ...string) {
+// remove deletes files of a log, or others, once the log starts have been checkpointed.
+func (k *keeper) remove(l *Log, names ...string) {
 	k.mu.Lock()
-	k.removals = append(k.removals, names...)
+	for _, name := range names {
+		k.removals = append(k.removals, removal{l, name})
+	}
 	k.mu.Unlock()
 }
 
@@ -126,9 +135,12 @@ func (k *keeper) tick() {
 	if err := d.writeCheckpoints(); err != nil {
 		d.chore("write the checkpoints of", nil, err)
 	}
-	for _, name := range removals {
-		if err := d.fsys.RemoveAll(name); err != nil {
-			d.log.Warn("file cannot be removed", "file", name, "err", err)
+	for _, r := range removals {
+		if r.log != nil && r.log.closed.Load() {
+			continue
+		}
+		if err := d.fsys.RemoveAll(r.name); err != nil {
+			d.log.Warn("file cannot be removed", "file", r.name, "err", err)
 		}
 	}
 }
@@ -192,7 +204,7 @@ func (l *Log) writeSnapshot(offset wire.Offset, producers []wire.ProducerBatch) 
 		if old == l.snapshots[len(l.snapshots)-1] || slices.ContainsFunc(l.segments, func(s *segment) bool { return s.base == old }) {
 			return false
 		}
-		l.dir.keeper.remove(l.file(old, snapshotSuffix))
+		l.dir.keeper.remove(l, l.file(old, snapshotSuffix))
 		return true
 	})
 	return nil
@@ -227,6 +239,31 @@ func (d *Dir) setRecoveryPoint(l *Log, offset wire.Offset) {
 		p.recovery = offset
 		d.recoveryDirty = true
 	}
+}
+
+// forgetPoints takes what the checkpoint files say of logs that are gone out of them, durably. It is
+// called before a log is made: one with an older log's name must not be taken for that one.
+func (d *Dir) forgetPoints() error {
+	d.mu.Lock()
+	stale := d.stalePoints
+	d.mu.Unlock()
+	if !stale {
+		return nil
+	}
+	d.keeper.ticking.Lock()
+	defer d.keeper.ticking.Unlock()
+	d.mu.Lock()
+	d.stalePoints = false
+	d.recoveryDirty, d.startsDirty, d.bootsDirty = true, true, true
+	d.mu.Unlock()
+	d.watermarksDirty.Store(true)
+	err := d.writeCheckpoints()
+	if err != nil {
+		d.mu.Lock()
+		d.stalePoints = true
+		d.mu.Unlock()
+	}
+	return err
 }
 
 // writeCheckpoints writes those checkpoint files that would say something new.

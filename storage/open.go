@@ -67,9 +67,6 @@ func (d *Dir) closeBefore(at place) error {
 	return nil
 }
 
-// CreateLog is OpenLog under the name of what it does to a partition that is new here.
-func (d *Dir) CreateLog(ref LogRef, cfg LogConfig) (*Log, error) { return d.OpenLog(ref, cfg) }
-
 func (d *Dir) openFiles(l *Log) error {
 	id, err := loadTopicID(d.fsys, l.path)
 	if err != nil {
@@ -80,7 +77,11 @@ func (d *Dir) openFiles(l *Log) error {
 		if !isUnfinished(entries) {
 			return err
 		}
-		if err := d.makeFiles(l.ref, l.path); err != nil {
+		err := d.forgetPoints()
+		if err == nil {
+			err = d.makeFiles(l.ref, l.path)
+		}
+		if err != nil {
 			if !passes(err) {
 				d.fail(l.wrap("make the log of", 0, err))
 			}

@@ -52,7 +52,7 @@ func (l *Log) takeOldest(n int) []*segment {
 		l.unindexed = l.unindexed[1:]
 	}
 	for len(l.snapshots) > 1 && l.snapshots[0] < first {
-		l.dir.keeper.remove(l.file(l.snapshots[0], snapshotSuffix))
+		l.dir.keeper.remove(l, l.file(l.snapshots[0], snapshotSuffix))
 		l.snapshots = l.snapshots[1:]
 	}
 	for _, s := range dropped {
@@ -69,7 +69,7 @@ func (l *Log) discard(segments []*segment) {
 		l.mu.Unlock()
 		unsynced.Release()
 		l.forgetFiles(s)
-		l.dir.keeper.remove(l.file(s.base, logSuffix), l.file(s.base, indexSuffix), l.file(s.base, timesSuffix))
+		l.dir.keeper.remove(l, l.file(s.base, logSuffix), l.file(s.base, indexSuffix), l.file(s.base, timesSuffix))
 	}
 }
 
