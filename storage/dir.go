@@ -31,23 +31,20 @@ type Dir struct {
 	scrub   *scrubber
 	opener  opener
 
-	full            atomic.Bool  // appends are refused until space is free again
-	unchecked       atomic.Int64 // bytes appended since the free space was last looked at
-	watermarksDirty atomic.Bool
-	closing         atomic.Bool
+	full      atomic.Bool   // appends are refused until space is free again
+	unchecked atomic.Int64  // bytes appended since the free space was last looked at
+	due       atomic.Uint32 // which checkpoint files have something new to say
+	closing   atomic.Bool
 
 	failOnce sync.Once
 	failed   chan struct{}
 	err      error // set before failed is closed
 
-	mu            sync.Mutex
-	identity      Identity
-	points        map[place]*points
-	closedPlaces  map[place]bool // logs of these names were closed, and the keeper may be busy with them
-	recoveryDirty bool
-	startsDirty   bool
-	bootsDirty    bool
-	stalePoints   bool // the checkpoint files speak of logs that are gone
+	mu           sync.Mutex
+	identity     Identity
+	points       map[place]*points
+	closedPlaces map[place]bool // logs of these names were closed, and the keeper may be busy with them
+	stalePoints  bool           // the checkpoint files speak of logs that are gone
 }
 
 const (
@@ -249,9 +246,8 @@ func (d *Dir) renameAway(at place, mark string) error {
 	d.mu.Lock()
 	delete(d.points, at)
 	d.stalePoints = true
-	d.recoveryDirty, d.startsDirty, d.bootsDirty = true, true, true
 	d.mu.Unlock()
-	d.watermarksDirty.Store(true)
+	d.due.Or(dueAll)
 	to := filepath.Join(d.path, name)
 	if err := d.fsys.Rename(filepath.Join(d.path, at.String()), to); err != nil {
 		return err

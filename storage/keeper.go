@@ -237,7 +237,7 @@ func (d *Dir) setRecoveryPoint(l *Log, offset wire.Offset) {
 	defer d.mu.Unlock()
 	if p := d.points[l.ref.place()]; p != nil && p.log == l && p.recovery != offset {
 		p.recovery = offset
-		d.recoveryDirty = true
+		d.due.Or(duePoints)
 	}
 }
 
@@ -254,9 +254,8 @@ func (d *Dir) forgetPoints() error {
 	defer d.keeper.ticking.Unlock()
 	d.mu.Lock()
 	d.stalePoints = false
-	d.recoveryDirty, d.startsDirty, d.bootsDirty = true, true, true
 	d.mu.Unlock()
-	d.watermarksDirty.Store(true)
+	d.due.Or(dueAll)
 	err := d.writeCheckpoints()
 	if err != nil {
 		d.mu.Lock()
@@ -266,57 +265,88 @@ func (d *Dir) forgetPoints() error {
 	return err
 }
 
-// writeCheckpoints writes those checkpoint files that would say something new.
+// The checkpoint files that have something new to say, as bits of Dir.due.
+const (
+	dueStarts uint32 = 1 << iota
+	duePoints
+	dueWatermarks
+	dueBoots
+
+	dueAll = dueStarts | duePoints | dueWatermarks | dueBoots
+)
+
+// writeCheckpoints writes those checkpoint files that have something new to say.
 func (d *Dir) writeCheckpoints() error {
-	d.mu.Lock()
-	watermarks := d.watermarksDirty.Swap(false)
-	recovery, starts, boots := offsetCheckpoint{}, offsetCheckpoint{}, bootCheckpoint{d.cfg.BootID, map[place]bool{}}
-	hws := offsetCheckpoint{}
-	for at, p := range d.points {
-		if p.log != nil {
-			if start := p.log.StartOffset(); start != p.start {
-				p.start, d.startsDirty = start, true
-			}
-			p.hw = wire.Offset(p.log.hw.Load())
-		}
-		recovery[at], hws[at] = p.recovery, p.hw
-		if p.start > 0 {
-			starts[at] = p.start
-		}
-		if p.recovered {
-			boots.logs[at] = true
-		}
-	}
-	files := []struct {
+	due := d.due.Swap(0)
+	for _, f := range []struct {
+		bit     uint32
 		name    string
-		dirty   *bool
 		content func() []byte
 	}{
-		{logStartFile, &d.startsDirty, starts.encode},
-		{recoveryPointFile, &d.recoveryDirty, recovery.encode},
-		{highWatermarkFile, &watermarks, hws.encode},
-		{bootFile, &d.bootsDirty, boots.encode},
-	}
-	due := make([]bool, len(files))
-	for i, f := range files {
-		due[i] = *f.dirty
-		*f.dirty = false
-	}
-	d.mu.Unlock()
-
-	for i, f := range files {
-		if !due[i] {
+		{dueStarts, logStartFile, d.startsContent},
+		{duePoints, recoveryPointFile, d.recoveryContent},
+		{dueWatermarks, highWatermarkFile, d.watermarksContent},
+		{dueBoots, bootFile, d.bootsContent},
+	} {
+		if due&f.bit == 0 {
 			continue
 		}
 		if err := writeFileAtomically(d.fsys, filepath.Join(d.path, f.name), f.content(), durably); err != nil {
-			d.mu.Lock()
-			d.startsDirty, d.recoveryDirty, d.bootsDirty = true, true, true
-			d.mu.Unlock()
-			d.watermarksDirty.Store(true)
+			d.due.Or(due)
 			return err
 		}
 	}
 	return nil
+}
+
+func (d *Dir) startsContent() []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := offsetCheckpoint{}
+	for at, p := range d.points {
+		if p.log != nil {
+			p.start = p.log.StartOffset()
+		}
+		if p.start > 0 {
+			c[at] = p.start
+		}
+	}
+	return c.encode()
+}
+
+func (d *Dir) recoveryContent() []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := make(offsetCheckpoint, len(d.points))
+	for at, p := range d.points {
+		c[at] = p.recovery
+	}
+	return c.encode()
+}
+
+func (d *Dir) watermarksContent() []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := make(offsetCheckpoint, len(d.points))
+	for at, p := range d.points {
+		if p.log != nil {
+			p.hw = wire.Offset(p.log.hw.Load())
+		}
+		c[at] = p.hw
+	}
+	return c.encode()
+}
+
+func (d *Dir) bootsContent() []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := bootCheckpoint{d.cfg.BootID, map[place]bool{}}
+	for at, p := range d.points {
+		if p.recovered {
+			c.logs[at] = true
+		}
+	}
+	return c.encode()
 }
 
 // checkSpace compares the free space with the reserve, and opens or closes the directory for

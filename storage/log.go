@@ -97,7 +97,9 @@ func (l *Log) Size() int64 { return l.size.Load() }
 // SetHighWatermark remembers the high watermark for the directory's checkpoint.
 func (l *Log) SetHighWatermark(hw wire.Offset) {
 	if l.hw.Swap(int64(hw)) != int64(hw) {
-		l.dir.watermarksDirty.Store(true)
+		if l.dir.due.Load()&dueWatermarks == 0 {
+			l.dir.due.Or(dueWatermarks)
+		}
 	}
 }
 

@@ -98,7 +98,7 @@ func (d *Dir) openFiles(l *Log) error {
 	if p == nil {
 		p = &points{recovered: true} // there is nothing that a power cut could have torn
 		d.points[at] = p
-		d.bootsDirty = true
+		d.due.Or(dueBoots)
 	}
 	known := *p
 	d.mu.Unlock()
@@ -111,7 +111,8 @@ func (d *Dir) openFiles(l *Log) error {
 	defer d.mu.Unlock()
 	p.log = l
 	if !p.recovered {
-		p.recovered, d.bootsDirty = true, true
+		p.recovered = true
+		d.due.Or(dueBoots)
 	}
 	return nil
 }
@@ -246,7 +247,7 @@ func (l *Log) detach() {
 	if p := d.points[l.ref.place()]; p != nil && p.log == l {
 		p.start, p.hw = l.StartOffset(), wire.Offset(l.hw.Load())
 		p.log = nil
-		d.startsDirty = true
+		d.due.Or(dueStarts | dueWatermarks)
 	}
 	d.mu.Unlock()
 	l.mu.Lock()

@@ -308,3 +308,30 @@ func spoilFile(t *testing.T, name string) {
 		t.Fatal(err)
 	}
 }
+
+func TestASegmentThatWasSealedAfterTheCheckpointKnowsItsNewestRecord(t *testing.T) {
+	path := t.TempDir()
+	d := openDir(t, path)
+	l := openLog(t, d, testLogConfig())
+	at := testNow.UnixMilli()
+	for i := range int64(3) {
+		appendBatch(t, l, batch(2, at+i, "a"), 1)
+	}
+	if err := l.writeIndexes(l.active()); err != nil { // as after 32 MiB
+		t.Fatal(err)
+	}
+	appendBatch(t, l, batch(2, at+100_000, "newest"), 1) // too soon for an entry
+	syncLog(t, l)
+	d.keeper.tick()
+	cfg := testLogConfig()
+	cfg.SegmentBytes = 300
+	l.SetConfig(cfg)
+	appendBatch(t, l, batch(2, at+1, "b"), 1) // rolls where the durable point is
+	if l.active().base != 8 {
+		t.Fatalf("the active segment begins at %d", l.active().base)
+	}
+	l = openLog(t, openDir(t, crashed(t, path)), testLogConfig())
+	if largest, err := l.largestTimestamp(l.segments[0]); err != nil || largest.timestamp != at+100_001 {
+		t.Fatalf("the newest record of the sealed segment is of %d, want %d: %v", largest.timestamp, at+100_001, err)
+	}
+}

@@ -19,6 +19,7 @@ func (l *Log) AdvanceStart(to wire.Offset) error {
 		return nil
 	}
 	l.start.Store(int64(to))
+	l.dir.due.Or(dueStarts)
 	l.mu.Lock()
 	l.trimEpochs(to)
 	l.mu.Unlock()
@@ -150,6 +151,7 @@ func (l *Log) ApplyRetention(now time.Time, highWatermark wire.Offset) (start wi
 	l.start.Store(max(l.start.Load(), int64(first)))
 	l.trimEpochs(l.StartOffset())
 	l.mu.Unlock()
+	l.dir.due.Or(dueStarts)
 	l.discard(dropped)
 	l.dir.track(l)
 	l.dir.log.Info("segments removed by retention", "topic", l.ref.Topic, "partition", l.ref.Partition, "segments", n, "offset", l.StartOffset())

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -126,5 +127,26 @@ func TestDeleteRecordsMovesTheStartIntoASegment(t *testing.T) {
 	}
 	if err := l.AdvanceStart(80); err != nil || l.StartOffset() != 80 || l.EpochEnd(1).LeaderEpoch != wire.NoEpoch {
 		t.Errorf("advance to the end: start %d, epochs %v, %v", l.StartOffset(), l.Epochs(), err)
+	}
+}
+
+func TestRetentionDoesNotBelieveATimeIndexThatTheBatchesContradict(t *testing.T) {
+	path := t.TempDir()
+	d := openDir(t, path)
+	cfg := testLogConfig()
+	cfg.RetentionAge = time.Minute
+	l := openLog(t, d, cfg)
+	fill(t, l, 60, 1)
+	name := l.file(0, timesSuffix)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// In order, and as old as can be: a page of the file that never reached the disk.
+	if err := os.WriteFile(name, make([]byte, timeEntryBytes), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	l = openLog(t, openDir(t, path), cfg)
+	if l.RetentionDue(testNow.Add(time.Second), 120) {
+		t.Fatal("a segment of records that are a second old is due")
 	}
 }
