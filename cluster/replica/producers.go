@@ -53,9 +53,9 @@ func (p *Producers) Len() int { return len(p.byID) }
 //   - A producer that is not known (its records have expired, or it is new) may begin anywhere:
 //     there is nothing left to compare with (KIP-360).
 //
-// Kafka: a repeated batch that is older than the five remembered is answered
-// OUT_OF_ORDER_SEQUENCE_NUMBER there; here it is DUPLICATE_SEQUENCE_NUMBER, which clients take for
-// the success that it is.
+// A batch from before the remembered ones is out of order as well. It is never called a duplicate,
+// which clients take for success: a producer that was not known may have had its first batch refused
+// and its second one appended, and now repeats the first.
 func (p *Producers) Check(b Batch) (duplicate wire.ProducerBatch, isDuplicate bool, err error) {
 	known := p.byID[b.Producer]
 	if known == nil {
@@ -80,19 +80,10 @@ func (p *Producers) Check(b Batch) (duplicate wire.ProducerBatch, isDuplicate bo
 		}
 	}
 	newest := known.batches[len(known.batches)-1].LastSequence
-	switch expected := newest.Next(1); {
-	case b.Sequence == expected:
-		return duplicate, false, nil
-	case behind(last, newest):
-		return duplicate, false, wire.Errorf(wire.DuplicateSequenceNumber, "producer %d sent sequences %d to %d long ago; the last one is %d", b.Producer, b.Sequence, last, newest)
-	default:
+	if expected := newest.Next(1); b.Sequence != expected {
 		return duplicate, false, wire.Errorf(wire.OutOfOrderSequenceNumber, "producer %d sent sequence %d, %d is next", b.Producer, b.Sequence, expected)
 	}
-}
-
-// behind says that sequence a comes at or before b, on the circle of sequence numbers.
-func behind(a, b wire.Sequence) bool {
-	return (int64(b)-int64(a))&int64(wire.MaxSequence) < int64(wire.MaxSequence)/2
+	return duplicate, false, nil
 }
 
 // Appended takes note of a batch that is in the log now, with its first record at base.
