@@ -22,21 +22,31 @@ type mux struct {
 	native   func(net.Conn)
 	log      *slog.Logger
 
+	maxSilent    int
+	begunTimeout time.Duration
+
 	mu      sync.Mutex
 	closed  bool
-	waiting map[net.Conn]struct{} // have said nothing yet
+	waiting map[net.Conn]struct{} // have not said yet what they are
 	serving sync.WaitGroup
 }
 
-// firstBytesTimeout is how long a connection may stay silent. Clients open connections ahead of
-// need, so it is as long as an idle one is kept.
-const firstBytesTimeout = 10 * time.Minute
+// silentTimeout is how long a connection may say nothing. Clients open connections ahead of need,
+// so it is as long as an idle one is kept. Who has begun with a first byte has the others at hand.
+const (
+	silentTimeout = 10 * time.Minute
+	begunTimeout  = 10 * time.Second
+)
 
-// maxSilent bounds the connections that have said nothing yet; a further one is closed.
+// maxSilent bounds the connections that have not said what they are. A further one takes the
+// place of one of them, so that those who keep silent never keep others out.
 const maxSilent = 4096
 
 func newMux(l net.Listener, kafka, native func(net.Conn), log *slog.Logger) *mux {
-	return &mux{listener: l, kafka: kafka, native: native, log: log, waiting: make(map[net.Conn]struct{})}
+	return &mux{
+		listener: l, kafka: kafka, native: native, log: log,
+		maxSilent: maxSilent, begunTimeout: begunTimeout, waiting: make(map[net.Conn]struct{}),
+	}
 }
 
 // serve accepts until close, or until the listener fails.
@@ -65,7 +75,7 @@ func (m *mux) serve() error {
 const acceptPause = 50 * time.Millisecond
 
 func (m *mux) route(c net.Conn) {
-	first, err := peek(c)
+	first, err := peek(c, m.begunTimeout)
 	m.mu.Lock()
 	delete(m.waiting, c)
 	closed := m.closed
@@ -83,8 +93,15 @@ func (m *mux) route(c net.Conn) {
 func (m *mux) admit(c net.Conn) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed || len(m.waiting) >= maxSilent {
+	if m.closed {
 		return false
+	}
+	if len(m.waiting) >= m.maxSilent {
+		for other := range m.waiting { // any: a map gives them in no order
+			_ = other.Close()
+			delete(m.waiting, other)
+			break
+		}
 	}
 	m.waiting[c] = struct{}{}
 	return true
@@ -123,7 +140,7 @@ func (m *mux) wait(ctx context.Context) error {
 }
 
 // peek returns the first four bytes of a connection and leaves them there to be read.
-func peek(c net.Conn) (first [4]byte, err error) {
+func peek(c net.Conn, begunTimeout time.Duration) (first [4]byte, err error) {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
 		return first, fmt.Errorf("a %T cannot be peeked at", c)
@@ -132,14 +149,28 @@ func peek(c net.Conn) (first [4]byte, err error) {
 	if err != nil {
 		return first, err
 	}
-	if err := tcp.SetReadDeadline(time.Now().Add(firstBytesTimeout)); err != nil { //nolint:forbidigo // a deadline of the kernel's clock
-		return first, err
+	// That a client has gone after its first bytes cannot be seen by peeking, hence two deadlines.
+	for _, wait := range []struct {
+		bytes   int
+		timeout time.Duration
+	}{{1, silentTimeout}, {len(first), begunTimeout}} {
+		if err := tcp.SetReadDeadline(time.Now().Add(wait.timeout)); err != nil { //nolint:forbidigo // a deadline of the kernel's clock
+			return first, err
+		}
+		if err := peekAtLeast(raw, first[:], wait.bytes); err != nil {
+			return first, err
+		}
 	}
+	return first, tcp.SetReadDeadline(time.Time{})
+}
+
+// peekAtLeast waits until so many bytes are there to be read, and copies them.
+func peekAtLeast(raw syscall.RawConn, to []byte, atLeast int) error {
 	var n int
 	var failed error
-	err = raw.Read(func(fd uintptr) bool {
+	err := raw.Read(func(fd uintptr) bool {
 		for {
-			n, _, failed = syscall.Recvfrom(int(fd), first[:], syscall.MSG_PEEK)
+			n, _, failed = syscall.Recvfrom(int(fd), to, syscall.MSG_PEEK)
 			if !errors.Is(failed, syscall.EINTR) {
 				break
 			}
@@ -147,15 +178,15 @@ func peek(c net.Conn) (first [4]byte, err error) {
 		if errors.Is(failed, syscall.EAGAIN) {
 			return false
 		}
-		return failed != nil || n == 0 || n == len(first) // fewer: wait for more
+		return failed != nil || n == 0 || n >= atLeast // fewer: wait for more
 	})
 	switch {
 	case err != nil:
-		return first, err
+		return err
 	case failed != nil:
-		return first, failed
-	case n < len(first):
-		return first, net.ErrClosed
+		return failed
+	case n < atLeast:
+		return net.ErrClosed
 	}
-	return first, tcp.SetReadDeadline(time.Time{})
+	return nil
 }
