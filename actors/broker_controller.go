@@ -32,7 +32,7 @@ const (
 	maxControllerFailures = 5
 )
 
-var errControllerGivenUp = errors.New("the controller keeps stopping")
+var errControllerGivenUp = errors.New("there can be no controller")
 
 // startController spawns the controller. It finds in its log all that was answered before.
 func (b *brokerActor) startController(ctx actor.Context) {
@@ -83,7 +83,7 @@ func (b *brokerActor) onControllerStopped(ctx actor.Context) {
 		return
 	}
 	b.failures++
-	if b.failures > maxControllerFailures || errors.As(b.lastFailure, new(*storage.WALDamage)) {
+	if b.failures > maxControllerFailures || errors.As(b.lastFailure, new(*metadataDiskError)) {
 		b.fail(errors.Join(errControllerGivenUp, b.lastFailure))
 		return
 	}

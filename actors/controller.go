@@ -141,7 +141,7 @@ func (c *controller) Receive(ctx actor.Context) {
 	case *snapshotSaved:
 		c.onSnapshotSaved(ctx, msg)
 	case *walFailed:
-		c.fail(ctx, fmt.Errorf("write the metadata log: %w", msg.err))
+		c.fail(ctx, &metadataDiskError{fmt.Errorf("write the metadata log: %w", msg.err)})
 	case *actor.Terminated:
 		c.fail(ctx, fmt.Errorf("actor %s stopped", msg.Who.GetId()))
 	case *actor.Stopping:

@@ -37,6 +37,13 @@ type imageApplied struct {
 // controllerFailed tells the broker actor why the controller is about to stop of its own accord.
 type controllerFailed struct{ err error }
 
+// metadataDiskError says that the metadata log could not be read or written. Unless the disk was
+// only full, nothing on it is tried again.
+type metadataDiskError struct{ cause error }
+
+func (e *metadataDiskError) Error() string { return e.cause.Error() }
+func (e *metadataDiskError) Unwrap() error { return e.cause }
+
 // stepRaft is a raft message from another voter.
 type stepRaft struct{ message *raftpb.Message }
 

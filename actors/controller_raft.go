@@ -20,8 +20,10 @@ func (c *controller) onWALOpened(ctx actor.Context, msg *walOpened) {
 	if c.ended {
 		return
 	}
-	err := msg.err
-	if err == nil {
+	var err error
+	if msg.err != nil {
+		err = &metadataDiskError{msg.err}
+	} else {
 		err = c.restore(&msg.state)
 	}
 	if err != nil {

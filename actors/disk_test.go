@@ -2,11 +2,13 @@ package actors
 
 import (
 	"errors"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/troupe-mq/troupe/storage/crashfs"
+	"github.com/troupe-mq/troupe/storage/faultfs"
 	"github.com/troupe-mq/troupe/wire"
 )
 
@@ -117,6 +119,23 @@ func TestABrokerWithoutOneOfItsDisksLeadsNothingThatLayThere(t *testing.T) {
 		defer c.end()
 		if start, end, ok := c.Offsets(lost, 0); !ok || start != 0 || end != 2 {
 			t.Fatalf("with the disk back: %d to %d, %v", start, end, ok)
+		}
+	})
+}
+
+// The first directory holds the metadata log: a broker that cannot write it says why and ends.
+func TestAFailedSyncOfTheMetadataLogEndsTheBroker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, crashfs.New(), "/data", "/more")
+		defer c.end()
+		c.disk.Fail(faultfs.Rule{Kind: faultfs.Sync, Match: faultfs.Under("/data/" + metadataLogDir), Nth: 1})
+		created := c.CreateTopics(t.Context(), []wire.NewTopic{{Name: "a", Partitions: 1, ReplicationFactor: 1}}, false)
+		if created[0].Err == nil {
+			t.Fatal("a topic was created that is on no disk")
+		}
+		<-c.Failed()
+		if !errors.Is(c.Err(), syscall.EIO) {
+			t.Fatalf("the broker ended with: %v", c.Err())
 		}
 	})
 }
