@@ -335,3 +335,13 @@ func TestASegmentThatWasSealedAfterTheCheckpointKnowsItsNewestRecord(t *testing.
 		t.Fatalf("the newest record of the sealed segment is of %d, want %d: %v", largest.timestamp, at+100_001, err)
 	}
 }
+
+func TestWhileTheMachineRunsOnlyTheLastBatchCanBeTorn(t *testing.T) {
+	for i := 8; i < 15; i++ {
+		k := kill(t, 500) // some of them are the last of their segment
+		k.change(t, i, flip)
+		if l, _, err := k.open(t, testBoot); !errors.Is(err, wire.CorruptMessage) {
+			t.Errorf("batch %d of 16 is corrupt, and the log is opened: %v, %v", i, l, err)
+		}
+	}
+}
