@@ -25,14 +25,6 @@ const maxCheckpointBytes = 512 << 20
 
 var errCheckpoint = errors.New("malformed checkpoint")
 
-// place names a partition by what its directory is called.
-type place struct {
-	topic     string
-	partition int32
-}
-
-func (p place) String() string { return p.topic + "-" + strconv.Itoa(int(p.partition)) }
-
 // offsetCheckpoint is the content of one of the offset files.
 type offsetCheckpoint map[place]wire.Offset
 

@@ -33,7 +33,7 @@
 //
 // The bytes are Apache Kafka's, so that its tools read them; FORMAT.md draws them all.
 //
-// Begin with log.go and append.go; then read.go, syncer.go and recover.go. The WAL (wal.go) stands on
+// Begin with log.go and append.go; then read.go, syncer.go, recover.go and keeper.go. The WAL (wal.go) stands on
 // its own. FS (fs.go) is what all of it asks of a disk; crashfs forgets what was not synced and
 // faultfs fails the n-th call.
 package storage

@@ -1,11 +1,7 @@
 package storage
 
 import (
-	"cmp"
-	"errors"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -225,130 +221,6 @@ func (d *Dir) chore(what string, l *Log, err error) {
 	}
 }
 
-// points are what the checkpoints say of a partition.
-type points struct {
-	recovery, start, hw wire.Offset
-	recovered           bool // since the machine started
-	log                 *Log // nil: not open
-}
-
-func (d *Dir) setRecoveryPoint(l *Log, offset wire.Offset) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if p := d.points[l.ref.place()]; p != nil && p.log == l && p.recovery != offset {
-		p.recovery = offset
-		d.due.Or(duePoints)
-	}
-}
-
-// forgetPoints takes what the checkpoint files say of logs that are gone out of them, durably. It is
-// called before a log is made: one with an older log's name must not be taken for that one.
-func (d *Dir) forgetPoints() error {
-	d.mu.Lock()
-	stale := d.stalePoints
-	d.mu.Unlock()
-	if !stale {
-		return nil
-	}
-	d.keeper.ticking.Lock()
-	defer d.keeper.ticking.Unlock()
-	d.mu.Lock()
-	d.stalePoints = false
-	d.mu.Unlock()
-	d.due.Or(dueAll)
-	err := d.writeCheckpoints()
-	if err != nil {
-		d.mu.Lock()
-		d.stalePoints = true
-		d.mu.Unlock()
-	}
-	return err
-}
-
-// The checkpoint files that have something new to say, as bits of Dir.due.
-const (
-	dueStarts uint32 = 1 << iota
-	duePoints
-	dueWatermarks
-	dueBoots
-
-	dueAll = dueStarts | duePoints | dueWatermarks | dueBoots
-)
-
-// writeCheckpoints writes those checkpoint files that have something new to say.
-func (d *Dir) writeCheckpoints() error {
-	due := d.due.Swap(0)
-	for _, f := range []struct {
-		bit     uint32
-		name    string
-		content func() []byte
-	}{
-		{dueStarts, logStartFile, d.startsContent},
-		{duePoints, recoveryPointFile, d.recoveryContent},
-		{dueWatermarks, highWatermarkFile, d.watermarksContent},
-		{dueBoots, bootFile, d.bootsContent},
-	} {
-		if due&f.bit == 0 {
-			continue
-		}
-		if err := writeFileAtomically(d.fsys, filepath.Join(d.path, f.name), f.content(), durably); err != nil {
-			d.due.Or(due)
-			return err
-		}
-	}
-	return nil
-}
-
-func (d *Dir) startsContent() []byte {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	c := offsetCheckpoint{}
-	for at, p := range d.points {
-		if p.log != nil {
-			p.start = p.log.StartOffset()
-		}
-		if p.start > 0 {
-			c[at] = p.start
-		}
-	}
-	return c.encode()
-}
-
-func (d *Dir) recoveryContent() []byte {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	c := make(offsetCheckpoint, len(d.points))
-	for at, p := range d.points {
-		c[at] = p.recovery
-	}
-	return c.encode()
-}
-
-func (d *Dir) watermarksContent() []byte {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	c := make(offsetCheckpoint, len(d.points))
-	for at, p := range d.points {
-		if p.log != nil {
-			p.hw = wire.Offset(p.log.hw.Load())
-		}
-		c[at] = p.hw
-	}
-	return c.encode()
-}
-
-func (d *Dir) bootsContent() []byte {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	c := bootCheckpoint{d.cfg.BootID, map[place]bool{}}
-	for at, p := range d.points {
-		if p.recovered {
-			c.logs[at] = true
-		}
-	}
-	return c.encode()
-}
-
 // checkSpace compares the free space with the reserve, and opens or closes the directory for
 // appends. Some more than the reserve must be free before they go on, or it would flutter.
 func (d *Dir) checkSpace() {
@@ -377,29 +249,3 @@ func (d *Dir) becomeFull() {
 
 // errDiskFull is retriable: clients try again until their delivery timeout.
 var errDiskFull = wire.Errorf(wire.KafkaStorageError, "disk full: the log directory is at its reserve of free space")
-
-// errNotALog is said of a directory entry that is no partition.
-var errNotALog = errors.New("not the name of a partition's directory")
-
-// parsePlace reads "topic-partition".
-func parsePlace(name string) (place, error) {
-	i := strings.LastIndexByte(name, '-')
-	if i <= 0 || i == len(name)-1 || strings.ContainsFunc(name[i+1:], func(c rune) bool { return c < '0' || c > '9' }) {
-		return place{}, errNotALog
-	}
-	n := 0
-	for _, c := range name[i+1:] {
-		if n = n*10 + int(c-'0'); n > 1<<31-1 {
-			return place{}, errNotALog
-		}
-	}
-	p := place{name[:i], int32(n)}
-	if p.String() != name || strings.ContainsAny(p.topic, "/ \n") {
-		return place{}, errNotALog
-	}
-	return p, nil
-}
-
-func comparePlaces(a, b place) int {
-	return cmp.Or(strings.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition))
-}
