@@ -107,7 +107,7 @@ func (p *consumerPartition) failed(err error, hint wire.LeaderHint) {
 	case errors.Is(err, wire.OffsetOutOfRange):
 		p.outOfRange(fmt.Errorf("%s/%d at offset %d: %w", p.topic, p.index, p.next, err))
 		return
-	case !retriable(err):
+	case !retriable(err), p.damaged(err):
 		p.rest(fmt.Errorf("%s/%d at offset %d: %w", p.topic, p.index, p.next, err))
 		return
 	}
@@ -120,6 +120,12 @@ func (p *consumerPartition) failed(err error, hint wire.LeaderHint) {
 		c.client.refresh.ask()
 	}
 	p.notBefore = now().Add(c.client.backoff(p.failures))
+}
+
+// damaged says that the next records are corrupt where they lie. Others may be able to wait until
+// they are repaired, but whoever reads should be told; the records before them come first.
+func (p *consumerPartition) damaged(err error) bool {
+	return errors.Is(err, wire.CorruptMessage) && len(p.chunks) == 0
 }
 
 // wanted says what the partition needs: an offset, records, or nothing at present.

@@ -216,6 +216,38 @@ func TestADamagedBatchStopsItsPartitionAlone(t *testing.T) {
 	}
 }
 
+func TestDamageThatTheBrokerFindsIsToldBehindTheRecordsBeforeIt(t *testing.T) {
+	b := nativetest.New()
+	b.CreateTopic("t", 1)
+	c := connect(t, serve(t, b))
+	fill(t, c, "t", 0, "one")
+	fill(t, c, "t", 0, "two")
+	b.FailFetch(func(f *wire.Fetch) error {
+		if f.FetchOffset > 0 {
+			return wire.CorruptMessage
+		}
+		return nil
+	})
+	cfg := client.DefaultConsumerConfig()
+	cfg.MaxPartitionBytes = 1 // a batch at a time
+	r := consumer(t, c, client.WithConsumerConfig(cfg), client.Topics("t"))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var got []client.Record
+	var err error
+	for err == nil {
+		var records []client.Record
+		records, err = r.Poll(ctx)
+		got = append(got, records...)
+	}
+	if !errors.Is(err, wire.CorruptMessage) {
+		t.Errorf("Poll = %v", err)
+	}
+	if !slices.Equal(valuesOf(got, 0), []string{"one"}) {
+		t.Errorf("read %q, want the batch before the damage", valuesOf(got, 0))
+	}
+}
+
 func TestATopicThatDoesNotExistIsToldOnce(t *testing.T) {
 	b := nativetest.New()
 	c := connect(t, serve(t, b))
