@@ -95,7 +95,7 @@ func splitProperty(line string) (key, value string) {
 	return key, value
 }
 
-// unescapeProperty replaces \t, \n, \r, \f and \uXXXX; a backslash before anything else is dropped.
+// unescapeProperty replaces \t, \n, \r, \f and \u with four digits; a backslash before anything else is dropped.
 func unescapeProperty(s string) (string, error) {
 	if !strings.Contains(s, `\`) {
 		return s, nil
@@ -130,7 +130,7 @@ func unescapeProperty(s string) (string, error) {
 	return out.String(), nil
 }
 
-// unescapeUnicode reads the \uXXXX at the start of s, or two of them that make one rune, and
+// unescapeUnicode reads the \u and its four digits at the start of s, or two of them that make one rune, and
 // returns how many bytes it read.
 func unescapeUnicode(s string) (rune, int, error) {
 	high, err := unicodeEscape(s)
