@@ -230,21 +230,33 @@ func (b *Broker) Offsets(topic wire.TopicID, partition int32) (start, highWaterm
 
 func (b *Broker) fail(err error) { b.lose(err) }
 
-// janitor looks for logs that keep more than they need, from the start on. It only looks: the
-// replica decides.
+// producerExpiryInterval is how often replicas are asked to forget silent producers
+// (producer.id.expiration.check.interval.ms).
+const producerExpiryInterval = 10 * time.Minute
+
+// janitor looks for logs that keep more than they need, from the start on, and now and then has
+// every replica forget its silent producers. It only looks: the replica decides.
 func (b *Broker) janitor() {
 	defer b.work.Done()
 	ticker := time.NewTicker(b.cfg.RetentionInterval)
 	defer ticker.Stop()
+	expired := b.now()
 	for {
 		now := b.now()
+		expire := now.Sub(expired) >= producerExpiryInterval
+		if expire {
+			expired = now
+		}
 		b.routes.each(func(p *partition) bool {
-			view := p.view.Load()
-			if view == nil || !view.log.RetentionDue(now, view.highWatermark) {
+			view, pid := p.view.Load(), p.door.address()
+			if view == nil || pid == nil {
 				return true
 			}
-			if pid := p.door.address(); pid != nil {
+			if view.log.RetentionDue(now, view.highWatermark) {
 				b.root.Send(pid, &applyRetention{})
+			}
+			if expire {
+				b.root.Send(pid, &expireProducers{})
 			}
 			return true
 		})

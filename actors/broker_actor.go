@@ -26,6 +26,7 @@ type brokerActor struct {
 	registered bool
 	topics     map[wire.TopicID]*localTopic
 	removed    map[string]*localTopic // by actor id, until it has stopped
+	successors map[wire.TopicID]*successor
 	found      map[wire.TopicPartition]*storage.Dir
 	logsIn     map[*storage.Dir]int
 	expected   map[wire.TopicPartition][]*barrier
@@ -41,6 +42,13 @@ type localTopic struct {
 	dirs  map[int32]*storage.Dir
 }
 
+// successor is a topic with the name of one that is still being removed here. It waits for that, since
+// their logs lie in the same place.
+type successor struct {
+	name  string
+	parts []wire.TopicPartition
+}
+
 // barrier holds replies back until the partitions that they speak of can be used.
 type barrier struct {
 	partitions int
@@ -54,7 +62,8 @@ func newBrokerActor(b *Broker, deps Dependencies) *brokerActor {
 	return &brokerActor{
 		Broker: b, metrics: deps.Metrics, fs: deps.FS, raftID: deps.RaftID,
 		topics: make(map[wire.TopicID]*localTopic), removed: make(map[string]*localTopic),
-		found: make(map[wire.TopicPartition]*storage.Dir), logsIn: make(map[*storage.Dir]int),
+		successors: make(map[wire.TopicID]*successor),
+		found:      make(map[wire.TopicPartition]*storage.Dir), logsIn: make(map[*storage.Dir]int),
 		expected: make(map[wire.TopicPartition][]*barrier),
 	}
 }
@@ -74,6 +83,7 @@ func (b *brokerActor) Receive(ctx actor.Context) {
 		b.onTerminated(ctx, msg)
 	case *controllerFailed:
 		b.lastFailure = msg.err
+		b.stopController(ctx)
 	case *controllerTick:
 		b.startController(ctx)
 	case *stopBroker:
@@ -140,12 +150,22 @@ func (b *brokerActor) adoptLogs(image *metadata.Image) {
 			continue
 		}
 		for _, ref := range refs {
+			unreadable := ref.ID.IsZero()
+			if unreadable {
+				// Its name tells whose it is. Opening it will fail, and say why: to set it aside would
+				// put an empty log in its place.
+				topic, _ := image.Local(b.cfg.ID, b.cfg.Static).Topic(ref.Topic)
+				ref.ID = topic.ID
+			}
 			tp := wire.TopicPartition{Topic: ref.ID, Partition: ref.Partition}
 			state, ok := image.Partition(ref.ID, ref.Partition)
 			if ok && slices.Contains(state.Replicas, b.cfg.ID) && b.found[tp] == nil {
 				b.found[tp] = d
 				b.logsIn[d]++
 				continue
+			}
+			if unreadable {
+				continue // storage has warned of it
 			}
 			b.logger.Warn("log is set aside: the metadata does not place it here", "topic", ref.Topic, "partition", ref.Partition, "dir", d.Path())
 			if err := d.MarkStray(ref); err != nil {
@@ -163,6 +183,11 @@ func (b *brokerActor) reconcile(ctx actor.Context, image *metadata.Local, id wir
 		if local != nil {
 			b.remove(ctx, id, local)
 		}
+		b.forgetSuccessor(id)
+		return
+	}
+	if local == nil && b.beingRemoved(topic.Name) {
+		b.awaitRemoval(image, &topic)
 		return
 	}
 	config, _ := image.TopicConfig(id)
@@ -199,6 +224,56 @@ func (b *brokerActor) reconcile(ctx actor.Context, image *metadata.Local, id wir
 	local.parts = parts
 	b.routes.set(id, parts)
 	ctx.Send(local.pid, &topicChanged{assignments: changed})
+}
+
+func (b *brokerActor) beingRemoved(name string) bool {
+	for _, local := range b.removed {
+		if local.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// awaitRemoval puts a topic off until the one before it of its name has given its logs up.
+func (b *brokerActor) awaitRemoval(image *metadata.Local, topic *wire.Topic) {
+	waiting := &successor{name: topic.Name}
+	for n := range topic.Partitions {
+		state, _ := image.Partition(topic.ID, n)
+		if slices.Contains(state.Replicas, b.cfg.ID) {
+			tp := wire.TopicPartition{Topic: topic.ID, Partition: n}
+			waiting.parts = append(waiting.parts, tp)
+			b.await(tp)
+		}
+	}
+	b.successors[topic.ID] = waiting
+}
+
+// await has replies held back until a partition is ready.
+func (b *brokerActor) await(tp wire.TopicPartition) {
+	if _, waiting := b.expected[tp]; !waiting {
+		b.expected[tp] = nil
+	}
+}
+
+// admitSuccessors goes on with the topics that waited for one of that name to be gone.
+func (b *brokerActor) admitSuccessors(ctx actor.Context, name string) {
+	for id, waiting := range b.successors {
+		if waiting.name == name {
+			delete(b.successors, id)
+			b.reconcile(ctx, b.image.Load(), id)
+		}
+	}
+}
+
+// forgetSuccessor lets go of a topic that was deleted before it began here.
+func (b *brokerActor) forgetSuccessor(id wire.TopicID) {
+	if waiting := b.successors[id]; waiting != nil {
+		delete(b.successors, id)
+		for _, tp := range waiting.parts {
+			b.onPartitionReady(tp)
+		}
+	}
 }
 
 // add spawns the actor of a topic.
@@ -244,9 +319,7 @@ func (b *brokerActor) partitionOf(image *metadata.Local, local *localTopic, id w
 	tp := wire.TopicPartition{Topic: id, Partition: n}
 	dir := b.dirOf(image, tp)
 	local.dirs[n] = dir
-	if _, waiting := b.expected[tp]; !waiting {
-		b.expected[tp] = nil // its readiness is awaited
-	}
+	b.await(tp)
 	return newPartition(local.name, tp, b.cfg.PartitionBytesInFlight)
 }
 
@@ -394,7 +467,11 @@ func (b *brokerActor) onTerminated(ctx actor.Context, msg *actor.Terminated) {
 	case b.isController(msg.Who):
 		b.onControllerStopped(ctx)
 	case b.removed[msg.Who.Id] != nil:
+		name := b.removed[msg.Who.Id].name
 		delete(b.removed, msg.Who.Id)
+		if b.stopping == nil {
+			b.admitSuccessors(ctx, name)
+		}
 	default:
 		for id, local := range b.topics {
 			if local.pid.Id == msg.Who.Id {

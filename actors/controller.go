@@ -254,6 +254,8 @@ func (c *controller) abandon() {
 }
 
 // fail ends the controller for a reason that another start may or may not cure; the broker decides.
+// It is also the broker that stops the actor then: the word that an actor has stopped overtakes what
+// that actor has said before.
 func (c *controller) fail(ctx actor.Context, err error) {
 	if c.ended {
 		return
@@ -261,7 +263,6 @@ func (c *controller) fail(ctx actor.Context, err error) {
 	c.logger.Error("controller failed", "err", err)
 	c.end()
 	ctx.Send(c.cfg.broker, &controllerFailed{err: err})
-	ctx.Stop(ctx.Self())
 }
 
 func (c *controller) end() {

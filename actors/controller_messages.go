@@ -34,7 +34,7 @@ type imageApplied struct {
 	replies []func()       // none of them blocks
 }
 
-// controllerFailed tells the broker actor why the controller is about to stop of its own accord.
+// controllerFailed tells the broker actor why the controller has ended, and is to be stopped.
 type controllerFailed struct{ err error }
 
 // metadataDiskError says that the metadata log could not be read or written. Unless the disk was

@@ -73,6 +73,7 @@ func (p *brokerProbe) Receive(ctx actor.Context) {
 		}
 	case *controllerFailed:
 		p.run.failed <- msg.err
+		ctx.Stop(p.run.pid)
 	case *actor.Terminated:
 		close(p.run.gone)
 	}

@@ -61,6 +61,9 @@ type describeProducers struct {
 // applyRetention asks a replica to drop what its topic no longer keeps.
 type applyRetention struct{}
 
+// expireProducers asks a replica to forget the idempotent producers that have been silent for long.
+type expireProducers struct{}
+
 // deadlineTick is a replica's reminder that a parked producer's time may be up.
 type deadlineTick struct{}
 
@@ -72,11 +75,12 @@ type replicaReady struct {
 	err       error
 }
 
-// logClosed tells the topic actor that the log of a replica that ended is closed, so that the
-// next one may open it.
+// logClosed tells the topic actor that nobody uses the log of a replica that ended any more, so
+// that the next one may open it.
 type logClosed struct {
 	partition int32
 	run       uint64
+	removed   bool // from the disk, its topic being gone
 }
 
 // respawnTick ends the pause before a replica is spawned again.

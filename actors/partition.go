@@ -19,10 +19,11 @@ type partition struct {
 
 	deleted atomic.Bool // its topic is gone, and its log goes too
 
-	mu   sync.Mutex
-	log  *storage.Log  // of the present replica actor; its owner is whoever took it out
-	run  uint64        // which replica actor that is
-	gone chan struct{} // closed when the run ends: nobody will answer its commands any more
+	mu      sync.Mutex
+	log     *storage.Log  // of the present replica actor; its owner is whoever took it out
+	run     uint64        // which replica actor that is
+	opening bool          // its log is being opened, also when the run is over meanwhile
+	gone    chan struct{} // closed when the run ends: nobody will answer its commands any more
 }
 
 // replicaView is a leading replica as readers see it. It is immutable: the replica actor
@@ -41,37 +42,39 @@ func newPartition(topic string, tp wire.TopicPartition, maxBytesInFlight int64) 
 	return p
 }
 
-// begin starts run n of the partition's replica: logs opened for earlier runs are not taken.
+// begin starts a run of the partition's replica, whose log is about to be opened.
 func (p *partition) begin(run uint64) {
 	p.mu.Lock()
-	p.run, p.gone = run, make(chan struct{})
+	p.run, p.opening, p.gone = run, true, make(chan struct{})
 	p.mu.Unlock()
 }
 
-// adopt gives the partition the log that was opened for a run, unless that run is over: then the
-// caller keeps it, and closes it.
+// adopt ends the opening of a run's log and gives it to the partition; nil when it could not be
+// opened. False says that the run is over: the caller keeps the log, and has to give it up.
 func (p *partition) adopt(run uint64, log *storage.Log) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.run != run || log == nil {
+	p.opening = false
+	if p.run != run {
 		return false
 	}
 	p.log = log
 	return true
 }
 
-// disown ends the present run and hands its log to the caller; nil when there is none.
-func (p *partition) disown() *storage.Log {
+// disown ends the present run and hands its log to the caller; nil when there is none. While it is
+// still being opened, it is whoever opens it who has to give it up.
+func (p *partition) disown() (log *storage.Log, opening bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	log := p.log
+	log = p.log
 	p.log, p.run = nil, 0
 	p.view.Store(nil)
 	if p.gone != nil {
 		close(p.gone)
 		p.gone = nil
 	}
-	return log
+	return log, p.opening
 }
 
 // ended is closed when the present run ends; nil when there is none.

@@ -109,7 +109,7 @@ func (r *replicaActor) any(ctx actor.Context) {
 		msg.reply <- nil
 	case *configure:
 		r.onConfigure(msg)
-	case *applyRetention, *deadlineTick:
+	case *applyRetention, *expireProducers, *deadlineTick:
 	default:
 		r.metrics.unknownMessage()
 		r.logger.Warn("unknown message", "type", fmt.Sprintf("%T", msg))

@@ -22,6 +22,8 @@ func (r *replicaActor) leading(ctx actor.Context) {
 		r.onDeadline()
 	case *applyRetention:
 		r.onApplyRetention()
+	case *expireProducers:
+		r.onExpireProducers()
 	case *deleteRecords:
 		r.onDeleteRecords(msg)
 	case *describeProducers:
@@ -153,11 +155,7 @@ func (r *replicaActor) onDeadline() {
 }
 
 func (r *replicaActor) onApplyRetention() {
-	now := r.now()
-	if expired := r.producers.Expire(now.Add(-producerExpiry).UnixMilli()); expired > 0 {
-		r.logger.Debug("producers expired", "count", expired)
-	}
-	start, removed, err := r.log.ApplyRetention(now, r.leader.HighWatermark())
+	start, removed, err := r.log.ApplyRetention(r.now(), r.leader.HighWatermark())
 	if err != nil {
 		r.logger.Error("retention failed", "err", err)
 		return
@@ -171,6 +169,12 @@ func (r *replicaActor) onApplyRetention() {
 // producerExpiry is how long an idempotent producer may be silent before it is forgotten
 // (producer.id.expiration.ms).
 const producerExpiry = 24 * time.Hour
+
+func (r *replicaActor) onExpireProducers() {
+	if expired := r.producers.Expire(r.now().Add(-producerExpiry).UnixMilli()); expired > 0 {
+		r.logger.Debug("producers expired", "count", expired)
+	}
+}
 
 func (r *replicaActor) onDeleteRecords(msg *deleteRecords) {
 	before, err := r.leader.CheckDelete(msg.before)

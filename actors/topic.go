@@ -22,6 +22,7 @@ type topicActor struct {
 	topicConfig
 	slots    map[int32]*slot
 	stopping bool
+	deleting bool
 }
 
 // topicConfig is what a topic actor is made with.
@@ -50,6 +51,7 @@ type slot struct {
 	restarts   int              // in a row
 	since      time.Time        // of the present run
 	offline    bool             // its directory or its log is unusable
+	closing    bool             // the log of a run that is over is still in use
 }
 
 // assignment is what the broker actor tells of one partition.
@@ -156,11 +158,15 @@ func (t *topicActor) spawnReplica(ctx actor.Context, s *slot) {
 	logger := t.logger.With("partition", a.partition.tp.Partition)
 	pid, err := t.spawn(replicaConfig{
 		partition: a.partition, run: s.run, owner: self, send: send,
-		open:    func(hooks logHooks, opened func(*logOpened)) { openLog(a, run, hooks, logger, opened) },
+		open: func(hooks logHooks, opened func(*logOpened)) {
+			openLog(a, run, hooks, logger, opened, func(closed *logClosed) { send(self, closed) })
+		},
 		metrics: t.metrics, now: t.now, logger: logger,
 	}, "replica/"+a.partition.tp.String())
 	if err != nil {
 		logger.Error("replica cannot be spawned", "err", err)
+		a.partition.adopt(s.run, nil)
+		a.partition.disown()
 		t.takeOffline(ctx, s, wire.Errorf(wire.UnknownServerError, "the replica cannot be started"))
 		return
 	}
@@ -199,28 +205,30 @@ func (t *topicActor) onEpochAsked(ctx actor.Context, msg *epochAsked) {
 }
 
 // openLog opens the log on the directory's pool. The producers' state is recovered there too, so
-// that the actor never reads a whole log.
-func openLog(a assignment, run uint64, hooks logHooks, logger *slog.Logger, opened func(*logOpened)) {
-	ref := storage.LogRef{Topic: a.partition.topic, Partition: a.partition.tp.Partition, ID: a.partition.tp.Topic}
+// that the actor never reads a whole log. When the replica has ended meanwhile, closed is called
+// instead of opened: a log is never opened twice at a time.
+func openLog(a assignment, run uint64, hooks logHooks, logger *slog.Logger, opened func(*logOpened), closed func(*logClosed)) {
 	cfg := a.log
 	cfg.Synced, cfg.Producers = hooks.synced, hooks.producers
-	a.dir.OpenLogAsync(ref, cfg, func(log *storage.Log, err error) {
-		if err != nil {
-			opened(&logOpened{err: err})
+	a.dir.OpenLogAsync(a.ref(), cfg, func(log *storage.Log, err error) {
+		var producers *replica.Producers
+		if err == nil {
+			if producers, err = recoverProducers(log); err != nil {
+				closeLog(log, logger)
+				log = nil
+			}
+		}
+		if a.partition.adopt(run, log) {
+			opened(&logOpened{log: log, producers: producers, err: err})
 			return
 		}
-		producers, err := recoverProducers(log)
-		if err != nil {
-			closeLog(log, logger)
-			opened(&logOpened{err: err})
-			return
-		}
-		if !a.partition.adopt(run, log) {
-			giveUp(a, log, logger)
-			return
-		}
-		opened(&logOpened{log: log, producers: producers})
+		removed := log != nil && giveUp(a, log, logger)
+		closed(&logClosed{partition: a.partition.tp.Partition, run: run, removed: removed})
 	})
+}
+
+func (a assignment) ref() storage.LogRef {
+	return storage.LogRef{Topic: a.partition.topic, Partition: a.partition.tp.Partition, ID: a.partition.tp.Topic}
 }
 
 func closeLog(log *storage.Log, logger *slog.Logger) {
@@ -231,8 +239,8 @@ func closeLog(log *storage.Log, logger *slog.Logger) {
 
 func (t *topicActor) onReplicaReady(ctx actor.Context, msg *replicaReady) {
 	s := t.slots[msg.partition]
-	if s == nil || s.run != msg.run || s.pid == nil {
-		return
+	if s == nil || s.run != msg.run || s.pid == nil || s.offline || t.stopping {
+		return // the door is shut for good, whatever the replica said before
 	}
 	if msg.err != nil {
 		t.takeOffline(ctx, s, wire.Errorf(wire.KafkaStorageError, "the log of the partition cannot be opened"))
@@ -263,17 +271,19 @@ func (t *topicActor) onTerminated(ctx actor.Context, who *actor.PID) {
 		if !s.offline {
 			p.door.shut(wire.NotLeaderOrFollower, wire.NoHint)
 		}
-		log := p.disown()
+		log, opening := p.disown()
 		if !t.stopping && !s.offline {
 			t.metrics.replicaStopped()
 			t.logger.Warn("replica stopped", "partition", number)
 		}
+		s.closing = true
+		if opening {
+			return // whoever opens the log gives it up
+		}
 		self, assigned := ctx.Self(), s.assignment
 		t.background(func() {
-			if log != nil {
-				giveUp(assigned, log, t.logger)
-			}
-			t.send(self, &logClosed{partition: number, run: run})
+			removed := log != nil && giveUp(assigned, log, t.logger)
+			t.send(self, &logClosed{partition: number, run: run, removed: removed})
 		})
 		return
 	}
@@ -281,12 +291,15 @@ func (t *topicActor) onTerminated(ctx actor.Context, who *actor.PID) {
 
 // giveUp closes a log that no actor uses any more, or deletes it if its topic is gone. It does
 // not run in an actor.
-func giveUp(a assignment, log *storage.Log, logger *slog.Logger) {
+func giveUp(a assignment, log *storage.Log, logger *slog.Logger) (removed bool) {
 	if !a.partition.deleted.Load() {
 		closeLog(log, logger)
-	} else if err := a.dir.DeleteLog(log); err != nil {
+		return false
+	}
+	if err := a.dir.DeleteLog(log); err != nil {
 		logger.Warn("log was not deleted", "err", err)
 	}
+	return true
 }
 
 func (t *topicActor) onLogClosed(ctx actor.Context, msg *logClosed) {
@@ -294,9 +307,9 @@ func (t *topicActor) onLogClosed(ctx actor.Context, msg *logClosed) {
 	if s == nil || s.run != msg.run {
 		return
 	}
+	s.closing = false
 	if t.stopping {
-		delete(t.slots, msg.partition)
-		t.stopIfDone(ctx)
+		t.endSlot(ctx, msg.partition, s, msg.removed)
 		return
 	}
 	if s.offline {
@@ -324,7 +337,7 @@ func (t *topicActor) onDirOffline(ctx actor.Context, dir *storage.Dir) {
 }
 
 func (t *topicActor) onStop(ctx actor.Context, msg *topicStop) {
-	t.stopping = true
+	t.stopping, t.deleting = true, msg.delete
 	why := error(wire.NotLeaderOrFollower)
 	if msg.delete {
 		why = wire.UnknownTopicOrPartition
@@ -334,11 +347,29 @@ func (t *topicActor) onStop(ctx actor.Context, msg *topicStop) {
 		s.assignment.partition.door.shut(why, wire.NoHint)
 		if s.pid != nil {
 			ctx.Stop(s.pid)
-		} else if s.offline {
-			delete(t.slots, number)
+		} else if !s.closing {
+			t.endSlot(ctx, number, s, false) // it is offline, or between two runs
 		}
 	}
 	t.stopIfDone(ctx)
+}
+
+// endSlot forgets a partition whose log nobody uses any more. A log that was not open when its topic
+// was deleted is still on the disk.
+func (t *topicActor) endSlot(ctx actor.Context, number int32, s *slot, removed bool) {
+	if !t.deleting || removed {
+		delete(t.slots, number)
+		t.stopIfDone(ctx)
+		return
+	}
+	s.closing = true
+	self, a, run := ctx.Self(), s.assignment, s.run
+	t.background(func() {
+		if err := a.dir.RemoveLog(a.ref()); err != nil {
+			t.logger.Warn("log was not deleted", "partition", number, "err", err)
+		}
+		t.send(self, &logClosed{partition: number, run: run, removed: true})
+	})
 }
 
 func (t *topicActor) stopIfDone(ctx actor.Context) {
