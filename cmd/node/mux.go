@@ -57,7 +57,7 @@ func (m *mux) serve() error {
 			if m.isClosed() {
 				return nil
 			}
-			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+			if isCrowded(err) {
 				m.log.Warn("no more connections can be accepted for now", "err", err)
 				time.Sleep(acceptPause) //nolint:forbidigo // the kernel gives nothing to wait for
 				continue
@@ -105,6 +105,12 @@ func (m *mux) admit(c net.Conn) bool {
 	}
 	m.waiting[c] = struct{}{}
 	return true
+}
+
+// isCrowded says that accepting failed for want of something that others may give back.
+func isCrowded(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
+		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
 }
 
 func (m *mux) isClosed() bool {

@@ -149,7 +149,7 @@ func (n *Node) openDirectories(context.Context) error {
 		if err != nil {
 			return fmt.Errorf("log directory %s: %w", path, err)
 		}
-		dir, err := storage.OpenDir(n.opts.FS, absolute, cfg, n.log.With("dir", absolute))
+		dir, err := storage.OpenDir(n.opts.FS, absolute, cfg, n.log)
 		if err != nil {
 			return fmt.Errorf("log directory %s: %w", path, err)
 		}
@@ -246,6 +246,12 @@ func (n *Node) refuseBrokers() error {
 		c, err := n.cluster.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return nil
+		}
+		if isCrowded(err) {
+			// Clients that take all descriptors must not end the broker.
+			n.log.Warn("no more connections can be accepted for now", "err", err)
+			time.Sleep(acceptPause) //nolint:forbidigo // the kernel gives nothing to wait for
+			continue
 		}
 		if err != nil {
 			return fmt.Errorf("accept brokers on %s: %w", n.cluster.Addr(), err)
