@@ -95,6 +95,8 @@ func (img *Image) members(p *partition, isr []ISRMember) (set ReplicaSet, err er
 			return 0, wire.Errorf(wire.InvalidRequest, "broker %d has no replica of the partition", m.Broker)
 		case !b.Usable():
 			return 0, wire.Errorf(wire.IneligibleReplica, "broker %d is fenced or shutting down", m.Broker)
+		case b.hasFailed(p.ref()):
+			return 0, wire.Errorf(wire.IneligibleReplica, "broker %d cannot use its replica", m.Broker)
 		case b.Incarnation != m.Incarnation:
 			return 0, wire.Errorf(wire.IneligibleReplica, "broker %d has begun anew since", m.Broker)
 		default:

@@ -129,6 +129,7 @@ func (r *TopicDeleted) apply(d *draft) error {
 	for _, id := range t.hosts() {
 		b := *d.broker(id)
 		b.topics = b.topics.without(atNumber(t.number))
+		b.failed = failedElsewhere(b.failed, t.number)
 		d.setBroker(&b)
 	}
 	return nil

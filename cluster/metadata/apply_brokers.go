@@ -92,6 +92,45 @@ func (r *DirectoriesFailed) apply(d *draft) error {
 	return nil
 }
 
+func (r *ReplicasFailed) apply(d *draft) error {
+	old := d.broker(r.Broker)
+	if old == nil || old.Epoch != r.Epoch {
+		return mismatch("no broker %d of epoch %d", r.Broker, r.Epoch)
+	}
+	b := *old
+	b.failed = slices.Concat(old.failed, r.Replicas)
+	slices.SortFunc(b.failed, PartitionRef.compare)
+	b.failed = slices.Compact(b.failed)
+	if !d.hosts(&b, b.failed) {
+		return mismatch("broker %d has none of the replicas that failed", r.Broker)
+	}
+	d.setBroker(&b)
+	return nil
+}
+
+// failedElsewhere returns the failed replicas that are not of that topic.
+func failedElsewhere(failed []PartitionRef, topic TopicNumber) []PartitionRef {
+	of := func(ref PartitionRef) bool { return ref.Topic == topic }
+	if !slices.ContainsFunc(failed, of) {
+		return failed
+	}
+	return slices.Clip(slices.DeleteFunc(slices.Clone(failed), of))
+}
+
+// hosts says that a broker has replicas of all these partitions.
+func (img *Image) hosts(b *broker, refs []PartitionRef) bool {
+	for _, ref := range refs {
+		t := img.topic(ref.Topic)
+		if t == nil {
+			return false
+		}
+		if p, _ := t.partition(ref.Partition); p.member(b.ID) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 func (d *draft) setBroker(b *broker) {
 	i, found := slices.BinarySearchFunc(d.brokers, b.ID, func(b *broker, id wire.BrokerID) int {
 		return cmp.Compare(b.ID, id)

@@ -8,7 +8,7 @@ var brokerKeys = inOrder(ownSynonyms(append([]ConfigKey{
 	// Who and where.
 	{
 		Name: "node.id", Type: wire.TypeInt, Default: "-1", check: atLeast(-1),
-		Doc: "The broker's id. Normally the cluster gives one; then this only checks it. -1 for any.",
+		Doc: "The broker's id, also as broker.id. Normally the cluster gives one; then this only checks it. -1 for any.",
 	},
 	{
 		Name: "listeners", Type: wire.TypeList, Default: "PLAINTEXT://127.0.0.1:9092", check: notEmpty,
@@ -163,7 +163,7 @@ var brokerKeys = inOrder(ownSynonyms(append([]ConfigKey{
 // foreignKeys are keys of Kafka's brokers that are accepted and do nothing.
 var foreignKeys = foreign(
 	"alter.config.policy.class.name", "authorizer.class.name", "auto.leader.rebalance.enable", "background.threads",
-	"broker.heartbeat.interval.ms", "broker.id", "broker.session.timeout.ms", "client.quota.callback.class",
+	"broker.heartbeat.interval.ms", "broker.session.timeout.ms", "client.quota.callback.class",
 	"controlled.shutdown.enable", "controlled.shutdown.max.retries", "controlled.shutdown.retry.backoff.ms",
 	"controller.listener.names", "controller.quorum.bootstrap.servers", "controller.quorum.election.backoff.max.ms",
 	"controller.quorum.election.timeout.ms", "controller.quorum.fetch.timeout.ms", "controller.quorum.voters",

@@ -56,10 +56,10 @@ func (c ChangeBrokers) Decide(img *Image, _ Env) Decision {
 
 // partitions decides what the change means for all that those brokers have replicas of.
 func (c ChangeBrokers) partitions(img *Image, after map[wire.BrokerID]standing) []PartitionChange {
-	then := func(id wire.BrokerID, dir directory) standing {
-		s, changes := after[id]
-		if !changes || img.broker(id).offline(dir) {
-			return img.standing(id, dir)
+	then := func(p *partition, replica int) standing {
+		s, changes := after[p.replicas[replica]]
+		if !changes || img.lost(p, replica) {
+			return img.standing(p, replica)
 		}
 		return s
 	}
@@ -67,11 +67,11 @@ func (c ChangeBrokers) partitions(img *Image, after map[wire.BrokerID]standing) 
 	var of *topic
 	var r rules
 	for _, at := range img.hostedByAny(c.Brokers) {
-		if of == nil || of.number != at.topic {
-			of = img.topic(at.topic)
+		if of == nil || of.number != at.Topic {
+			of = img.topic(at.Topic)
 			r = img.rulesOf(of, then)
 		}
-		p, _ := of.partition(at.partition)
+		p, _ := of.partition(at.Partition)
 		if r.regroup(&p, after) {
 			changes = append(changes, r.next(&p))
 		}
@@ -79,26 +79,23 @@ func (c ChangeBrokers) partitions(img *Image, after map[wire.BrokerID]standing) 
 	return changes
 }
 
-type partitionRef struct {
-	topic     TopicNumber
-	partition int32
-}
-
 // hostedByAny returns the partitions that have replicas on any of those brokers, in order.
-func (img *Image) hostedByAny(brokers []BrokerState) []partitionRef {
-	var refs []partitionRef
+func (img *Image) hostedByAny(brokers []BrokerState) []PartitionRef {
+	var refs []PartitionRef
 	for _, s := range brokers {
 		for t, p := range img.hosted(s.ID) {
-			refs = append(refs, partitionRef{t.number, p.number})
+			refs = append(refs, PartitionRef{t.number, p.number})
 		}
 	}
 	if len(brokers) == 1 {
 		return refs
 	}
-	slices.SortFunc(refs, func(a, b partitionRef) int {
-		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition))
-	})
+	slices.SortFunc(refs, PartitionRef.compare)
 	return slices.Compact(refs)
+}
+
+func (ref PartitionRef) compare(other PartitionRef) int {
+	return cmp.Or(cmp.Compare(ref.Topic, other.Topic), cmp.Compare(ref.Partition, other.Partition))
 }
 
 // regroup takes brokers out of the ISR that may not be in it any more, and says whether the

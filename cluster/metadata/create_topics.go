@@ -119,6 +119,9 @@ func (d *creation) checkName(name string) error {
 	if err := ValidateTopicName(name); err != nil {
 		return err
 	}
+	if internalTopic(name) {
+		return wire.Errorf(wire.InvalidTopic, "topic %s is reserved for consumer groups and transactions, which this version has not", name)
+	}
 	if name == "__cluster_metadata" {
 		return wire.Errorf(wire.InvalidRequest, "topic %s cannot be created", name)
 	}

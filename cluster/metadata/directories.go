@@ -33,11 +33,11 @@ func (c FailDirectories) Decide(img *Image, _ Env) Decision {
 	if !news {
 		return Decision{} // all of it is known
 	}
-	then := func(id wire.BrokerID, dir directory) standing {
-		if id == c.Broker && int(dir) < len(failed) && failed[dir] {
+	then := func(p *partition, replica int) standing {
+		if dir := p.dirs[replica]; p.replicas[replica] == c.Broker && int(dir) < len(failed) && failed[dir] {
 			return shutOut
 		}
-		return img.standing(id, dir)
+		return img.standing(p, replica)
 	}
 	var changes []PartitionChange
 	for t, p := range img.hosted(c.Broker) {

@@ -1,7 +1,5 @@
 package metadata
 
-import "github.com/troupe-mq/troupe/wire"
-
 // rules decides the next state of partitions of one topic.
 type rules struct {
 	standing standings // after the change that is being decided
@@ -12,11 +10,11 @@ type rules struct {
 // standing is what a replica may do.
 type standing int8
 
-// standings tells the standing of a replica from the broker and the directory that it lies on.
-type standings func(wire.BrokerID, directory) standing
+// standings tells the standing of a partition's replica.
+type standings func(p *partition, replica int) standing
 
 const (
-	shutOut standing = iota // on a broker that is fenced, or a directory that is offline: nothing
+	shutOut standing = iota // lost, or on a broker that is fenced: nothing
 	going                   // shutting down: goes on leading what nobody else can
 	usable                  // leads and joins
 )
@@ -25,12 +23,19 @@ func (img *Image) rulesOf(t *topic, standing standings) rules {
 	return rules{standing: standing, minISR: img.minISR(t), unclean: img.uncleanElection(t)}
 }
 
-func (img *Image) standing(id wire.BrokerID, dir directory) standing {
-	b := img.broker(id)
-	if b == nil || b.offline(dir) {
+func (img *Image) standing(p *partition, replica int) standing {
+	if img.lost(p, replica) {
 		return shutOut
 	}
+	b := img.broker(p.replicas[replica])
 	return standingOf(b.Fenced, b.ShuttingDown)
+}
+
+// lost says that a replica is of no use whatever its broker does: its directory does not work, or the
+// broker cannot open its log.
+func (img *Image) lost(p *partition, replica int) bool {
+	b := img.broker(p.replicas[replica])
+	return b == nil || b.offline(p.dirs[replica]) || b.hasFailed(p.ref())
 }
 
 func standingOf(fenced, shuttingDown bool) standing {
@@ -57,7 +62,7 @@ func (r *rules) next(p *partition) PartitionChange {
 }
 
 func (r *rules) leaderStanding(p *partition) standing {
-	return r.standing(p.replicas[p.leader], p.dirs[p.leader])
+	return r.standing(p, int(p.leader))
 }
 
 // enough is the number of ISR members that can commit.
@@ -99,8 +104,8 @@ func (r *rules) elect(p *partition) {
 }
 
 func (r *rules) firstUsable(p *partition, candidates ReplicaSet) int8 {
-	for i, id := range p.replicas {
-		if candidates.has(i) && r.standing(id, p.dirs[i]) == usable {
+	for i := range p.replicas {
+		if candidates.has(i) && r.standing(p, i) == usable {
 			return int8(i)
 		}
 	}

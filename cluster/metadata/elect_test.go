@@ -7,6 +7,13 @@ import (
 	"github.com/troupe-mq/troupe/wire"
 )
 
+// failReplica has a broker fail its replica of the first partition of a topic.
+func (c *cluster) failReplica(id wire.TopicID, broker wire.BrokerID) error {
+	b, _ := c.img.Registration(broker)
+	err, _ := c.do(FailReplicas{Broker: broker, Incarnation: b.Incarnation, Replicas: []wire.TopicPartition{{Topic: id}}}).(error)
+	return err
+}
+
 // fence fences or unfences brokers in one entry.
 func (c *cluster) fence(fenced bool, ids ...wire.BrokerID) {
 	c.t.Helper()

@@ -68,6 +68,12 @@ type brokerConfig struct {
 type broker struct {
 	Registration
 	topics sorted[TopicNumber]
+	failed []PartitionRef // replicas that it cannot use, in order
+}
+
+func (b *broker) hasFailed(ref PartitionRef) bool {
+	_, failed := slices.BinarySearchFunc(b.failed, ref, PartitionRef.compare)
+	return failed
 }
 
 // Registration is what the cluster knows of a broker.
@@ -186,7 +192,10 @@ func (img *Image) broker(id wire.BrokerID) *broker {
 }
 
 // usable says whether a broker may lead.
-func (img *Image) usable(id wire.BrokerID) bool { return img.standing(id, 0) == usable }
+func (img *Image) usable(id wire.BrokerID) bool {
+	b := img.broker(id)
+	return b != nil && b.Usable()
+}
 
 // Topic returns a topic by name.
 func (img *Image) Topic(name string) (wire.Topic, bool) {
@@ -238,7 +247,7 @@ func (img *Image) Partition(id wire.TopicID, number int32) (wire.Partition, bool
 func (img *Image) partitionView(p *partition) wire.Partition {
 	var offline ReplicaSet
 	for i, id := range p.replicas {
-		if b := img.broker(id); b == nil || b.Fenced || b.offline(p.dirs[i]) {
+		if img.lost(p, i) || img.broker(id).Fenced {
 			offline |= 1 << i
 		}
 	}

@@ -21,6 +21,7 @@ type model struct {
 	cluster  map[string]string
 	dynamic  map[wire.BrokerID]map[string]string
 	producer wire.ProducerID
+	failed   map[wire.BrokerID]map[PartitionRef]bool // replicas that the broker cannot use
 }
 
 type modelTopic struct {
@@ -35,6 +36,7 @@ func newModel() *model {
 	return &model{
 		topics: map[string]*modelTopic{}, brokers: map[wire.BrokerID]*Registration{},
 		cluster: map[string]string{}, dynamic: map[wire.BrokerID]map[string]string{},
+		failed: map[wire.BrokerID]map[PartitionRef]bool{},
 	}
 }
 
@@ -85,10 +87,15 @@ func (m *model) apply(index uint64, records []Record) {
 				b.Directories[i].Offline = !slices.Contains(r.Directories, b.Directories[i].ID)
 			}
 			m.brokers[r.Broker] = b
+			m.failed[r.Broker] = map[PartitionRef]bool{}
 		case *DirectoriesFailed:
 			dirs := m.brokers[r.Broker].Directories
 			for i := range dirs {
 				dirs[i].Offline = dirs[i].Offline || slices.Contains(r.Directories, dirs[i].ID)
+			}
+		case *ReplicasFailed:
+			for _, ref := range r.Replicas {
+				m.failed[r.Broker][ref] = true
 			}
 		case *ReplicaMoved:
 			_, t := m.byNumber(r.Topic)
@@ -176,7 +183,7 @@ func (m *model) compare(t *rapid.T, img *Image) {
 					hosted[id] = map[wire.TopicPartition]bool{}
 				}
 				hosted[id][tp] = true
-				if m.brokers[id].Fenced || dir.Offline {
+				if m.brokers[id].Fenced || dir.Offline || m.failed[id][PartitionRef{want.number, int32(n)}] {
 					p.Offline = append(p.Offline, id)
 				}
 			}
@@ -374,6 +381,12 @@ func anyPartitionCommand(t *rapid.T, img *Image) Command {
 		b, _ := img.Registration(rapid.SampledFrom(p.Replicas).Draw(t, "replica"))
 		dir := rapid.SampledFrom(b.Directories).Draw(t, "directory")
 		return MoveReplica{Topic: topic.ID, Partition: n, Broker: b.ID, Incarnation: b.Incarnation, Directory: dir.ID}
+	}
+	if rapid.IntRange(0, 3).Draw(t, "failed") == 0 {
+		b, _ := img.Registration(rapid.SampledFrom(p.Replicas).Draw(t, "replica"))
+		return FailReplicas{Broker: b.ID, Incarnation: b.Incarnation, Replicas: []wire.TopicPartition{
+			{Topic: topic.ID, Partition: n}, {Topic: topic.ID, Partition: 0},
+		}}
 	}
 	if rapid.Bool().Draw(t, "restarted") {
 		return ReplicaRestarted{

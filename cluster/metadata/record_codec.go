@@ -82,6 +82,7 @@ var decoders = [256]func(*reader) Record{
 	KindFeatureLevelChanged:  decodeFeatureLevelChanged,
 	KindDirectoriesFailed:    decodeDirectoriesFailed,
 	KindReplicaMoved:         decodeReplicaMoved,
+	KindReplicasFailed:       decodeReplicasFailed,
 }
 
 func (r *ignored) encode(w *writer) { w.array(0) }
@@ -396,6 +397,37 @@ func decodeReplicaMoved(r *reader) Record {
 		Topic: unsigned[TopicNumber](r), Partition: signed[int32](r), Broker: signed[wire.BrokerID](r),
 		Directory: unsigned[byte](r),
 	}
+}
+
+func (r *ReplicasFailed) encode(w *writer) {
+	w.array(3)
+	w.int(int64(r.Broker))
+	w.uint(r.Epoch)
+	encodePartitionRefs(w, r.Replicas)
+}
+
+func decodeReplicasFailed(r *reader) Record {
+	return &ReplicasFailed{
+		Broker: signed[wire.BrokerID](r), Epoch: r.uint(), Replicas: decodePartitionRefs(r),
+	}
+}
+
+func encodePartitionRefs(w *writer, refs []PartitionRef) {
+	w.array(len(refs))
+	for _, ref := range refs {
+		w.array(2)
+		w.uint(uint64(ref.Topic))
+		w.int(int64(ref.Partition))
+	}
+}
+
+func decodePartitionRefs(r *reader) []PartitionRef {
+	return listOf(r, func(r *reader) PartitionRef {
+		_, outer := r.open()
+		ref := PartitionRef{Topic: unsigned[TopicNumber](r), Partition: signed[int32](r)}
+		r.close(outer)
+		return ref
+	})
 }
 
 func encodeDirectories(w *writer, dirs []DirectoryID) {

@@ -39,12 +39,13 @@ func everyRecord() []Record {
 		&FeatureLevelChanged{Feature: "metadata.version", Level: 1},
 		&DirectoriesFailed{Broker: 1, Epoch: 4, Directories: []DirectoryID{"d1"}},
 		&ReplicaMoved{Topic: 5, Partition: 1, Broker: 1, Directory: 2},
+		&ReplicasFailed{Broker: 1, Epoch: 4, Replicas: []PartitionRef{{5, 0}, {5, 70_000}}},
 	}
 }
 
 // These bytes are in the logs of brokers that run. If this test fails, they can no longer be read:
 // append fields and keep the old bytes readable, but do not change them.
-const goldenEntry = "9d" +
+const goldenEntry = "9e" +
 	"940101c291a7636c7573746572" +
 	"940201c29901cf100000000000000092a26431a26432a4686f7374cd2384a9686f73743a37393436a47261636ba4626f6f74c3" +
 	"940301c29401cd012cc3c3" +
@@ -58,7 +59,8 @@ const goldenEntry = "9d" +
 	"940a01c29301cd03e8cd03e8" +
 	"940b01c292b06d657461646174612e76657273696f6e01" +
 	"940c01c293010491a26431" +
-	"940d01c29405010102"
+	"940d01c29405010102" +
+	"940e01c2930104929205009205ce00011170"
 
 func TestTheBytesOfAnEntryStayTheSame(t *testing.T) {
 	golden := strings.ReplaceAll(goldenEntry, " ", "")

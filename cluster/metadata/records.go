@@ -30,6 +30,7 @@ const (
 	KindFeatureLevelChanged  Kind = 11
 	KindDirectoriesFailed    Kind = 12
 	KindReplicaMoved         Kind = 13
+	KindReplicasFailed       Kind = 14
 )
 
 // DirectoryID names a log directory of a broker, as its meta.json spells it.
@@ -37,6 +38,12 @@ type DirectoryID string
 
 // TopicNumber stands for a topic id within the metadata: 4 bytes instead of 16, counted from 1.
 type TopicNumber uint32
+
+// PartitionRef names a partition within the metadata.
+type PartitionRef struct {
+	Topic     TopicNumber
+	Partition int32
+}
 
 // ReplicaSet is a subset of a partition's replicas: bit i stands for the i-th of them.
 type ReplicaSet uint16
@@ -169,6 +176,14 @@ type ReplicaMoved struct {
 	Directory byte // the n-th that the broker ever registered, from 1 on
 }
 
+// ReplicasFailed tells that a broker cannot use some of its replicas, in the order of topic and
+// partition. They can come back when the broker registers anew.
+type ReplicasFailed struct {
+	Broker   wire.BrokerID
+	Epoch    uint64
+	Replicas []PartitionRef
+}
+
 // ignored stands for a record that its writer marked as one that older versions may pass over.
 type ignored struct{ of Kind }
 
@@ -185,4 +200,5 @@ func (*ProducerIDsAllocated) kind() Kind { return KindProducerIDsAllocated }
 func (*FeatureLevelChanged) kind() Kind  { return KindFeatureLevelChanged }
 func (*DirectoriesFailed) kind() Kind    { return KindDirectoriesFailed }
 func (*ReplicaMoved) kind() Kind         { return KindReplicaMoved }
+func (*ReplicasFailed) kind() Kind       { return KindReplicasFailed }
 func (r *ignored) kind() Kind            { return r.of }

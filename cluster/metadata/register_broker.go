@@ -126,14 +126,14 @@ func (c RegisterBroker) repeats(old *Registration) bool {
 // replicas decides what the registration means for the broker's partitions. A copy that was
 // fsynced is complete after any restart. One that was not is complete unless the machine went down;
 // and a wiped broker has nothing. A copy on a directory that is missing stays as complete as it was,
-// but cannot lead before the directory is back.
+// but cannot lead before the directory is back. One that failed gets another chance.
 func (c RegisterBroker) replicas(img *Image, wiped, rebooted bool) []PartitionChange {
 	registered := Registration{Directories: registeredDirectories(img.broker(c.ID).Directories, c.Directories)}
-	after := func(id wire.BrokerID, dir directory) standing {
+	after := func(p *partition, replica int) standing {
 		switch {
-		case id != c.ID:
-			return img.standing(id, dir)
-		case registered.offline(dir):
+		case p.replicas[replica] != c.ID:
+			return img.standing(p, replica)
+		case registered.offline(p.dirs[replica]):
 			return shutOut
 		}
 		return standingOf(c.Fenced, false)

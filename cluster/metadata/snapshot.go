@@ -76,7 +76,7 @@ func DecodeSnapshot(b []byte) (*Image, error) {
 	d.nextBroker, d.nextTopic, d.nextProducerID = signed[wire.BrokerID](r), unsigned[TopicNumber](r), signed[wire.ProducerID](r)
 	r.close(part)
 	d.features = listOf(r, decodeFeature)
-	d.brokers = listOf(r, func(r *reader) *broker { return &broker{Registration: decodeRegistration(r)} })
+	d.brokers = listOf(r, decodeBroker)
 	d.removedDirs = decodeDirectories(r)
 	topics := listOf(r, decodeTopic)
 	d.clusterConfigs = decodeSettings(r)
@@ -133,6 +133,11 @@ func (d *draft) restore(topics []*topic) error {
 		return fmt.Errorf("%w: replicas on brokers that are not registered", ErrMalformed)
 	}
 	d.topics, d.leaderless = sortedFrom(topics), sortedFrom(leaderless)
+	for _, b := range d.brokers {
+		if !slices.IsSortedFunc(b.failed, PartitionRef.compare) || !d.hosts(b, b.failed) {
+			return fmt.Errorf("%w: replicas of broker %d failed that it has not", ErrMalformed, b.ID)
+		}
+	}
 	var unique [3]bool
 	d.names, unique[0] = sortedRefs(names, func(a, b nameRef) int { return cmp.Compare(a.name, b.name) })
 	d.ids, unique[1] = sortedRefs(ids, func(a, b idRef) int { return atID(b.id)(a) })
@@ -184,8 +189,8 @@ func decodeBrokerConfig(r *reader) brokerConfig {
 	return c
 }
 
-func (b *Registration) encode(w *writer) {
-	w.array(11)
+func (b *broker) encode(w *writer) {
+	w.array(12)
 	w.int(int64(b.ID))
 	w.uint(b.Epoch)
 	w.uint(uint64(b.Incarnation))
@@ -202,15 +207,17 @@ func (b *Registration) encode(w *writer) {
 	w.string(b.BootID)
 	w.bool(b.Fenced)
 	w.bool(b.ShuttingDown)
+	encodePartitionRefs(w, b.failed)
 }
 
-func decodeRegistration(r *reader) Registration {
+func decodeBroker(r *reader) *broker {
 	_, outer := r.open()
-	b := Registration{
+	b := &broker{Registration: Registration{
 		ID: signed[wire.BrokerID](r), Epoch: r.uint(), Incarnation: unsigned[wire.Incarnation](r),
 		Directories: listOf(r, decodeDirectory), Host: r.string(), Port: signed[int32](r),
 		ClusterAddress: r.string(), Rack: r.string(), BootID: r.string(), Fenced: r.bool(), ShuttingDown: r.bool(),
-	}
+	}}
+	b.failed = decodePartitionRefs(r)
 	r.close(outer)
 	return b
 }

@@ -94,6 +94,8 @@ func (p *partition) member(broker wire.BrokerID) ReplicaSet {
 	return 1 << i
 }
 
+func (p *partition) ref() PartitionRef { return PartitionRef{p.topic, p.number} }
+
 func (p *partition) leaderID() wire.BrokerID {
 	if p.leader == noLeader {
 		return wire.NoBroker
