@@ -293,13 +293,7 @@ func (n *Node) stop(ctx context.Context) error {
 	n.serving.Store(false)
 	var errs []error
 	if n.mux != nil {
-		n.mux.close()
-		var servers sync.WaitGroup
-		errs = make([]error, 2)
-		servers.Go(func() { errs[0] = n.kafka.Shutdown(ctx) })
-		servers.Go(func() { errs[1] = n.native.Shutdown(ctx) })
-		servers.Wait()
-		errs = append(errs, n.mux.wait(ctx))
+		n.stopClients(ctx)
 	}
 	if n.broker != nil {
 		errs = append(errs, n.broker.Stop(ctx))
@@ -317,6 +311,25 @@ func (n *Node) stop(ctx context.Context) error {
 	}
 	n.tasks.Wait()
 	return errors.Join(errs...)
+}
+
+// stopClients has the clients answered and gone. One that does not read its answers is cut off after
+// half of the time there is: it must not keep the logs from being closed in the other half.
+func (n *Node) stopClients(ctx context.Context) {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+	}
+	n.mux.close()
+	var servers sync.WaitGroup
+	errs := make([]error, 2)
+	servers.Go(func() { errs[0] = n.kafka.Shutdown(ctx) })
+	servers.Go(func() { errs[1] = n.native.Shutdown(ctx) })
+	servers.Wait()
+	if err := errors.Join(errs[0], errs[1], n.mux.wait(ctx)); err != nil {
+		n.log.Warn("clients that did not take their answers were cut off", "err", err)
+	}
 }
 
 // source is what the console shows.
