@@ -85,7 +85,7 @@ func (c *chunk) openBatch() (bool, error) {
 }
 
 func (c *chunk) broken(err error) error {
-	return fmt.Errorf("%s/%d: the batch at offset %d cannot be read: %w", c.topic, c.partition, c.next, err)
+	return &PartitionError{c.topic, c.partition, c.next, fmt.Errorf("%w; the batch cannot be read", err)}
 }
 
 func (c *chunk) record() Record {

@@ -34,6 +34,12 @@ type Config struct {
 	// MetadataMaxAge is how often the layout of the cluster is asked for although nothing seems
 	// wrong: so long may it take until a consumer notices new partitions and topics. 30 s.
 	MetadataMaxAge time.Duration
+	// OnRetry, if set, is called with each failure that the client answers by trying again, and with
+	// a nil error when what had failed has succeeded: so a program can tell a person why nothing
+	// moves. It says which partition could not be written or read; the topic is "" and the partition
+	// -1 when it is the producer's identity. It is called on the client's goroutines, must return
+	// soon, and must not call the client.
+	OnRetry func(topic string, partition int32, err error)
 	// NoAutoCreate keeps producing from creating topics that do not exist.
 	NoAutoCreate bool
 }
@@ -49,6 +55,9 @@ func (c *Config) complete() error {
 	}
 	if c.Dial == nil {
 		c.Dial = new(net.Dialer).DialContext
+	}
+	if c.OnRetry == nil {
+		c.OnRetry = func(string, int32, error) {}
 	}
 	orDefault(&c.Software, "troupe-go")
 	orDefault(&c.SoftwareVersion, moduleVersion())
@@ -250,11 +259,24 @@ func (cl *Client) waitConn(ctx context.Context, addr string) (*conn, error) {
 	switch l := cl.links[addr]; {
 	case l.conn != nil && l.conn.live():
 		return l.conn, nil
+	case errors.Is(l.err, ErrNotTroupe):
+		return nil, l.err
 	case l.err != nil:
 		return nil, fmt.Errorf("%w: %w", errConnection, l.err)
 	default:
 		return nil, errConnection
 	}
+}
+
+// linkError returns why there is no connection to addr, and nil while the first attempt is made.
+func (cl *Client) linkError(addr string) error {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	l := cl.links[addr]
+	if l == nil || l.err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errConnection, l.err)
 }
 
 // backoff returns the pause after so many failures in a row.

@@ -20,8 +20,12 @@ import (
 // whether the broker has done it is unknown.
 var errConnection = errors.New("connection lost")
 
-// errNotTroupe is the error of a peer that does not answer the magic.
-var errNotTroupe = errors.New("the peer does not speak Troupe's native protocol")
+// errHTTP is the error of a peer that is a web server, as the admin port of a broker is.
+var errHTTP = fmt.Errorf("speaks HTTP: %w", ErrNotTroupe)
+
+// greetingCorrelation is "\r\n\r\n". A web server that is greeted takes the greeting for a request
+// that is malformed, and says so at once instead of waiting for the rest of it.
+const greetingCorrelation = 0x0d0a0d0a
 
 // conn is a connection to one broker. Any goroutine may send; a writer gathers what is sent into
 // few writes, a reader hands each answer to the one who asked. A ping goes out when nothing has
@@ -75,6 +79,9 @@ func dial(ctx context.Context, cfg *Config, addr string, tasks *sync.WaitGroup, 
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
+		if errors.Is(err, ErrNotTroupe) {
+			return nil, fmt.Errorf("%s %w", addr, err)
+		}
 		return nil, fmt.Errorf("greet %s: %w", addr, err)
 	}
 	c.received.Store(now().UnixNano())
@@ -98,19 +105,22 @@ func (c *conn) greet() (*wire.FrameReader, error) {
 		MinProtocol: wire.MinProtocol, MaxProtocol: wire.MaxProtocol,
 		Software: c.cfg.Software, Version: c.cfg.SoftwareVersion,
 	}
-	if _, err := c.net.Write(wire.AppendFrame(wire.Magic[:], 0, wire.KindGreeting, &greeting, 0)); err != nil {
+	if _, err := c.net.Write(wire.AppendFrame(wire.Magic[:], greetingCorrelation, wire.KindGreeting, &greeting, 0)); err != nil {
 		return nil, err
 	}
 	in := bufio.NewReaderSize(c.net, readBufferBytes)
 	var magic [len(wire.Magic)]byte
 	if _, err := io.ReadFull(in, magic[:]); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return nil, errNotTroupe // what a Kafka broker does with the magic
+			return nil, ErrNotTroupe // what a Kafka broker does with the magic
 		}
 		return nil, err
 	}
-	if magic != wire.Magic {
-		return nil, errNotTroupe
+	switch {
+	case string(magic[:]) == "HTTP":
+		return nil, errHTTP
+	case magic != wire.Magic:
+		return nil, ErrNotTroupe
 	}
 	frames := wire.NewFrameReader(in, maxAnswerBytes)
 	buf, err := frames.Next()

@@ -344,7 +344,7 @@ func (c *Consumer) add(t *topic, index int32, start Start) {
 	if p := list[index]; p != nil {
 		if p.id != t.id {
 			p.id = t.id
-			p.outOfRange(fmt.Errorf("%s/%d: the topic was created anew: %w", t.name, index, wire.OffsetOutOfRange))
+			p.outOfRange(fmt.Errorf("the topic was created anew: %w", wire.OffsetOutOfRange))
 		}
 		return
 	}

@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/troupe-mq/troupe/wire"
@@ -21,6 +22,7 @@ type consumerPartition struct {
 	consumed Offset // to hand out; NoOffset like next
 	epoch    wire.LeaderEpoch
 	turn     int  // counts seeks: an answer to an older turn is dropped
+	troubled bool // OnRetry has been told of a failure, and not that it is over
 	asking   bool // a request of this turn is under way
 	resting  bool // after an error, until Seek
 	paused   bool
@@ -83,6 +85,9 @@ func (p *consumerPartition) take(list []Record) []Record {
 // rest stops reading the partition until Seek, and has Poll say why.
 func (p *consumerPartition) rest(err error) {
 	at := p.consumed
+	if told := (*PartitionError)(nil); !errors.As(err, &told) {
+		err = &PartitionError{p.topic, p.index, p.next, err}
+	}
 	p.seek(AtOffset(max(at, 0)))
 	p.resting = true
 	p.consumer.tell(err)
@@ -105,10 +110,10 @@ func (p *consumerPartition) failed(err error, hint wire.LeaderHint) {
 	c := p.consumer
 	switch {
 	case errors.Is(err, wire.OffsetOutOfRange):
-		p.outOfRange(fmt.Errorf("%s/%d at offset %d: %w", p.topic, p.index, p.next, err))
+		p.outOfRange(err)
 		return
 	case !retriable(err), p.damaged(err):
-		p.rest(fmt.Errorf("%s/%d at offset %d: %w", p.topic, p.index, p.next, err))
+		p.rest(err)
 		return
 	}
 	c.lastErr = fmt.Errorf("%s/%d: %w", p.topic, p.index, err)
@@ -120,6 +125,15 @@ func (p *consumerPartition) failed(err error, hint wire.LeaderHint) {
 		c.client.refresh.ask()
 	}
 	p.notBefore = now().Add(c.client.backoff(p.failures))
+	p.retry(err)
+}
+
+// retry has OnRetry told of a failure, or with nil that it is over.
+func (p *consumerPartition) retry(err error) {
+	if err != nil || p.troubled {
+		p.troubled = err != nil
+		p.consumer.client.cfg.OnRetry(p.topic, p.index, err)
+	}
 }
 
 // damaged says that the next records are corrupt where they lie. Others may be able to wait until
@@ -192,6 +206,7 @@ func (c *Consumer) request(m *metadata, at time.Time) time.Time {
 		if conn == nil {
 			// A dial that is under way wakes us; a pause between dials does not.
 			again = earlier(again, at.Add(c.client.cfg.RetryBackoff))
+			c.unreachable(addr, r)
 			continue
 		}
 		if len(r.offsets) > 0 {
@@ -202,6 +217,16 @@ func (c *Consumer) request(m *metadata, at time.Time) time.Time {
 		}
 	}
 	return again
+}
+
+// unreachable has OnRetry told why a broker cannot be asked, once for each partition.
+func (c *Consumer) unreachable(addr string, r *round) {
+	err := c.client.linkError(addr)
+	for _, p := range slices.Concat(r.offsets, r.records) {
+		if err != nil && !p.troubled {
+			p.retry(err)
+		}
+	}
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -279,9 +304,10 @@ func (p *consumerPartition) located(got *wire.ListedOffset) {
 	case got.Offset == wire.NoOffset && p.start.timestamp > 0:
 		p.seek(End()) // no record is that new
 	case got.Offset < 0:
-		p.rest(fmt.Errorf("%s/%d: %w: offset %d", p.topic, p.index, wire.ErrMalformed, got.Offset))
+		p.rest(fmt.Errorf("%w: offset %d", wire.ErrMalformed, got.Offset))
 	default:
 		p.failures = 0
+		p.retry(nil)
 		p.next, p.consumed = got.Offset, got.Offset
 	}
 }
@@ -347,6 +373,7 @@ func (p *consumerPartition) fetched(got *fetchedPartition) {
 		return
 	}
 	p.failures = 0
+	p.retry(nil)
 	p.highWatermark = got.HighWatermark
 	whole, next, epoch := wholeBatches(got.records)
 	if whole == 0 {
@@ -382,8 +409,8 @@ func wholeBatches(b []byte) (whole int, next Offset, epoch wire.LeaderEpoch) {
 // lost in an unclean election.
 func (p *consumerPartition) diverged(end *wire.EpochEnd) {
 	if p.consumer.cfg.OutOfRange == OutOfRangeFails {
-		p.rest(fmt.Errorf("%s/%d: the log was cut at offset %d, of epoch %d, behind which records had been read: %w",
-			p.topic, p.index, end.EndOffset, end.LeaderEpoch, wire.OffsetOutOfRange))
+		p.rest(fmt.Errorf("the log was cut at offset %d, of epoch %d, behind which records had been read: %w",
+			end.EndOffset, end.LeaderEpoch, wire.OffsetOutOfRange))
 		return
 	}
 	p.seek(AtOffset(max(end.EndOffset, 0)))

@@ -2,6 +2,7 @@ package client
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/troupe-mq/troupe/wire"
 )
@@ -23,10 +24,32 @@ type ErrorCode = wire.ErrorCode
 var (
 	// ErrClosed is returned by everything that belongs to a closed Client, Producer or Consumer.
 	ErrClosed = errors.New("client: closed")
+	// ErrNotTroupe is wrapped by the error of asking something that is no broker of Troupe.
+	ErrNotTroupe = errors.New("does not speak Troupe's native protocol")
+	// ErrConnection is wrapped by every failure of a connection, or of making one.
+	ErrConnection = errConnection
 	// ErrNotDelivered is wrapped by the error of a record that was not acknowledged in time. When
 	// it had been sent, it may still be in the log.
 	ErrNotDelivered = errors.New("client: record not delivered in time")
 )
+
+// PartitionError is why a partition cannot be read on from an offset.
+type PartitionError struct {
+	Topic     string
+	Partition int32
+	Offset    Offset // the first that was not read; -1 when it was still being looked up
+	Err       error
+}
+
+func (e *PartitionError) Error() string {
+	if e.Offset < 0 {
+		return fmt.Sprintf("%s/%d: %v", e.Topic, e.Partition, e.Err)
+	}
+	return fmt.Sprintf("%s/%d at offset %d: %v", e.Topic, e.Partition, e.Offset, e.Err)
+}
+
+// Unwrap makes errors.Is(err, code) hold for the code of the cause.
+func (e *PartitionError) Unwrap() error { return e.Err }
 
 // retriable says that the same request may succeed later, at this broker or another.
 func retriable(err error) bool {

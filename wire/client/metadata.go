@@ -165,7 +165,7 @@ func (cl *Client) askAny(ctx context.Context, kind wire.Kind, req, reply wire.Me
 		if err == nil {
 			err = c.ask(ctx, kind, req, reply)
 		}
-		if err == nil || ctx.Err() != nil || !errors.Is(err, errConnection) {
+		if err == nil || ctx.Err() != nil || (!errors.Is(err, errConnection) && !errors.Is(err, ErrNotTroupe)) {
 			return err
 		}
 		last = err
@@ -186,6 +186,9 @@ func (cl *Client) askOnce(ctx context.Context, kind wire.Kind, req, reply wire.M
 				return c.ask(ctx, kind, req, reply)
 			}
 			last = err
+		}
+		if errors.Is(last, ErrNotTroupe) {
+			return last
 		}
 		if err := cl.pause(ctx, failures); err != nil {
 			return fmt.Errorf("%w: %w", err, last)
@@ -308,7 +311,7 @@ func (cl *Client) topic(ctx context.Context, name string, create bool) (*topic, 
 			return nil, fmt.Errorf("topic %s: %w", name, t.err)
 		}
 		if pauseErr := cl.pause(ctx, failures); pauseErr != nil {
-			return nil, fmt.Errorf("topic %s: %w", name, errors.Join(pauseErr, err))
+			return nil, fmt.Errorf("topic %s: %w", name, giveUp(pauseErr, err))
 		}
 	}
 }

@@ -49,9 +49,17 @@ func (cl *Client) askLeader(ctx context.Context, name string, partition int32,
 			cl.refresh.ask()
 		}
 		if pauseErr := cl.pause(ctx, failures); pauseErr != nil {
-			return fmt.Errorf("%s/%d: %w", name, partition, errors.Join(pauseErr, err))
+			return fmt.Errorf("%s/%d: %w", name, partition, giveUp(pauseErr, err))
 		}
 	}
+}
+
+// giveUp returns why the asking ended, and the last failure if there was one.
+func giveUp(why, last error) error {
+	if last == nil {
+		return why
+	}
+	return fmt.Errorf("%w: %w", why, last)
 }
 
 // Where ListOffsets looks, besides a time.

@@ -372,6 +372,9 @@ func (p *Producer) askIdentity(old wire.ProducerIdentity) {
 			req.Producer, req.Epoch = nobody.Producer, nobody.Epoch // that id is of no use any more
 		}
 		w.mu.Unlock()
+		if err != nil || failures > 1 {
+			p.client.cfg.OnRetry("", -1, err)
+		}
 		if err == nil {
 			p.clusterChanged()
 			return

@@ -43,6 +43,7 @@ type producerPartition struct {
 	notBefore  time.Time // the end of a pause
 	lastErr    error
 	alarmAt    time.Time // the earliest alarm that is set; zero without one
+	troubled   bool      // OnRetry has been told of a failure, and not that it is over
 	abandoned  bool
 }
 
@@ -232,6 +233,9 @@ func (pp *producerPartition) send(b *batch, at time.Time) bool {
 	if c == nil {
 		// A dial that is under way kicks the partition; a pause between dials does not.
 		pp.setAlarm(at.Add(p.client.cfg.RetryBackoff))
+		if err := p.client.linkError(addr); err != nil {
+			pp.retry(err)
+		}
 		return false
 	}
 	if !pp.number(b) {
@@ -265,12 +269,23 @@ const maxHeadBytes = 256
 
 // later notes why nothing can be sent now, asks for metadata, and pauses.
 func (pp *producerPartition) later(at time.Time, err error) bool {
-	pp.lastErr = err
 	pp.failures++
 	pp.notBefore = at.Add(pp.topic.producer.client.backoff(pp.failures))
 	pp.setAlarm(pp.notBefore)
 	pp.topic.producer.client.refresh.ask()
+	pp.retry(err)
 	return false
+}
+
+// retry has OnRetry told of a failure, or with nil that it is over, and remembers the failure.
+func (pp *producerPartition) retry(err error) {
+	if err != nil {
+		pp.lastErr = err
+	}
+	if err != nil || pp.troubled {
+		pp.troubled = err != nil
+		pp.topic.producer.client.cfg.OnRetry(pp.topic.name, pp.index, err)
+	}
 }
 
 // number gives a batch its identity and sequence, once, and its bytes. It returns false when
@@ -334,13 +349,16 @@ func (pp *producerPartition) judge(b *batch, base Offset, err error) {
 	case err == nil, code == wire.DuplicateSequenceNumber:
 		b.settle(base, nil)
 		pp.failures, pp.accepted = 0, true
+		pp.retry(nil)
 	case code == wire.OutOfOrderSequenceNumber && (pp.recovering || b != pp.inFlight[0]):
 		pp.recovering = true // because of one before it
 	case b.numbered && (code == wire.UnknownProducerID || code == wire.InvalidProducerEpoch):
-		pp.recovering, pp.anew, pp.lastErr = true, true, err
+		pp.recovering, pp.anew = true, true
+		pp.retry(err)
 	case retriable(err):
 		b.doubtful = b.doubtful || !refusedBeforeAppend(code)
-		pp.recovering, pp.lastErr = true, err
+		pp.recovering = true
+		pp.retry(err)
 	default:
 		b.settle(wire.NoOffset, fmt.Errorf("%s/%d: %w", pp.topic.name, pp.index, err))
 		if b.numbered {
