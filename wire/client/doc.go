@@ -16,7 +16,7 @@
 // order of its partition, and acknowledged when every in-sync replica has it on disk. Retries,
 // changes of leadership and lost connections do not show, other than by taking time; what could
 // not be delivered within ProducerConfig.DeliveryTimeout is told to the record's callback. A program
-that wants to say meanwhile why nothing moves sets Config.OnRetry.
+// that wants to say meanwhile why nothing moves sets Config.OnRetry.
 //
 // All memory is bounded: a producer whose brokers are slow blocks in Produce until there is room
 // or its context ends, and a consumer reads ahead no further than ConsumerConfig.MaxBufferedBytes.
