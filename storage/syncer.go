@@ -195,7 +195,8 @@ func (s *syncer) syncAll() error {
 		return err
 	}
 	for _, l := range s.dirs {
-		if err := s.dir.fsys.SyncDir(l.path); err != nil && !l.closed.Load() {
+		// A log that was deleted meanwhile has no directory any more.
+		if err := s.dir.fsys.SyncDir(l.path); err != nil && (!l.closed.Load() || !isMissing(err)) {
 			return l.wrap("sync the directory of", l.EndOffset(), err)
 		}
 	}
