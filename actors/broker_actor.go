@@ -3,6 +3,7 @@ package actors
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -77,6 +78,8 @@ func (b *brokerActor) Receive(ctx actor.Context) {
 		b.onImageApplied(ctx, msg)
 	case *partitionReady:
 		b.onPartitionReady(msg.tp)
+	case *replicaLost:
+		b.onReplicaLost(ctx, msg)
 	case *dirOffline:
 		b.onDirOffline(ctx, msg)
 	case *actor.Terminated:
@@ -111,6 +114,7 @@ func (b *brokerActor) onImageApplied(ctx actor.Context, msg *imageApplied) {
 	if !b.registered && b.registeredIn(msg.image) && b.stopping == nil {
 		b.registered = true
 		b.adoptLogs(msg.image)
+		b.warnOfMissingDirs(msg.image)
 		delta = metadata.Diff(metadata.NewImage(), msg.image)
 	}
 	if b.registered && b.stopping == nil {
@@ -172,6 +176,21 @@ func (b *brokerActor) adoptLogs(image *metadata.Image) {
 				b.logger.Error("log cannot be set aside", "topic", ref.Topic, "partition", ref.Partition, "err", err)
 			}
 		}
+	}
+}
+
+// warnOfMissingDirs tells of directories that this broker had and was not started with. What lies
+// there has no leader.
+func (b *brokerActor) warnOfMissingDirs(image *metadata.Image) {
+	missing := make(map[metadata.DirectoryID]int)
+	for tp := range image.Hosted(b.cfg.ID) {
+		id, known := image.Directory(tp.Topic, tp.Partition, b.cfg.ID)
+		if known && b.dirByID(id) == nil && b.found[tp] == nil {
+			missing[id]++
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(missing)) {
+		b.logger.Warn("partitions are in a log directory that is not here: add its --data", "directory_id", id, "partitions", missing[id])
 	}
 }
 
@@ -350,7 +369,10 @@ func (b *brokerActor) dirOf(image *metadata.Local, tp wire.TopicPartition) *stor
 }
 
 // tellAbout tells the controller of something that has happened here.
-func (b *brokerActor) tellAbout(command metadata.Command) {
+func (b *brokerActor) tellAbout(command metadata.Command) { b.tell(command, func() {}) }
+
+// tell calls told on another goroutine, once the controller knows or cannot be told.
+func (b *brokerActor) tell(command metadata.Command, told func()) {
 	b.request(command, func(reply any, err error) {
 		if refusal, ok := reply.(error); ok && err == nil {
 			err = refusal
@@ -358,6 +380,7 @@ func (b *brokerActor) tellAbout(command metadata.Command) {
 		if err != nil {
 			b.logger.Error("the controller was not told", "command", fmt.Sprintf("%T", command), "err", err)
 		}
+		told()
 	})
 }
 
@@ -427,6 +450,15 @@ func (b *brokerActor) onPartitionReady(tp wire.TopicPartition) {
 			w.release()
 		}
 	}
+}
+
+// onReplicaLost has the cluster know that a replica is of no use. Only then is the partition done
+// with: whoever hears that this broker is ready also sees which partitions have no leader.
+func (b *brokerActor) onReplicaLost(ctx actor.Context, msg *replicaLost) {
+	self := ctx.Self()
+	b.tell(metadata.FailReplicas{
+		Broker: b.cfg.ID, Incarnation: b.cfg.Incarnation, Replicas: []wire.TopicPartition{msg.tp},
+	}, func() { b.send(self, &partitionReady{tp: msg.tp}) })
 }
 
 // onDirOffline loses a directory's partitions. Without the first, which holds the metadata log,

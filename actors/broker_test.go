@@ -33,10 +33,16 @@ var lives wire.Incarnation = 1
 // start begins a broker on disk, with its data in these directories.
 func start(t *testing.T, disk storage.FS, paths ...string) *company {
 	t.Helper()
+	return startWith(t, Dependencies{FS: disk, Logger: slog.New(slog.DiscardHandler)}, paths...)
+}
+
+// startWith begins a broker with another log or with metrics.
+func startWith(t *testing.T, deps Dependencies, paths ...string) *company {
+	t.Helper()
 	if len(paths) == 0 {
 		paths = []string{"/data"}
 	}
-	c := &company{t: t, disk: faultfs.New(disk)}
+	c := &company{t: t, disk: faultfs.New(deps.FS)}
 	lives++
 	cfg := DefaultConfig()
 	cfg.ID, cfg.Incarnation, cfg.ClusterID = 1, lives, "cluster"
@@ -52,7 +58,8 @@ func start(t *testing.T, disk storage.FS, paths ...string) *company {
 		cfg.Registration.Directories = append(cfg.Registration.Directories, metadata.DirectoryID(dir.Identity().DirectoryID))
 	}
 	var err error
-	c.Broker, err = Start(t.Context(), cfg, Dependencies{Dirs: c.dirs, FS: c.disk, RaftID: 1, Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
+	deps.Dirs, deps.FS, deps.RaftID, deps.Now = c.dirs, c.disk, 1, time.Now
+	c.Broker, err = Start(t.Context(), cfg, deps)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,8 @@ package actors
 
 import (
 	"errors"
+	"log/slog"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -102,8 +104,10 @@ func TestABrokerWithoutOneOfItsDisksLeadsNothingThatLayThere(t *testing.T) {
 				lost = topic
 			}
 		}
+		missing := c.dirs[1].Identity().DirectoryID
 		c.end()
-		c = start(t, disk, "/data")
+		var logged strings.Builder
+		c = startWith(t, Dependencies{FS: disk, Logger: slog.New(slog.NewTextHandler(&logged, nil))}, "/data")
 		for slot, topic := range topics {
 			c.produce(&r, 10+slot, topic, wire.AcksAll, recordsOf(1, wire.NoProducer, 0))
 			reply := r.one(t, 10+slot)
@@ -115,11 +119,59 @@ func TestABrokerWithoutOneOfItsDisksLeadsNothingThatLayThere(t *testing.T) {
 			}
 		}
 		c.end()
+		if warned := "add its --data\" directory_id=" + missing + " partitions=1\n"; strings.Count(logged.String(), warned) != 1 {
+			t.Fatalf("the log does not say %q once:\n%s", warned, &logged)
+		}
 		c = start(t, disk, "/data", "/more")
 		defer c.end()
 		if start, end, ok := c.Offsets(lost, 0); !ok || start != 0 || end != 2 {
 			t.Fatalf("with the disk back: %d to %d, %v", start, end, ok)
 		}
+	})
+}
+
+// damage cuts the log of a topic's first partition below what was durable.
+func damage(t *testing.T, disk *crashfs.FS, topic string) {
+	t.Helper()
+	f, err := disk.OpenFile("/data/"+topic+"-0/00000000000000000000.log", 2, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Truncate(30); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Whoever hears that the broker is ready also sees that the partition has no leader.
+func TestAPartitionWhoseLogCannotBeOpenedHasNoLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := crashfs.New()
+		c := start(t, disk)
+		topics := []wire.TopicID{c.topic("rotten", 1), c.topic("sound", 1)}
+		var r replies
+		for slot, topic := range topics {
+			c.produce(&r, slot, topic, wire.AcksAll, recordsOf(2, wire.NoProducer, 0))
+			r.one(t, slot)
+		}
+		for life := range 2 { // the second time the image knows that it failed before
+			c.end()
+			damage(t, disk, "rotten")
+			c = start(t, disk)
+			for slot, topic := range topics {
+				rotten := slot == 0
+				state, _ := c.View().Partition(topic, 0)
+				if (state.Leader == wire.NoBroker) != rotten || (len(state.Offline) == 1) != rotten {
+					t.Fatalf("life %d, topic %d: %+v", life, slot, state)
+				}
+				c.produce(&r, 10*life+10+slot, topic, wire.AcksAll, recordsOf(1, wire.NoProducer, 0))
+				for _, err := range []error{r.one(t, 10*life+10+slot).Err, c.fetchAll(topic).Err} {
+					if (err != nil) != rotten || err != nil && !wire.Code(err).Retriable() {
+						t.Fatalf("life %d, topic %d: %v", life, slot, err)
+					}
+				}
+			}
+		}
+		c.end()
 	})
 }
 

@@ -96,8 +96,8 @@ type epochAsked struct {
 	err       error
 }
 
-// partitionReady tells the broker actor that a partition can be used, or why not.
-type partitionReady struct {
-	tp  wire.TopicPartition
-	err error
-}
+// partitionReady tells the broker actor that a partition can be used, or that it is known not to.
+type partitionReady struct{ tp wire.TopicPartition }
+
+// replicaLost tells the broker actor that a replica cannot be used before the next start.
+type replicaLost struct{ tp wire.TopicPartition }

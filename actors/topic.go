@@ -167,7 +167,7 @@ func (t *topicActor) spawnReplica(ctx actor.Context, s *slot) {
 		logger.Error("replica cannot be spawned", "err", err)
 		a.partition.adopt(s.run, nil)
 		a.partition.disown()
-		t.takeOffline(ctx, s, wire.Errorf(wire.UnknownServerError, "the replica cannot be started"))
+		t.lose(ctx, s, wire.Errorf(wire.KafkaStorageError, "the replica cannot be started"))
 		return
 	}
 	s.pid = pid
@@ -243,22 +243,27 @@ func (t *topicActor) onReplicaReady(ctx actor.Context, msg *replicaReady) {
 		return // the door is shut for good, whatever the replica said before
 	}
 	if msg.err != nil {
-		t.takeOffline(ctx, s, wire.Errorf(wire.KafkaStorageError, "the log of the partition cannot be opened"))
+		t.lose(ctx, s, wire.Errorf(wire.KafkaStorageError, "the log of the partition cannot be opened"))
 		return
 	}
 	s.assignment.partition.door.open(s.pid)
 	ctx.Send(t.broker, &partitionReady{tp: s.assignment.partition.tp})
 }
 
+// lose takes a partition offline of which only this replica is the cause, so that somebody else has
+// to be told.
+func (t *topicActor) lose(ctx actor.Context, s *slot, why error) {
+	t.takeOffline(ctx, s, why)
+	ctx.Send(t.broker, &replicaLost{tp: s.assignment.partition.tp})
+}
+
 // takeOffline ends a partition's life on this broker until the next start.
 func (t *topicActor) takeOffline(ctx actor.Context, s *slot, why error) {
 	s.offline = true
-	p := s.assignment.partition
-	p.door.shut(why, wire.NoHint)
+	s.assignment.partition.door.shut(why, wire.NoHint)
 	if s.pid != nil {
 		ctx.Stop(s.pid)
 	}
-	ctx.Send(t.broker, &partitionReady{tp: p.tp, err: why})
 }
 
 func (t *topicActor) onTerminated(ctx actor.Context, who *actor.PID) {
@@ -332,6 +337,7 @@ func (t *topicActor) onDirOffline(ctx actor.Context, dir *storage.Dir) {
 	for _, s := range t.slots {
 		if s.assignment.dir == dir && !s.offline {
 			t.takeOffline(ctx, s, wire.Errorf(wire.KafkaStorageError, "the log directory %s is offline", dir.Path()))
+			ctx.Send(t.broker, &partitionReady{tp: s.assignment.partition.tp})
 		}
 	}
 }
