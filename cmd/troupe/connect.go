@@ -35,6 +35,11 @@ func bootstrapFlag(set *pflag.FlagSet, bootstrap *string) {
 // connect returns a client once one of the brokers has taken a connection: the client itself
 // would go on trying, and a wrong address would look like a slow cluster.
 func connect(ctx context.Context, bootstrap string) (*client.Client, error) {
+	return connectWith(ctx, bootstrap, client.Config{})
+}
+
+// connectWith is connect for a client with a configuration, but for its addresses.
+func connectWith(ctx context.Context, bootstrap string, cfg client.Config) (*client.Client, error) {
 	addresses, err := parseBootstrap(bootstrap)
 	if err != nil {
 		return nil, err
@@ -45,12 +50,38 @@ func connect(ctx context.Context, bootstrap string) (*client.Client, error) {
 		conn, err := dialer.DialContext(ctx, "tcp", address)
 		if err == nil {
 			_ = conn.Close() // nothing was sent on it
-			return client.New(addresses...)
+			cfg.Addrs = addresses
+			return greet(ctx, cfg)
+		}
+		if ctx.Err() != nil {
+			return nil, errInterrupted
 		}
 		refusals = append(refusals, err)
 	}
 	return nil, fmt.Errorf("no broker at %s: %w; start one with \"troupe broker\", or say where it is with --bootstrap host:port",
 		strings.Join(addresses, ", "), rootCause(refusals[0]))
+}
+
+var errInterrupted = errors.New("interrupted")
+
+// greet returns a client, unless what it would talk to is no broker.
+func greet(ctx context.Context, cfg client.Config) (*client.Client, error) {
+	c, err := client.NewWith(cfg)
+	if err != nil {
+		return nil, err
+	}
+	short, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	_, err = c.DescribeCluster(short)
+	if !errors.Is(err, client.ErrNotTroupe) {
+		return c, nil // a broker that is slow or busy is told by what is asked of it
+	}
+	_ = c.Close() // nothing was done with it
+	where := strings.Join(cfg.Addrs, ", ")
+	if strings.Contains(err.Error(), "HTTP") {
+		return nil, fmt.Errorf("%s speaks HTTP: that is the admin port of a broker, or no broker; clients use port %s unless told otherwise", where, defaultPort)
+	}
+	return nil, fmt.Errorf("%s is no broker of Troupe, or a much older one; say where one is with --bootstrap host:port", where)
 }
 
 // rootCause drops the addresses that a network error repeats.
@@ -88,7 +119,8 @@ func explain(err error, hint string) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%w; is the cluster up? its log and the admin port's /readyz say more", err)
+		text := strings.ReplaceAll(err.Error(), context.DeadlineExceeded.Error(), fmt.Sprintf("no answer within %.0f s", adminTimeout.Seconds()))
+		return fmt.Errorf("%s; is the cluster up? its log and the admin port's /readyz say more", text)
 	case hint != "":
 		return fmt.Errorf("%w; %s", err, hint)
 	}
@@ -100,6 +132,8 @@ func hintFor(err error, topic string) string {
 	switch wire.Code(err) {
 	case wire.UnknownTopicOrPartition:
 		return fmt.Sprintf("see what there is with \"troupe topic list\", or make it with \"troupe topic create %s\"", topic)
+	case wire.CorruptMessage:
+		return "\"troupe log verify DIR\" on the broker names the place"
 	case wire.TopicAlreadyExists:
 		return "--if-not-exists accepts that"
 	case wire.InvalidReplicationFactor:

@@ -4,7 +4,10 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,7 +76,8 @@ otherwise.
 		if flags.partition < -1 || flags.maxMessages < 0 {
 			return usagef("--partition and --max-messages cannot be negative, but for --partition -1, which is all")
 		}
-		c, err := connect(cmd.Context(), flags.bootstrap)
+		troubles := newTroubles(std)
+		c, err := connectWith(cmd.Context(), flags.bootstrap, client.Config{OnRetry: troubles.retry})
 		if err != nil {
 			return err
 		}
@@ -81,6 +85,7 @@ otherwise.
 		run := &consumption{
 			client: c, topic: args[0], from: from, write: write,
 			limit: flags.maxMessages, exitAtEnd: flags.exitAtEnd,
+			troubles: troubles, failed: make(map[int32]error),
 			out: bufio.NewWriterSize(std.out, outputBytes),
 		}
 		if err := checkPartition(cmd.Context(), c, args[0], flags.partition); err != nil {
@@ -90,9 +95,13 @@ otherwise.
 		if isTerminal(std.out) {
 			progressTo = io.Discard // the records show that something moves
 		}
-		shown := startProgress(progressTo, run.progress)
+		shown, watched := startProgress(progressTo, run.progress), troubles.watch()
 		err = run.run(cmd.Context(), flags.partition)
+		watched()
 		shown.end()
+		if len(run.failed) > 0 && err == nil {
+			return run.failures()
+		}
 		if errors.Is(err, context.Canceled) && !flags.exitAtEnd && flags.maxMessages == 0 {
 			err = nil // it was to run until interrupted
 		}
@@ -130,10 +139,51 @@ type consumption struct {
 	limit     int64 // records; 0 for none
 	exitAtEnd bool
 	out       *bufio.Writer
+	troubles  *troubles
 
 	written atomic.Int64
 	pending map[int32]wire.Offset // by partition that has not come to its end: where that is
 	line    []byte
+
+	mu     sync.Mutex      // of failed and pending, while the ends are asked for
+	failed map[int32]error // by partition that was not read to its end, though it should have been
+}
+
+const (
+	// patience is how long a run that ends at the end waits for a partition that cannot be read, if
+	// only for the lack of a leader; and patienceForBrokers, if its broker is away.
+	patience           = 10 * time.Second
+	patienceForBrokers = 30 * time.Second
+)
+
+// fail gives a partition up.
+func (c *consumption) fail(partition int32, err error) {
+	if hint := hintFor(err, c.topic); hint != "" {
+		err = fmt.Errorf("%w; %s", err, hint)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failed[partition] = err
+	delete(c.pending, partition)
+}
+
+// giveUp gives up the partitions that have failed for too long.
+func (c *consumption) giveUp() {
+	for partition := range c.pending {
+		lasting, err := c.troubles.lasting(c.topic, partition)
+		if lasting >= patienceForBrokers || (lasting >= patience && !errors.Is(err, client.ErrConnection)) {
+			c.fail(partition, fmt.Errorf("%v: %w", place{c.topic, partition}, err))
+		}
+	}
+}
+
+// failures returns why the partitions that were given up failed.
+func (c *consumption) failures() error {
+	var all []error
+	for _, partition := range slices.Sorted(maps.Keys(c.failed)) {
+		all = append(all, c.failed[partition])
+	}
+	return errors.Join(all...)
 }
 
 // run consumes one partition, or all with -1, and leaves nothing in the buffer.
@@ -151,7 +201,10 @@ func (c *consumption) run(ctx context.Context, partition int32) error {
 	}
 	defer func() { _ = consumer.Close() }() // nothing is left to be told
 	err = c.poll(ctx, consumer)
-	return errors.Join(err, c.out.Flush())
+	if flushErr := c.out.Flush(); err == nil { // or else it is the same again
+		err = flushErr
+	}
+	return err
 }
 
 func (c *consumption) progress() string {
@@ -170,6 +223,7 @@ func (c *consumption) poll(ctx context.Context, consumer *client.Consumer) error
 		}
 		records, err := consumer.Poll(wait)
 		cancel()
+		var unreadable *client.PartitionError
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return ctx.Err()
@@ -177,6 +231,9 @@ func (c *consumption) poll(ctx context.Context, consumer *client.Consumer) error
 			for _, position := range consumer.Positions() {
 				c.reached(position.Partition, position.Next)
 			}
+			c.giveUp()
+		case c.exitAtEnd && errors.As(err, &unreadable):
+			c.fail(unreadable.Partition, err)
 		case err != nil:
 			return err
 		}
@@ -229,6 +286,7 @@ func (c *consumption) plan(ctx context.Context, partition int32) ([]client.Consu
 		}
 		return []client.ConsumerOption{client.Topics(c.topic), client.From(from)}, nil
 	}
+	interrupted := ctx
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	numbers := []int32{partition}
@@ -244,17 +302,22 @@ func (c *consumption) plan(ctx context.Context, partition int32) ([]client.Consu
 	}
 	c.pending = make(map[int32]wire.Offset)
 	var options []client.ConsumerOption
-	var mu sync.Mutex // of options and pending
 	asks, ctx := errgroup.WithContext(ctx)
 	asks.SetLimit(maxAsks)
 	for _, number := range numbers {
 		asks.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, patience)
+			defer cancel()
 			first, end, err := c.ends(ctx, number)
+			if err != nil && c.exitAtEnd && interrupted.Err() == nil && !errors.Is(err, wire.UnknownTopicOrPartition) {
+				c.fail(number, err)
+				return nil
+			}
 			if err != nil {
 				return err
 			}
-			mu.Lock()
-			defer mu.Unlock()
+			c.mu.Lock()
+			defer c.mu.Unlock()
 			options = append(options, client.Partition(c.topic, number, client.AtOffset(first)))
 			if c.exitAtEnd && first != end {
 				c.pending[number] = end

@@ -94,21 +94,25 @@ func askOffsets(ctx context.Context, c *client.Client, topic string, p *partitio
 	return nil
 }
 
-// maxMessageBytes returns the largest record batch that a topic takes. One that does not exist
-// yet is going to have the default.
-func maxMessageBytes(ctx context.Context, c *client.Client, topic string) (int, error) {
+// maxMessageBytes returns the largest record batch that a topic takes, and whether it exists. One
+// that does not exist yet is going to have the default.
+func maxMessageBytes(ctx context.Context, c *client.Client, topic string) (maximum int, exists bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	entries, err := c.DescribeConfigs(ctx, client.TopicConfigs(topic))
-	if err != nil && !errors.Is(err, wire.UnknownTopicOrPartition) {
-		return 0, err
+	switch {
+	case errors.Is(err, wire.UnknownTopicOrPartition):
+		return defaultMaxMessageBytes, false, nil
+	case err != nil:
+		return 0, false, err
 	}
 	for _, entry := range entries {
 		if entry.Name == "max.message.bytes" && entry.Value != nil {
-			return strconv.Atoi(*entry.Value)
+			maximum, err = strconv.Atoi(*entry.Value)
+			return maximum, true, err
 		}
 	}
-	return defaultMaxMessageBytes, nil
+	return defaultMaxMessageBytes, true, nil
 }
 
 // defaultMaxMessageBytes is max.message.bytes where nobody has set it, as in Kafka.

@@ -9,7 +9,8 @@
 //	version.go     troupe version
 //	completion.go  troupe completion, and what Tab offers
 //	connect.go     the way to a cluster, and what to do when something is wrong there
-//	output.go      tables for people, JSON for programs; progress.go for whoever waits
+//	output.go      tables for people, JSON for programs; progress.go for whoever waits, and
+//	               trouble.go for whoever waits in vain
 //
 // Results go to stdout, everything else to stderr. An error is one line that says what to do next.
 // The exit codes are 0 done, 1 failed, 2 used wrongly. Begin with run.
@@ -69,7 +70,7 @@ func run(args []string, std streams) int {
 	case errors.Is(err, errQuiet), errors.Is(err, syscall.EPIPE): // head has read enough: no complaint
 		return exitFailed
 	}
-	for line := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(plainWords.Replace(err.Error())), "\n") {
 		fmt.Fprintf(std.err, "troupe: %s\n", line)
 	}
 	var usage *usageError
@@ -78,6 +79,12 @@ func run(args []string, std streams) int {
 	}
 	return exitFailed
 }
+
+// plainWords says in words what Go has names for, wherever a message comes from.
+var plainWords = strings.NewReplacer(
+	context.DeadlineExceeded.Error(), "no answer in time",
+	context.Canceled.Error(), "interrupted",
+)
 
 // errQuiet ends a command as failed whose output already says what is wrong.
 var errQuiet = errors.New("failed, as the output says")

@@ -63,7 +63,8 @@ reading, and exits with 1.`,
 		if err != nil {
 			return err
 		}
-		c, err := connect(cmd.Context(), flags.bootstrap)
+		troubles := newTroubles(std)
+		c, err := connectWith(cmd.Context(), flags.bootstrap, client.Config{OnRetry: troubles.retry})
 		if err != nil {
 			return err
 		}
@@ -75,7 +76,7 @@ reading, and exits with 1.`,
 		if err := checkPartition(cmd.Context(), c, args[0], flags.partition); err != nil && !errors.Is(err, wire.UnknownTopicOrPartition) {
 			return explain(err, "")
 		}
-		maximum, err := maxMessageBytes(cmd.Context(), c, args[0])
+		maximum, exists, err := maxMessageBytes(cmd.Context(), c, args[0])
 		if err != nil {
 			return explain(err, hintFor(err, args[0]))
 		}
@@ -85,6 +86,7 @@ reading, and exits with 1.`,
 			template: client.Record{Topic: args[0], Partition: flags.partition, Headers: headers},
 			key:      []byte(flags.keySeparator),
 			outcome:  "acknowledged",
+			first:    make(chan struct{}),
 		}
 		if flags.acks == "0" {
 			run.outcome = "sent"
@@ -93,7 +95,16 @@ reading, and exits with 1.`,
 		if isTerminal(std.in) {
 			progressTo = io.Discard // it would get between the lines that are being typed
 		}
-		return run.run(cmd.Context(), std.err, startProgress(progressTo, run.progress))
+		shown, watched := startProgress(progressTo, run.progress), troubles.watch()
+		announced := func() {}
+		if !exists {
+			announced = run.announce(cmd.Context(), c, std.err)
+		}
+		err = run.run(cmd.Context())
+		announced()
+		watched()
+		shown.end()
+		return run.verdict(std.err, err)
 	}
 	return cmd
 }
@@ -145,6 +156,7 @@ type production struct {
 	key      []byte // separator; empty for none
 	outcome  string // what the producer's word means: "acknowledged", or "sent" with --acks 0
 
+	first        chan struct{} // closed with the first acknowledgement
 	acknowledged atomic.Int64
 	bytes        atomic.Int64
 	mu           sync.Mutex
@@ -153,9 +165,8 @@ type production struct {
 	stop         context.CancelCauseFunc
 }
 
-// run produces until the input ends, a record is lost, or ctx ends, waits for what is under way,
-// and reports.
-func (p *production) run(ctx context.Context, stderr io.Writer, shown *progress) error {
+// run produces until the input ends, a record is lost, or ctx ends, and waits for what is under way.
+func (p *production) run(ctx context.Context) error {
 	reading, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	p.stop = stop
@@ -170,9 +181,40 @@ func (p *production) run(ctx context.Context, stderr io.Writer, shown *progress)
 	case <-reading.Done():
 		err = context.Cause(reading)
 	}
-	flushErr := p.flush(ctx)
-	shown.end()
-	return p.verdict(stderr, errors.Join(err, flushErr))
+	return errors.Join(err, p.flush(ctx))
+}
+
+// announce says that the cluster created the topic, which was not there before, once it has a
+// record: the name may have been mistyped. The function that is returned waits for that.
+func (p *production) announce(ctx context.Context, c *client.Client, stderr io.Writer) (end func()) {
+	ended := make(chan struct{})
+	var announcing sync.WaitGroup
+	announcing.Go(func() {
+		select {
+		case <-p.first:
+		case <-ended:
+			return
+		}
+		short, cancel := context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
+		count, err := partitionCount(short, c, p.template.Topic)
+		if err != nil {
+			return // the records are there; whatever is wrong now is not theirs
+		}
+		line := fmt.Sprintf("created topic %s (%s)\n", p.template.Topic, plural(int64(count), "partition"))
+		if isTerminal(stderr) {
+			line = clearLine + line // which may show progress
+		}
+		_, _ = io.WriteString(stderr, line) // a lost terminal loses nothing else
+	})
+	return func() {
+		select {
+		case <-p.first:
+		default:
+			close(ended)
+		}
+		announcing.Wait()
+	}
 }
 
 func (p *production) progress() string {
@@ -224,7 +266,9 @@ func (p *production) read(ctx context.Context) error {
 // too, or be written out of order.
 func (p *production) done(r client.Record, err error) {
 	if err == nil {
-		p.acknowledged.Add(1)
+		if p.acknowledged.Add(1) == 1 {
+			close(p.first)
+		}
 		p.bytes.Add(int64(len(r.Key) + len(r.Value)))
 		return
 	}

@@ -9,6 +9,9 @@ import (
 // progressInterval is how often a person sees that something moves.
 const progressInterval = 250 * time.Millisecond
 
+// clearLine takes the line away that a terminal shows.
+const clearLine = "\r\x1b[K"
+
 // progress is a line on a terminal that is written again and again.
 type progress struct {
 	stop func()
@@ -20,7 +23,6 @@ func startProgress(w io.Writer, line func() string) *progress {
 	if !isTerminal(w) {
 		return &progress{stop: func() {}}
 	}
-	const clearLine = "\r\x1b[K"
 	ended := make(chan struct{})
 	p := &progress{stop: func() { close(ended) }}
 	p.done.Go(func() {

@@ -36,15 +36,19 @@ func (cl *Client) askLeader(ctx context.Context, name string, partition int32,
 		}
 		switch {
 		case err == nil:
+			if failures > 1 {
+				cl.cfg.OnRetry(name, partition, nil)
+			}
 			return nil
 		case ctx.Err() != nil:
-			return ctx.Err()
+			return fmt.Errorf("%s/%d: %w", name, partition, ctx.Err())
 		case !retriable(err) && !errors.Is(err, context.DeadlineExceeded):
 			return fmt.Errorf("%s/%d: %w", name, partition, err)
 		}
 		if cl.hint(name, t.id, partition, hint) && failures == 1 {
 			continue
 		}
+		cl.cfg.OnRetry(name, partition, err)
 		if staleMetadata(err) {
 			cl.refresh.ask()
 		}
