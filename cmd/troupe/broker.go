@@ -37,10 +37,11 @@ an empty directory becomes a new cluster of one.
 
 Settings have the names of Kafka's server.properties. Those given by flags win over those of
 the environment (TROUPE_ and the name in upper case, _ for every dot: TROUPE_LOG_DIRS), those over
-the file, those over the defaults.
+the file, those over the defaults. Of several directories the first holds the metadata
+(__cluster_metadata), and stays the first; the others come in any order.
 
 When it serves clients it writes one line to stdout, with the addresses that it got:
-  ready kafka=H:P cluster=H:P admin=H:P data=DIR cluster_id=ID broker_id=N
+  ready kafka=H:P cluster=H:P admin=H:P data=DIR,DIR cluster_id=ID broker_id=N
 The log goes to stderr.`,
 		Example: `  troupe broker
   troupe broker --data /var/lib/troupe --listen 0.0.0.0:9092 --advertise broker1.example.com:9092
@@ -77,7 +78,7 @@ The log goes to stderr.`,
 			return &usageError{err}
 		}
 		if len(cfg.Ignored) > 0 {
-			log.Warn("settings of kafka that have no effect here", "keys", strings.Join(cfg.Ignored, " "))
+			log.Warn("keys of kafka without effect here", "keys", cfg.Ignored)
 		}
 		return serve(cmd.Context(), cfg, log, cmd.OutOrStdout())
 	}

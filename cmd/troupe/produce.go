@@ -95,6 +95,7 @@ reading, and exits with 1.`,
 		if isTerminal(std.in) {
 			progressTo = io.Discard // it would get between the lines that are being typed
 		}
+		troubles.open = run.open
 		shown, watched := startProgress(progressTo, run.progress), troubles.watch()
 		announced := func() {}
 		if !exists {
@@ -157,6 +158,7 @@ type production struct {
 	outcome  string // what the producer's word means: "acknowledged", or "sent" with --acks 0
 
 	first        chan struct{} // closed with the first acknowledgement
+	taken        atomic.Int64  // lines that were read
 	acknowledged atomic.Int64
 	bytes        atomic.Int64
 	mu           sync.Mutex
@@ -221,6 +223,12 @@ func (p *production) progress() string {
 	return fmt.Sprintf("%s records, %s %s", grouped(p.acknowledged.Load()), megabytes(p.bytes.Load()), p.outcome)
 }
 
+// open is what troubles ask.
+func (p *production) open() (done int64, more bool) {
+	done = p.acknowledged.Load()
+	return done, p.taken.Load() > done
+}
+
 // flush waits for every record that was handed over. Interrupted, it does not wait for long.
 func (p *production) flush(ctx context.Context) error {
 	if ctx.Err() == nil {
@@ -249,6 +257,7 @@ func (p *production) read(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read stdin: %w", err)
 		}
+		p.taken.Add(1)
 		record := p.template
 		record.Value = line
 		if len(p.key) > 0 {

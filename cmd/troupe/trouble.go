@@ -28,8 +28,12 @@ const (
 type troubles struct {
 	out io.Writer
 	now func() time.Time
+	// open, if set, returns how much was done and whether more is wanted: that nothing is done may
+	// be the only sign of a broker that is silent.
+	open func() (done int64, more bool)
 
 	mu   sync.Mutex
+	done int64
 	by   map[place]trouble
 	said time.Time // zero when there is nothing to take back
 }
@@ -41,6 +45,11 @@ type place struct {
 }
 
 func (p place) String() string { return fmt.Sprintf("%s/%d", p.topic, p.partition) }
+
+// silence is where the trouble is of which nothing is heard.
+var silence = place{"", -2}
+
+var errSilence = errors.New("no answer yet")
 
 type trouble struct {
 	since time.Time
@@ -105,6 +114,7 @@ func (t *troubles) tell() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	at := t.now()
+	t.listen(at)
 	var line string
 	switch lasting := t.old(at); {
 	case len(lasting) == 0 && len(t.by) == 0 && !t.said.IsZero():
@@ -122,6 +132,22 @@ func (t *troubles) tell() {
 	_, _ = fmt.Fprintf(t.out, "%s\n", line) // a lost terminal loses nothing else
 }
 
+// listen notes that nothing is heard.
+func (t *troubles) listen(at time.Time) {
+	if t.open == nil {
+		return
+	}
+	done, more := t.open()
+	_, silent := t.by[silence]
+	switch {
+	case !more || done != t.done:
+		delete(t.by, silence)
+	case !silent:
+		t.by[silence] = trouble{at, errSilence}
+	}
+	t.done = done
+}
+
 // old returns the places whose trouble has lasted long enough, sorted.
 func (t *troubles) old(at time.Time) []place {
 	lasting := slices.SortedFunc(maps.Keys(t.by), func(a, b place) int {
@@ -132,6 +158,9 @@ func (t *troubles) old(at time.Time) []place {
 
 // line names the first of the places, and what is wrong there.
 func (t *troubles) line(lasting []place) string {
+	if len(lasting) > 1 && lasting[0] == silence {
+		lasting = lasting[1:] // which says more
+	}
 	first := t.by[lasting[0]]
 	if errors.Is(first.err, client.ErrConnection) {
 		return fmt.Sprintf("%v; trying again", first.err)
