@@ -125,24 +125,32 @@ func Start(ctx context.Context, cfg Config, deps Dependencies) (*Broker, error) 
 }
 
 // join founds the cluster if there is none yet, and registers this broker in it. The answer to
-// the registration comes when all partitions of this broker are there.
+// the registration comes when all partitions of this broker are there. A controller that fails
+// meanwhile has its own reason: the next one is asked, until there is none any more.
 func (b *Broker) join(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(b.lost, cancel)()
-	if err := b.found(ctx); err != nil {
-		if cause := context.Cause(b.lost); cause != nil {
+	for {
+		err := b.controller.wait(ctx)
+		gone, _ := b.controller.present()
+		if err == nil {
+			err = b.found(ctx)
+		}
+		if cause := context.Cause(b.lost); err != nil && cause != nil {
 			return cause
 		}
-		return err
+		if !errors.Is(err, wire.NotController) {
+			return err
+		}
+		select {
+		case <-gone:
+		case <-ctx.Done():
+		}
 	}
-	return nil
 }
 
 func (b *Broker) found(ctx context.Context) error {
-	if err := b.controller.wait(ctx); err != nil {
-		return err
-	}
 	if b.cfg.ClusterID != "" {
 		// A cluster that was founded just before a crash keeps the id that it was founded with.
 		err := b.askForError(ctx, metadata.FoundCluster{ClusterID: b.cfg.ClusterID})

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -32,7 +33,10 @@ const (
 	maxControllerFailures = 5
 )
 
-var errControllerGivenUp = errors.New("there can be no controller")
+var (
+	errControllerGivenUp = errors.New("there can be no controller")
+	errControllerStopped = errors.New("it stopped, which is a bug")
+)
 
 // startController spawns the controller. It finds in its log all that was answered before.
 func (b *brokerActor) startController(ctx actor.Context) {
@@ -43,7 +47,7 @@ func (b *brokerActor) startController(ctx actor.Context) {
 	props := controllerProps(controllerConfig{
 		raftID: b.raftID, self: b.cfg.ID, broker: ctx.Self(),
 		fs: b.fs, dir: filepath.Join(dir.Path(), metadataLogDir), wal: storage.DefaultWALConfig(),
-		found: b.cfg.ClusterID != "", static: b.cfg.Static,
+		found: b.cfg.ClusterID != "", cluster: dir.Identity().ClusterID, static: b.cfg.Static,
 		snapshotBytes: defaultSnapshotBytes, now: b.now, newTopicID: newTopicID, logger: b.logger,
 	})
 	pid, err := b.root.SpawnNamed(props, "controller")
@@ -84,7 +88,7 @@ func (b *brokerActor) onControllerStopped(ctx actor.Context) {
 	}
 	b.failures++
 	if b.failures > maxControllerFailures || errors.As(b.lastFailure, new(*metadataDiskError)) {
-		b.fail(errors.Join(errControllerGivenUp, b.lastFailure))
+		b.fail(fmt.Errorf("%w: %w", errControllerGivenUp, cmp.Or(b.lastFailure, errControllerStopped)))
 		return
 	}
 	b.logger.Warn("controller stopped", "failures", b.failures)

@@ -81,7 +81,8 @@ type controllerConfig struct {
 	fs        storage.FS
 	dir       string // of the metadata log
 	wal       storage.WALConfig
-	found     bool // a blank log may become that of a new cluster
+	found     bool   // a blank log may become that of a new cluster
+	cluster   string // whose log it is, if it may not
 	static    map[string]string
 	transport raftTransport // to other voters; nil while there are none
 

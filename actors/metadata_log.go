@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"go.etcd.io/raft/v3"
@@ -75,12 +76,12 @@ func (l *metadataLog) onStarted(ctx actor.Context) {
 	ctx.Send(ctx.Parent(), &walOpened{state: state})
 }
 
-var errBlankLog = errors.New("the metadata log is blank, but this broker belongs to a cluster already: its log was lost")
+var errBlankLog = errors.New("the directory with the metadata (" + metadataLogDir + ") must be the first --data")
 
 // found makes a blank log that of a cluster with one voter: its first entry is a snapshot of nothing.
 func (l *metadataLog) found() (state storage.WALState, err error) {
 	if !l.cfg.found {
-		return state, errBlankLog
+		return state, fmt.Errorf("%s holds no metadata of cluster %s: %w", filepath.Dir(l.cfg.dir), l.cfg.cluster, errBlankLog)
 	}
 	const first = 1
 	snapshot, err := proto.Marshal(&raftpb.Snapshot{

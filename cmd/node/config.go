@@ -16,6 +16,9 @@ const (
 	KeyAdmin     = "admin.listener"       // --admin
 )
 
+// keyNodeID is the broker's id.
+const keyNodeID = "node.id"
+
 // aliases are other names of keys: the short names, and Kafka's own older ones.
 var aliases = map[string]string{
 	"data":      KeyData,
@@ -24,6 +27,7 @@ var aliases = map[string]string{
 	"cluster":   KeyCluster,
 	"admin":     KeyAdmin,
 	"log.dir":   KeyData,
+	"broker.id": keyNodeID,
 }
 
 // AdminOff as the admin address switches the admin server off.

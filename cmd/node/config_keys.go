@@ -47,7 +47,7 @@ func checkKey(key, value string) (keyUse, string, error) {
 		return keyOfAFamily, "", nil
 	}
 	if !ok && metadata.Nearest(key) == "" {
-		return 0, "", fmt.Errorf("unknown key %s: write one that Kafka's brokers have, or remove it", key)
+		return 0, "", fmt.Errorf("unknown broker configuration %s: see \"troupe broker --help\"", key)
 	}
 	if err := metadata.ValidateBrokerConfig(key, value); err != nil {
 		return 0, "", errors.New(wire.Sentence(err)) // without Kafka's error code: nothing speaks Kafka yet

@@ -170,9 +170,9 @@ func TestEachMistakeIsToldWithWhereItIsAndWhatToWrite(t *testing.T) {
 		sources Sources
 		want    []string
 	}{
-		"unknown key names the nearest":   {flag("log.retention.hour", "1"), []string{"log.retention.hour", "did you mean log.retention.hours?"}},
+		"unknown key names the nearest":   {flag("log.retention.hour", "1"), []string{"log.retention.hour", "unknown broker configuration log.retention.hour: did you mean log.retention.hours?"}},
 		"unknown key near an ignored one": {flag("num.netwrk.threads", "3"), []string{"did you mean num.network.threads?"}},
-		"unknown key near nothing":        {flag("xyzzy.plugh.frobnicate", "1"), []string{"unknown key xyzzy.plugh.frobnicate", "or remove it"}},
+		"unknown key near nothing":        {flag("xyzzy.plugh.frobnicate", "1"), []string{`unknown broker configuration xyzzy.plugh.frobnicate: see "troupe broker --help"`}},
 		"environment is named":            {Sources{Environ: []string{"TROUPE_NUM_PARTITION=1"}}, []string{"TROUPE_NUM_PARTITION", "did you mean num.partitions?"}},
 		"line of the file is named":       {Sources{File: writeConfig(t, "a.properties", "# hi\n\nnum.partitons=1")}, []string{"a.properties:3:", "num.partitions"}},
 		"bad value":                       {flag("num.partitions", "many"), []string{"--num.partitions", "many"}},
@@ -205,6 +205,17 @@ func TestEachMistakeIsToldWithWhereItIsAndWhatToWrite(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestBrokerIdIsTheOlderNameOfNodeId(t *testing.T) {
+	config := load(t, Sources{File: writeConfig(t, "server.properties", "broker.id=7\n")})
+	if id, ok := config.nodeID(); !ok || id != 7 || len(config.Ignored) != 0 {
+		t.Errorf("id %d, %v; ignored %q", id, ok, config.Ignored)
+	}
+	config = load(t, Sources{File: writeConfig(t, "server.properties", "broker.id=-1\n")})
+	if id, ok := config.nodeID(); ok {
+		t.Errorf("id %d, want any", id)
 	}
 }
 

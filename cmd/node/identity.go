@@ -30,10 +30,10 @@ func (n *Node) identify() error {
 		return n.dirs[0].SaveIdentity(first)
 	}
 	if first.ClusterID == "" {
-		return fmt.Errorf("%s is blank, but %s belongs to cluster %s: the directory with the metadata must come first",
+		return fmt.Errorf("%s is blank, but %s belongs to cluster %s: the directory with the metadata (__cluster_metadata) must be the first --data",
 			n.dirs[0].Path(), n.cfg.Data[len(n.cfg.Data)-1], known.ClusterID)
 	}
-	if id, ok := n.cfg.staticInt("node.id"); ok && wire.BrokerID(id) != first.BrokerID {
+	if id, ok := n.cfg.nodeID(); ok && id != first.BrokerID {
 		return fmt.Errorf("node.id is %d, but %s belongs to broker %d: remove node.id, or use another directory", id, n.dirs[0].Path(), first.BrokerID)
 	}
 	return nil
@@ -46,8 +46,8 @@ const (
 )
 
 func (n *Node) firstBrokerID() wire.BrokerID {
-	if id, ok := n.cfg.staticInt("node.id"); ok {
-		return wire.BrokerID(id)
+	if id, ok := n.cfg.nodeID(); ok {
+		return id
 	}
 	return firstBroker
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/troupe-mq/troupe/cluster/metadata"
+	"github.com/troupe-mq/troupe/wire"
 	"github.com/troupe-mq/troupe/wire/kafka"
 )
 
@@ -40,10 +41,10 @@ func (c Config) number(key string) int64 {
 	return v
 }
 
-// staticInt is a number among the keys that were set.
-func (c Config) staticInt(key string) (int64, bool) {
-	v, err := strconv.ParseInt(c.Static[key], 10, 64)
-	return v, err == nil
+// nodeID is the broker id that was asked for. Below zero is any.
+func (c Config) nodeID() (wire.BrokerID, bool) {
+	v, err := strconv.ParseInt(c.Static[keyNodeID], 10, 32)
+	return wire.BrokerID(v), err == nil && v >= 0
 }
 
 // staticBool is a switch among the keys that were set.

@@ -16,9 +16,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,7 +50,7 @@ type Options struct {
 // Ready is what a started broker tells the world.
 type Ready struct {
 	Kafka, Cluster, Admin string // host:port; Admin is "off" without an admin server
-	Data                  string // the first directory
+	Data                  string // the directories, with commas between them
 	ClusterID             string
 	BrokerID              wire.BrokerID
 }
@@ -185,11 +188,13 @@ func (n *Node) startActors(ctx context.Context) error {
 	if identity.ClusterID == "" {
 		cfg.ClusterID = newUUID()
 	}
-	cfg.Static = n.cfg.Static
+	cfg.Static = maps.Clone(n.cfg.Static)
+	cfg.Static[keyNodeID] = strconv.Itoa(int(cfg.ID)) // for Kafka's tools to see
 	cfg.AutoCreateTopics = n.cfg.staticBool("auto.create.topics.enable", true)
 	cfg.RetentionInterval = time.Duration(n.cfg.number("log.retention.check.interval.ms")) * time.Millisecond
-	directories := make([]metadata.DirectoryID, len(n.dirs))
+	directories, paths := make([]metadata.DirectoryID, len(n.dirs)), make([]string, len(n.dirs))
 	for i, d := range n.dirs {
+		paths[i] = d.Path()
 		directories[i] = metadata.DirectoryID(d.Identity().DirectoryID)
 	}
 	cfg.Registration = metadata.RegisterBroker{
@@ -208,7 +213,10 @@ func (n *Node) startActors(ctx context.Context) error {
 	}
 	n.ready = Ready{
 		Kafka: n.clients.Addr().String(), Cluster: n.cluster.Addr().String(), Admin: AdminOff,
-		Data: n.dirs[0].Path(), ClusterID: n.broker.View().ClusterID(), BrokerID: cfg.ID,
+		Data: strings.Join(paths, ","), ClusterID: n.broker.View().ClusterID(), BrokerID: cfg.ID,
+	}
+	if listen, _, err := splitAddress(n.cfg.Listen); err == nil && isWildcard(listen) {
+		n.ready.Kafka = net.JoinHostPort(host, strconv.Itoa(int(port))) // nobody connects to a wildcard
 	}
 	if n.admin != nil {
 		n.ready.Admin = n.admin.Addr().String()
