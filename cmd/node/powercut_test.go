@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/troupe-mq/troupe/cmd/node"
@@ -168,6 +169,17 @@ func (r *powerRun) produceUntilTheCut(n *node.Node) *crashfs.FS {
 	return after
 }
 
+// endOffsets asks until every high watermark has caught up with what its log began with, which takes
+// a sync of what was found after the cut.
+func endOffsets(ctx context.Context, admin *kadm.Client, topic string) (kadm.ListedOffsets, error) {
+	for {
+		listed, err := admin.ListEndOffsets(ctx, topic)
+		if err != nil || !errors.Is(listed.Error(), kerr.OffsetNotAvailable) {
+			return listed, err
+		}
+	}
+}
+
 // check reads the whole topic and compares it with what was acknowledged.
 func (r *powerRun) check(n *node.Node) error {
 	if len(r.acked) == 0 {
@@ -189,7 +201,7 @@ func (r *powerRun) check(n *node.Node) error {
 	}
 	c := r.client(n)
 	defer c.Close()
-	listed, err := kadm.NewClient(c).ListEndOffsets(r.t.Context(), r.topic)
+	listed, err := endOffsets(r.t.Context(), kadm.NewClient(c), r.topic)
 	if err != nil {
 		return err
 	}
