@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/troupe-mq/troupe/wire"
 )
@@ -66,8 +67,11 @@ func OpenDir(fsys FS, path string, cfg DirConfig, log *slog.Logger) (*Dir, error
 		return nil, err
 	}
 	lock, err := fsys.Lock(filepath.Join(path, lockFileName))
-	if err != nil {
-		return nil, fmt.Errorf("log directory %s is in use: %w", path, err)
+	switch {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		return nil, errInUse{}
+	case err != nil:
+		return nil, fmt.Errorf("it cannot be written: %w", err)
 	}
 	d := &Dir{
 		fsys: fsys, path: path, cfg: cfg, log: log, metrics: cfg.Metrics, lock: lock,
@@ -86,6 +90,15 @@ func OpenDir(fsys FS, path string, cfg DirConfig, log *slog.Logger) (*Dir, error
 	go d.scrub.run()
 	return d, nil
 }
+
+// errInUse says that another process holds a directory, without the system's words for it.
+type errInUse struct{}
+
+func (errInUse) Error() string {
+	return "it is in use by another broker: stop that one, or choose another directory"
+}
+
+func (errInUse) Unwrap() error { return syscall.EWOULDBLOCK }
 
 // load reads what the directory says of itself, or writes it.
 func (d *Dir) load() error {

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -405,4 +406,22 @@ func heap() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
+}
+
+func TestADirectoryThatVanishedIsNotMadeAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "data")
+	d := openDir(t, path)
+	if err := os.Rename(path, path+"-elsewhere"); err != nil {
+		t.Fatal(err)
+	}
+	ref := LogRef{Topic: "events", Partition: 0, ID: wire.TopicID{1}}
+	if _, err := d.OpenLog(ref, DefaultLogConfig()); wire.Code(err) != wire.KafkaStorageError {
+		t.Fatalf("a log was made in a directory that is gone: %v", err)
+	}
+	if d.Err() == nil {
+		t.Fatal("the directory is not offline")
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("it was made again: %v", err)
+	}
 }

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -131,12 +132,30 @@ func (k *keeper) tick() {
 	if err := d.writeCheckpoints(); err != nil {
 		d.chore("write the checkpoints of", nil, err)
 	}
+	d.syncBefore(removals)
 	for _, r := range removals {
 		if r.log != nil && r.log.closed.Load() {
 			continue
 		}
 		if err := d.fsys.RemoveAll(r.name); err != nil {
 			d.log.Warn("file cannot be removed", "file", r.name, "err", err)
+		}
+	}
+}
+
+// syncBefore makes the directories durable that files are about to be removed from: a segment that
+// took the place of the removed ones must be there before they go, in whatever order the file
+// system keeps its promises.
+func (d *Dir) syncBefore(removals []removal) {
+	synced := make(map[string]bool)
+	for _, r := range removals {
+		parent := filepath.Dir(r.name)
+		if parent == d.path || synced[parent] {
+			continue
+		}
+		synced[parent] = true
+		if err := d.fsys.SyncDir(parent); err != nil && !isMissing(err) {
+			d.chore("sync", nil, err)
 		}
 	}
 }
@@ -221,6 +240,10 @@ func (d *Dir) chore(what string, l *Log, err error) {
 	}
 }
 
+// resumeBytes must be free before appends go on after the disk was full, if no reserve is kept:
+// otherwise they would begin again with every page that somebody frees.
+const resumeBytes = 1 << 20
+
 // checkSpace compares the free space with the reserve, and opens or closes the directory for
 // appends. Some more than the reserve must be free before they go on, or it would flutter.
 func (d *Dir) checkSpace() {
@@ -233,10 +256,14 @@ func (d *Dir) checkSpace() {
 		return
 	}
 	d.unchecked.Store(0)
-	switch reserve := max(d.cfg.ReserveBytes, 1); {
-	case free < reserve:
+	resume := d.cfg.ReserveBytes + d.cfg.ReserveBytes/8
+	if d.cfg.ReserveBytes == 0 {
+		resume = resumeBytes
+	}
+	switch {
+	case free < max(d.cfg.ReserveBytes, 1):
 		d.becomeFull()
-	case free >= reserve+reserve/8 && d.full.Swap(false):
+	case free >= resume && d.full.Swap(false):
 		d.log.Info("disk has space again; appends go on", "dir", d.path, "free", free)
 	}
 }

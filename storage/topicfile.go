@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,8 +12,13 @@ import (
 )
 
 // makeFiles makes the directory of a log that is new, and what tells its topic: durable before
-// anything else is in it.
+// anything else is in it. A log directory that has vanished under the broker, because it was moved
+// or its disk was unmounted, is not made again: what is acknowledged there would be nowhere.
 func (d *Dir) makeFiles(ref LogRef, path string) error {
+	if _, err := d.fsys.Stat(filepath.Join(d.path, metaFile)); isMissing(err) {
+		d.fail(fmt.Errorf("log directory %s is not there any more: %w", d.path, err))
+		return d.offline()
+	}
 	if err := d.fsys.MkdirAll(path, dirPerm); err != nil {
 		return err
 	}
