@@ -49,7 +49,7 @@ The log goes to stderr.`,
   troupe broker --data /disk1 --data /disk2 --admin off
   TROUPE_LOG_RETENTION_HOURS=24 troupe broker`,
 		GroupID: groupServe,
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 	}
 	defaults := node.DefaultConfig()
 	set := cmd.Flags()

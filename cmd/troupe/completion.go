@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -22,7 +21,7 @@ func newCompletion() *cobra.Command {
   troupe completion zsh > "${fpath[1]}/_troupe"    # every zsh from now on`,
 		GroupID:   groupInspect,
 		ValidArgs: shells,
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		Args:      exactly("SHELL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root, out := cmd.Root(), cmd.OutOrStdout()
 			switch args[0] {
@@ -35,7 +34,7 @@ func newCompletion() *cobra.Command {
 			case "powershell":
 				return root.GenPowerShellCompletionWithDesc(out)
 			}
-			return fmt.Errorf("no completion for %s", args[0])
+			return usagef("there is no completion for %s; write bash, zsh, fish or powershell", args[0])
 		},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -127,10 +128,16 @@ func explain(err error, hint string) error {
 	return err
 }
 
+// topicName matches the names that a topic may be given, and not yet all that are refused.
+var topicName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)
+
 // hintFor says what to do about an error on a topic.
 func hintFor(err error, topic string) string {
 	switch wire.Code(err) {
 	case wire.UnknownTopicOrPartition:
+		if !topicName.MatchString(topic) {
+			return "see what there is with \"troupe topic list\""
+		}
 		return fmt.Sprintf("see what there is with \"troupe topic list\", or make it with \"troupe topic create %s\"", topic)
 	case wire.CorruptMessage:
 		return "\"troupe log verify DIR\" on the broker names the place"

@@ -42,6 +42,9 @@ func newConsume(std streams) *cobra.Command {
 interrupted. It begins at the end, with what is produced from then on, unless a flag says
 otherwise.
 
+With --json, each record is an object with topic, partition, offset, timestamp_ms, key, value and
+headers. What is not UTF-8 becomes {"base64": "..."}, and null is no key, or no value.
+
 ` + offsetHelp + `
 
 ` + formatHelp,

@@ -23,16 +23,16 @@ const (
 	unknownOffset = -1
 )
 
-// describeTopics returns the named topics, or all but internal ones, by name, with their offsets
-// and configurations.
-func describeTopics(ctx context.Context, c *client.Client, names []string) ([]topicJSON, error) {
+// describeTopics returns the named topics, or all with or without internal ones, by name, with their
+// offsets and configurations.
+func describeTopics(ctx context.Context, c *client.Client, names []string, internal bool) ([]topicJSON, error) {
 	topics, err := c.DescribeTopics(ctx, names...)
 	if err != nil {
 		return nil, err
 	}
 	described := []topicJSON{}
 	for i := range topics {
-		if len(names) > 0 || !topics[i].Internal {
+		if len(names) > 0 || internal || !topics[i].Internal {
 			described = append(described, newTopicJSON(&topics[i]))
 		}
 	}
@@ -49,7 +49,11 @@ func describeTopics(ctx context.Context, c *client.Client, names []string) ([]to
 			asks.Go(func() error { return askOffsets(ctx, c, topic.Name, p) })
 		}
 	}
-	return described, asks.Wait()
+	err = asks.Wait()
+	for i := range described {
+		described[i].State, described[i].Records = state(described[i]), records(described[i])
+	}
+	return described, err
 }
 
 func newTopicJSON(topic *client.Topic) topicJSON {
@@ -130,7 +134,11 @@ func checkPartition(ctx context.Context, c *client.Client, topic string, partiti
 		return err
 	}
 	if partition >= count {
-		return fmt.Errorf("topic %s has no partition %d, only 0 to %d; see them with \"troupe topic describe %s\"", topic, partition, count-1, topic)
+		there := place{topic, 0}.String()
+		if count > 1 {
+			there += " to " + place{topic, count - 1}.String()
+		}
+		return fmt.Errorf("there is no partition %v, only %s; see \"troupe topic describe %s\"", place{topic, partition}, there, topic)
 	}
 	return nil
 }

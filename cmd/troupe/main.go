@@ -9,6 +9,7 @@
 //	version.go     troupe version
 //	completion.go  troupe completion, and what Tab offers
 //	connect.go     the way to a cluster, and what to do when something is wrong there
+//	usage.go       what is said to whoever typed a command line that is none
 //	output.go      tables for people, JSON for programs; progress.go for whoever waits, and
 //	               trouble.go for whoever waits in vain
 //
@@ -17,6 +18,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,7 +65,17 @@ func run(args []string, std streams) int {
 
 	root := newRoot(std)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	// Who asks for the help of a command that there is not is told so, not shown another's.
+	var misused error
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		if words := cmd.Flags().Args(); cmd.HasSubCommands() && len(words) > 0 && cmd.Name() != "help" {
+			misused = nounAlone(cmd, words)
+			return
+		}
+		help(cmd, args)
+	})
+	err := cmp.Or(root.ExecuteContext(ctx), misused)
 	switch {
 	case err == nil:
 		return exitDone
@@ -122,18 +134,19 @@ It is one program: the broker, and the tools to use it from a shell.`,
 	root.SetIn(std.in)
 	root.SetOut(std.out)
 	root.SetErr(std.err)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%w; see %s --help", err, cmd.CommandPath())
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.AddGroup(
 		&cobra.Group{ID: groupServe, Title: "Serve:"},
 		&cobra.Group{ID: groupUse, Title: "Use:"},
 		&cobra.Group{ID: groupInspect, Title: "Look closer:"},
 	)
 	root.SetHelpCommandGroupID(groupInspect)
+	version := newVersion()
 	root.AddCommand(
-		newBroker(os.Environ()), newTopic(), newProduce(std), newConsume(std), newLog(), newCompletion(), newVersion(),
+		newBroker(os.Environ()), newTopic(), newProduce(std), newConsume(std), newLog(), newCompletion(), version,
 	)
+	var showVersion bool
+	root.Flags().BoolVar(&showVersion, "version", false, "the same as troupe version")
 	// A noun can run, to say that it needs a verb, but that is no usage to recommend.
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
 	root.CompletionOptions.DisableDefaultCmd = true
@@ -141,10 +154,19 @@ It is one program: the broker, and the tools to use it from a shell.`,
 	walk(root, func(cmd *cobra.Command) {
 		if cmd.Name() == "help" {
 			cmd.Example = "  troupe help topic create"
+			cmd.Run, cmd.RunE = nil, helpFor
 			return
 		}
 		if cmd.HasSubCommands() {
 			cmd.Args, cmd.RunE = cobra.ArbitraryArgs, nounAlone
+		}
+		if !cmd.HasParent() {
+			cmd.RunE = func(cmd *cobra.Command, args []string) error {
+				if showVersion && len(args) == 0 {
+					return version.RunE(version, nil)
+				}
+				return nounAlone(cmd, args)
+			}
 		}
 		if check := cmd.Args; check != nil {
 			cmd.Args = func(cmd *cobra.Command, args []string) error {
@@ -156,50 +178,6 @@ It is one program: the broker, and the tools to use it from a shell.`,
 		}
 	})
 	return root
-}
-
-// nounAlone answers a noun without a verb that it has. The root alone shows what there is.
-func nounAlone(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 && !cmd.HasParent() {
-		return cmd.Help()
-	}
-	var verbs []string
-	for _, child := range cmd.Commands() {
-		if child.IsAvailableCommand() {
-			verbs = append(verbs, child.Name())
-		}
-	}
-	if len(args) == 0 {
-		return usagef("%s needs one more word: %s", cmd.CommandPath(), strings.Join(verbs, ", "))
-	}
-	cmd.SuggestionsMinimumDistance = 2
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		return usagef("there is no %s %s; did you mean %s %s?", cmd.CommandPath(), args[0], cmd.CommandPath(), near[0])
-	}
-	return usagef("there is no %s %s, only: %s", cmd.CommandPath(), args[0], strings.Join(verbs, ", "))
-}
-
-// exactly accepts one argument for each name.
-func exactly(names ...string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
-		switch {
-		case len(args) < len(names):
-			return fmt.Errorf("%s is missing", names[len(args)])
-		case len(args) > len(names):
-			return fmt.Errorf("%q is one argument too many", args[len(names)])
-		}
-		return nil
-	}
-}
-
-// oneOrMore accepts any number of arguments but none.
-func oneOrMore(name string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return fmt.Errorf("%s is missing", name)
-		}
-		return nil
-	}
 }
 
 func walk(cmd *cobra.Command, visit func(*cobra.Command)) {

@@ -66,7 +66,21 @@ func TestExitCodesTellUsageFromFailure(t *testing.T) {
 		{[]string{"topic"}, exitUsage, "needs one more word: alter, create"},
 		{[]string{"topic", "create"}, exitUsage, "troupe topic create --help"},
 		{[]string{"topic", "creat", "x"}, exitUsage, "did you mean troupe topic create?"},
-		{[]string{"version", "--nope"}, exitUsage, "--nope"},
+		{[]string{"version", "--nope"}, exitUsage, "there is no flag --nope; see troupe version --help"},
+		{[]string{"version", "extra"}, exitUsage, `"extra" is one argument too many`},
+		{[]string{"topic", "list", "extra"}, exitUsage, `"extra" is one argument too many`},
+		{[]string{"--version"}, exitDone, ""},
+		{[]string{"foo"}, exitUsage, "there is no troupe foo, only: broker"},
+		{[]string{"foo", "--help"}, exitUsage, "there is no troupe foo, only: broker"},
+		{[]string{"topic", "creat", "--help"}, exitUsage, "did you mean troupe topic create?"},
+		{[]string{"help", "topic", "creat"}, exitUsage, "did you mean troupe topic create?"},
+		{[]string{"completion"}, exitUsage, "SHELL is missing"},
+		{[]string{"topic", "create", "x", "--partitions", "abc"}, exitUsage, "--partitions abc: write a whole number; see"},
+		{[]string{"topic", "create", "x", "--partitions", "99999999999"}, exitUsage, "too large for 32 bits"},
+		{[]string{"topic", "create", "x", "--partition", "3"}, exitUsage, "there is no flag --partition; did you mean --partitions?"},
+		{[]string{"topic", "list", "--json=maybe"}, exitUsage, "--json maybe: write true or false"},
+		{[]string{"produce", "x", "--acks"}, exitUsage, "--acks needs a value"},
+		{[]string{"consume", "x", "-q"}, exitUsage, "there is no flag -q"},
 		{[]string{"broker", "--listen", "nowhere"}, exitUsage, "--listen: "},
 		{[]string{"broker", "--set", "num.partition=3"}, exitUsage, "num.partitions"},
 		{[]string{"broker", "--set", "x"}, exitUsage, "key=value"},
@@ -158,6 +172,9 @@ func TestVersionSaysTheSameToPeopleAndPrograms(t *testing.T) {
 		t.Fatal(err)
 	}
 	people := inProcess(t, "", "version").out
+	if flag := inProcess(t, "", "--version").out; flag != people {
+		t.Errorf("--version says %q, version %q", flag, people)
+	}
 	for _, want := range []string{build.Version, build.Commit, build.Go, build.Platform} {
 		if !strings.Contains(people, want) {
 			t.Errorf("%q is not in\n%s", want, people)

@@ -160,7 +160,7 @@ func TestConsumingBeginsAndEndsWhereItIsTold(t *testing.T) {
 		})
 	}
 	for args, want := range map[string]string{
-		"--partition=2 --from-beginning": "no partition 2",
+		"--partition=2 --from-beginning": "no partition numbers/2, only numbers/0 to numbers/1",
 		"--offset=99 --partition=0":      "OFFSET_OUT_OF_RANGE",
 	} {
 		got := inProcess(t, "", append([]string{"consume", "numbers", "--exit-at-end", bootstrap}, strings.Fields(args)...)...)
@@ -216,7 +216,7 @@ func TestAPartitionThatIsNotThereFailsTheRun(t *testing.T) {
 	bootstrap := "--bootstrap=" + startBroker(t, t.TempDir()).ready["kafka"]
 	must(t, "", "topic", "create", "one", bootstrap)
 	got := inProcess(t, "a\n", "produce", "one", "--partition=7", bootstrap)
-	if got.code != exitFailed || !strings.Contains(got.err, "no partition 7, only 0 to 0") {
+	if got.code != exitFailed || !strings.Contains(got.err, "no partition one/7, only one/0;") {
 		t.Errorf("exit code %d, %s", got.code, got.err)
 	}
 }

@@ -20,6 +20,8 @@ import (
 type topicJSON struct {
 	Name       string            `json:"name"`
 	TopicID    string            `json:"topic_id"`
+	State      string            `json:"state"`   // healthy, or what is wrong
+	Records    int64             `json:"records"` // offsets between the ends of its partitions
 	Configs    map[string]string `json:"configs"` // that were set for this topic
 	Partitions []partitionJSON   `json:"partitions"`
 }
@@ -130,18 +132,19 @@ func parseConfigs(assignments []string) (map[string]string, error) {
 }
 
 func newTopicList(bootstrap *string) *cobra.Command {
-	var asJSON bool
+	var asJSON, internal bool
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List the topics",
-		Long:    "List shows every topic with its number of partitions and replicas, by name.",
+		Long:    "List shows every topic with its number of partitions and replicas, by name; internal ones with --internal.",
 		Example: "  troupe topic list\n  troupe topic list --json | jq -r '.[].name'",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 	}
 	jsonFlag(cmd, &asJSON)
+	cmd.Flags().BoolVar(&internal, "internal", false, "show internal topics, too, which belong to the brokers")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return withClient(cmd.Context(), *bootstrap, func(ctx context.Context, c *client.Client) error {
-			topics, err := describeTopics(ctx, c, nil)
+			topics, err := describeTopics(ctx, c, nil, internal)
 			if err != nil {
 				return explain(err, "")
 			}
@@ -150,7 +153,7 @@ func newTopicList(bootstrap *string) *cobra.Command {
 			}
 			var rows [][]string
 			for _, topic := range topics {
-				rows = append(rows, []string{topic.Name, strconv.Itoa(len(topic.Partitions)), replicas(topic), strconv.FormatInt(records(topic), 10), state(topic)})
+				rows = append(rows, []string{topic.Name, strconv.Itoa(len(topic.Partitions)), replicas(topic), strconv.FormatInt(topic.Records, 10), topic.State})
 			}
 			return writeTable(cmd.OutOrStdout(), []string{"NAME", "PARTITIONS", "REPLICAS", "RECORDS", "STATE"}, rows)
 		})
@@ -173,9 +176,9 @@ configuration that was set for them. Without a name it shows every topic.`,
 	jsonFlag(cmd, &asJSON)
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		return withClient(cmd.Context(), *bootstrap, func(ctx context.Context, c *client.Client) error {
-			topics, err := describeTopics(ctx, c, names)
+			topics, err := describeTopics(ctx, c, names, false)
 			if err != nil {
-				return explain(err, hintFor(err, "NAME"))
+				return explain(err, hintFor(err, mentioned(err, names)))
 			}
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), topics)
@@ -194,10 +197,20 @@ configuration that was set for them. Without a name it shows every topic.`,
 	return cmd
 }
 
+// mentioned returns the one of names that an error is about.
+func mentioned(err error, names []string) string {
+	for _, name := range names {
+		if err != nil && strings.Contains(err.Error(), "topic "+name+": ") {
+			return name
+		}
+	}
+	return ""
+}
+
 // printTopic writes one topic for people.
 func printTopic(cmd *cobra.Command, topic topicJSON) error {
 	out := cmd.OutOrStdout()
-	facts := [][]string{{"topic", topic.Name}, {"id", topic.TopicID}, {"state", state(topic)}}
+	facts := [][]string{{"topic", topic.Name}, {"id", topic.TopicID}, {"state", topic.State}}
 	for _, key := range slices.Sorted(maps.Keys(topic.Configs)) {
 		facts = append(facts, []string{key, topic.Configs[key]})
 	}

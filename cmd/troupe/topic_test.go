@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/troupe-mq/troupe/wire"
 )
 
 // describe returns what topic describe --json says of one topic.
@@ -26,6 +28,9 @@ func TestATopicLivesThroughItsCommands(t *testing.T) {
 	if topic.Name != "orders" || len(topic.TopicID) != 22 || topic.Configs["retention.ms"] != "3600000" || len(topic.Partitions) != 3 {
 		t.Errorf("described as %+v", topic)
 	}
+	if topic.State != "healthy" || topic.Records != 2 {
+		t.Errorf("state %q and %d records", topic.State, topic.Records)
+	}
 	for i, want := range []int64{0, 2, 0} {
 		p := topic.Partitions[i]
 		if p.Partition != int32(i) || p.Leader < 0 || !slices.Equal(p.Replicas, []int32{p.Leader}) || !slices.Equal(p.ISR, p.Replicas) || p.LogStartOffset != 0 || p.HighWatermark != want {
@@ -46,6 +51,29 @@ func TestATopicLivesThroughItsCommands(t *testing.T) {
 	must(t, "", "topic", "delete", "orders", "second", bootstrap)
 	if list := must(t, "", "topic", "list", "--json", bootstrap); strings.TrimSpace(list) != "[]" {
 		t.Errorf("after the deletion: %s", list)
+	}
+}
+
+func TestNoAdviceIsToCreateATopicWhoseNameIsRefused(t *testing.T) {
+	if got := hintFor(wire.UnknownTopicOrPartition, "good"); !strings.Contains(got, "troupe topic create good") {
+		t.Errorf("good: %q", got)
+	}
+	for _, name := range []string{"bad!", "", "a b", strings.Repeat("x", 250)} {
+		if got := hintFor(wire.UnknownTopicOrPartition, name); strings.Contains(got, "create") || !strings.Contains(got, "troupe topic list") {
+			t.Errorf("%q: %q", name, got)
+		}
+	}
+	bootstrap := "--bootstrap=" + startBroker(t, t.TempDir()).ready["kafka"]
+	got := inProcess(t, "", "consume", "bad!", "--from-beginning", bootstrap)
+	if got.code != exitFailed || strings.Contains(got.err, "create") {
+		t.Errorf("consume: exit code %d, %q", got.code, got.err)
+	}
+	must(t, "", "topic", "create", "there", bootstrap)
+	if got := inProcess(t, "", "topic", "describe", "there", "gone", bootstrap); !strings.Contains(got.err, "troupe topic create gone") {
+		t.Errorf("describe: %q", got.err)
+	}
+	if got := inProcess(t, "", "topic", "list", "--internal", "--json", bootstrap); got.code != exitDone || !strings.Contains(got.out, `"there"`) {
+		t.Errorf("list: exit code %d, %s%s", got.code, got.out, got.err)
 	}
 }
 

@@ -55,7 +55,7 @@ func newVersion() *cobra.Command {
 		Long:    "Version shows the version, the commit it was built from, and what built it.",
 		Example: "  troupe version\n  troupe version --json",
 		GroupID: groupInspect,
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			build := readBuildInfo()
 			if asJSON {

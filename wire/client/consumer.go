@@ -282,7 +282,7 @@ func (c *Consumer) assign(m *metadata) {
 		for index, start := range starts {
 			if int(index) >= len(t.partitions) {
 				c.tellOnce(fmt.Sprintf("%s/%d", name, index),
-					wire.Errorf(wire.UnknownTopicOrPartition, "topic %s has no partition %d", name, index))
+					wire.Errorf(wire.UnknownTopicOrPartition, "there is no partition %s/%d", name, index))
 				continue
 			}
 			c.add(t, index, start)

@@ -89,7 +89,7 @@ func (c *ConsumerConfig) Validate() error {
 	for topic, partitions := range c.Partitions {
 		for partition, start := range partitions {
 			if partition < 0 {
-				return fmt.Errorf("consumer: topic %s has no partition %d", topic, partition)
+				return fmt.Errorf("consumer: there is no partition %s/%d", topic, partition)
 			}
 			if start.exact && start.offset < 0 {
 				return fmt.Errorf("consumer: %s/%d cannot start at offset %d", topic, partition, start.offset)

@@ -21,7 +21,7 @@ func (cl *Client) askLeader(ctx context.Context, name string, partition int32,
 			return err
 		}
 		if partition < 0 || int(partition) >= len(t.partitions) {
-			return wire.Errorf(wire.UnknownTopicOrPartition, "topic %s has no partition %d", name, partition)
+			return wire.Errorf(wire.UnknownTopicOrPartition, "there is no partition %s/%d", name, partition)
 		}
 		hint := wire.NoHint
 		addr, _ := cl.meta.Load().leader(name, t.id, partition)

@@ -285,7 +285,7 @@ func (t *producerTopic) choose(r Record) (*producerPartition, int32, error) {
 		}
 	}
 	if index < 0 || int(index) >= len(list) {
-		return nil, 0, wire.Errorf(wire.UnknownTopicOrPartition, "topic %s has no partition %d", t.name, index)
+		return nil, 0, wire.Errorf(wire.UnknownTopicOrPartition, "there is no partition %s/%d", t.name, index)
 	}
 	return list[index], index, nil
 }
