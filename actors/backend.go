@@ -77,7 +77,12 @@ func (b *Broker) Fetch(f *wire.Fetch) wire.Fetched {
 		HighWatermark: view.highWatermark, LastStableOffset: view.highWatermark, LogStartOffset: view.start, Leader: wire.NoHint,
 	}
 	if f.LastFetchedEpoch != wire.NoEpoch {
-		if end := view.log.EpochEnd(f.LastFetchedEpoch); end.LeaderEpoch < f.LastFetchedEpoch || end.EndOffset < f.FetchOffset {
+		end := view.log.EpochEnd(f.LastFetchedEpoch)
+		if end.LeaderEpoch == wire.NoEpoch { // older than all that is kept
+			fetched.Err = wire.OffsetOutOfRange
+			return fetched
+		}
+		if end.LeaderEpoch < f.LastFetchedEpoch || end.EndOffset < f.FetchOffset {
 			fetched.Diverging = &end
 			return fetched
 		}

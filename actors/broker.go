@@ -225,15 +225,28 @@ func (b *Broker) Stopped() <-chan struct{} { return b.ended }
 
 // Offsets are the ends of the readable log of a partition that is led here.
 func (b *Broker) Offsets(topic wire.TopicID, partition int32) (start, highWatermark wire.Offset, ok bool) {
-	part := b.routes.find(topic, partition)
-	if part == nil {
-		return 0, 0, false
-	}
-	view := part.view.Load()
+	view := b.viewOf(topic, partition)
 	if view == nil {
 		return 0, 0, false
 	}
 	return view.start, view.highWatermark, true
+}
+
+// LogBytes is the size of the log of a partition that is led here.
+func (b *Broker) LogBytes(topic wire.TopicID, partition int32) int64 {
+	view := b.viewOf(topic, partition)
+	if view == nil {
+		return 0
+	}
+	return view.log.Size()
+}
+
+func (b *Broker) viewOf(topic wire.TopicID, partition int32) *replicaView {
+	part := b.routes.find(topic, partition)
+	if part == nil {
+		return nil
+	}
+	return part.view.Load()
 }
 
 func (b *Broker) fail(err error) { b.lose(err) }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -31,6 +32,7 @@ type brokerActor struct {
 	found      map[wire.TopicPartition]*storage.Dir
 	logsIn     map[*storage.Dir]int
 	expected   map[wire.TopicPartition][]*barrier
+	fresh      []wire.TopicPartition // expected since the last replies were given
 	controllerRuns
 	stopping func() // set by stopBroker; called at the end
 }
@@ -272,6 +274,7 @@ func (b *brokerActor) awaitRemoval(image *metadata.Local, topic *wire.Topic) {
 func (b *brokerActor) await(tp wire.TopicPartition) {
 	if _, waiting := b.expected[tp]; !waiting {
 		b.expected[tp] = nil
+		b.fresh = append(b.fresh, tp)
 	}
 }
 
@@ -371,11 +374,27 @@ func (b *brokerActor) dirOf(image *metadata.Local, tp wire.TopicPartition) *stor
 // tellAbout tells the controller of something that has happened here.
 func (b *brokerActor) tellAbout(command metadata.Command) { b.tell(command, func() {}) }
 
+// tellPause is how long to wait before the controller is told again.
+const tellPause = time.Second
+
+func (b *Broker) isEnding() bool {
+	select {
+	case <-b.ending:
+		return true
+	default:
+		return false
+	}
+}
+
 // tell calls told on another goroutine, once the controller knows or cannot be told.
 func (b *brokerActor) tell(command metadata.Command, told func()) {
 	b.request(command, func(reply any, err error) {
 		if refusal, ok := reply.(error); ok && err == nil {
 			err = refusal
+		}
+		if err != nil && wire.Code(err).Retriable() && b.lost.Err() == nil && !b.isEnding() {
+			time.AfterFunc(tellPause, func() { b.tell(command, told) })
+			return
 		}
 		if err != nil {
 			b.logger.Error("the controller was not told", "command", fmt.Sprintf("%T", command), "err", err)
@@ -425,10 +444,13 @@ func (b *brokerActor) remove(ctx actor.Context, id wire.TopicID, local *localTop
 // replyWhenReady answers those who caused a change once the partitions that it made can be used.
 func (b *brokerActor) replyWhenReady(msg *imageApplied) {
 	waiting := &barrier{replies: msg.replies}
-	for tp := range b.expected {
-		b.expected[tp] = append(b.expected[tp], waiting)
-		waiting.partitions++
+	for _, tp := range b.fresh {
+		if waiters, expected := b.expected[tp]; expected {
+			b.expected[tp] = append(waiters, waiting)
+			waiting.partitions++
+		}
 	}
+	b.fresh = nil
 	if waiting.partitions == 0 {
 		waiting.release()
 	}

@@ -17,6 +17,8 @@ type partition struct {
 	door  door
 	view  atomic.Pointer[replicaView] // nil while no replica leads
 
+	bytesIn, recordsIn atomic.Int64 // appended since the broker began
+
 	deleted atomic.Bool // its topic is gone, and its log goes too
 
 	mu      sync.Mutex

@@ -68,6 +68,8 @@ func (r *replicaActor) onProduce(m *produceMsg) {
 		r.producers.Appended(batchOf(head), m.base)
 	}
 	r.accounted = end
+	r.partition.bytesIn.Add(m.bytes)
+	r.partition.recordsIn.Add(int64(end - m.base))
 	effects := r.leader.Appended(end)
 	r.settle(m, end)
 	r.perform(effects)

@@ -1,10 +1,22 @@
 package node
 
 import (
+	"runtime"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/troupe-mq/troupe/wire/native"
 )
+
+// buildInfo is a metric that only tells what runs here, in its labels.
+func buildInfo(version string) prometheus.Collector {
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "troupe_build_info", Help: "1, with what this broker was built from.",
+		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
+	})
+	info.Set(1)
+	return info
+}
 
 // nativeMetrics registers what the native listener counts.
 func nativeMetrics(reg prometheus.Registerer) native.Metrics {

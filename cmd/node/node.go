@@ -87,7 +87,7 @@ func Start(ctx context.Context, cfg Config, opts Options) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	n.registry.MustRegister(buildInfo(n.opts.Version), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, step := range []func(context.Context) error{
 		n.listen, n.openDirectories, n.startConsole, n.startActors, n.serveClients,
 	} {
@@ -208,6 +208,7 @@ func (n *Node) startActors(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.registry.MustRegister(n.broker.Collector())
 	if err := n.remember(n.broker.View().ClusterID()); err != nil {
 		return err
 	}
