@@ -370,5 +370,13 @@ func (s source) Offsets(id wire.TopicID, partition int32) (console.Offsets, bool
 		return console.Offsets{}, false
 	}
 	start, highWatermark, ok := s.n.broker.Offsets(id, partition)
-	return console.Offsets{LogStart: start, HighWatermark: highWatermark}, ok
+	return console.Offsets{LogStart: start, HighWatermark: highWatermark, Bytes: s.n.broker.LogBytes(id, partition)}, ok
+}
+
+func (s source) TopicConfigs(name string) []wire.ConfigEntry {
+	if !s.n.serving.Load() {
+		return nil
+	}
+	entries, _ := s.n.broker.DescribeConfigs(wire.ConfigResource{Type: wire.ConfigTopic, Name: name})
+	return entries
 }

@@ -2,7 +2,7 @@
 // ask over HTTP. It shows and never changes.
 //
 //	/              page for people: the cluster, its brokers, its topics
-//	/topics/NAME   page for people: a topic's partitions
+//	/topics/NAME   page for people: a topic's configuration and partitions
 //	/healthz       200 while the process answers
 //	/readyz        200 while the broker serves clients, else 503 with the reason
 //	/metrics       Prometheus
@@ -51,12 +51,15 @@ type Source interface {
 	// Offsets returns what a replica on this broker knows of its partition, and false when
 	// there is no replica here.
 	Offsets(id wire.TopicID, partition int32) (Offsets, bool)
+	// TopicConfigs returns the configuration of a topic that is in force here.
+	TopicConfigs(name string) []wire.ConfigEntry
 }
 
-// Offsets are the ends of a partition's log.
+// Offsets are the ends of a partition's log, and its size.
 type Offsets struct {
 	LogStart      wire.Offset
 	HighWatermark wire.Offset
+	Bytes         int64
 }
 
 // Config is what the console has to know besides its Source.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -21,6 +22,7 @@ type fakeBroker struct {
 	notReady error
 	view     wire.View
 	offsets  map[wire.TopicPartition]Offsets
+	configs  []wire.ConfigEntry
 }
 
 func (b *fakeBroker) Ready() error            { return b.notReady }
@@ -30,6 +32,8 @@ func (b *fakeBroker) Offsets(id wire.TopicID, partition int32) (Offsets, bool) {
 	offsets, ok := b.offsets[wire.TopicPartition{Topic: id, Partition: partition}]
 	return offsets, ok
 }
+
+func (b *fakeBroker) TopicConfigs(string) []wire.ConfigEntry { return b.configs }
 
 // fakeView is metadata in which every partition has the same state.
 type fakeView struct {
@@ -75,7 +79,7 @@ func newFakeBroker() *fakeBroker {
 			partition: wire.Partition{Leader: 1, LeaderEpoch: 4, Replicas: []wire.BrokerID{1}, ISR: []wire.BrokerID{1}},
 		},
 		offsets: map[wire.TopicPartition]Offsets{
-			{Topic: orders, Partition: 0}: {LogStart: 1000, HighWatermark: 1235567},
+			{Topic: orders, Partition: 0}: {LogStart: 1000, HighWatermark: 1235567, Bytes: 5 << 19},
 		},
 	}
 }
@@ -153,13 +157,67 @@ func TestEachPathAnswersWhatItPromises(t *testing.T) {
 		{"/?filter=ord", 200, "1 of 2"},
 		{"/?filter=nothing", 200, "No topic has “nothing” in its name."},
 		{"/topics/orders", 200, "1\u202f235\u202f567"},
-		{"/topics/access-log", 200, "not on this broker"},
+		{"/", 200, "2.5\u00a0MiB"},
+		{"/topics/orders", 200, "2.5\u00a0MiB"},
+		{"/topics/orders", 200, "Every key has its default."},
+		{"/topics/access-log", 200, "not led here"},
 		{"/topics/missing", 404, "no topic <code>missing</code>"},
 		{"/elsewhere", 404, "not found"},
 	} {
 		status, _, body := get(t, request(t, http.MethodGet, "http://"+address+c.path))
 		if status != c.status || !strings.Contains(body, c.want) {
 			t.Errorf("GET %s: %d, want %d with %q in\n%s", c.path, status, c.status, c.want, body)
+		}
+	}
+}
+
+func TestATopicWithoutLeaderIsMarkedOffline(t *testing.T) {
+	broker := newFakeBroker()
+	broker.view.(*fakeView).partition.Leader, broker.offsets = wire.NoBroker, nil
+	address := serve(t, broker)
+	for path, want := range map[string]string{
+		"/":              `<span class="bad">1 offline: no leader</span>`,
+		"/topics/orders": `<td class="n bad" colspan="3">offline</td>`,
+	} {
+		if _, _, body := get(t, request(t, http.MethodGet, "http://"+address+path)); !strings.Contains(body, want) {
+			t.Errorf("%s is without %s:\n%s", path, want, body)
+		}
+	}
+}
+
+func TestTheTopicPageShowsWhatIsNoDefault(t *testing.T) {
+	broker := newFakeBroker()
+	own, given := "1000", "1"
+	broker.configs = []wire.ConfigEntry{
+		{Name: "retention.ms", Value: &own, Source: wire.SourceDynamicTopic},
+		{Name: "min.insync.replicas", Value: &given, Source: wire.SourceDefault},
+		{Name: "secret", Sensitive: true, Source: wire.SourceStaticBroker},
+	}
+	address := serve(t, broker)
+	_, _, body := get(t, request(t, http.MethodGet, "http://"+address+"/topics/orders"))
+	for _, want := range []string{
+		"<code>retention.ms</code></td><td><code>1000</code></td><td>this topic</td>",
+		"<code>secret</code></td><td>hidden</td><td>this broker, at its start</td>",
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page is without %s:\n%s", want, body)
+		}
+	}
+	if strings.Contains(body, "min.insync.replicas") {
+		t.Error("the page shows a default")
+	}
+}
+
+// Whatever a page links to is there.
+func TestEveryLinkLeadsSomewhere(t *testing.T) {
+	address := serve(t, newFakeBroker())
+	links := regexp.MustCompile(`href="([^"]+)"`)
+	for _, path := range []string{"/", "/topics/orders", "/topics/missing"} {
+		_, _, body := get(t, request(t, http.MethodGet, "http://"+address+path))
+		for _, link := range links.FindAllStringSubmatch(body, -1) {
+			if status, _, _ := get(t, request(t, http.MethodGet, "http://"+address+link[1])); status != http.StatusOK {
+				t.Errorf("%s links to %s: %d", path, link[1], status)
+			}
 		}
 	}
 }

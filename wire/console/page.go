@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,6 +19,8 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"count":  count,
 	"leader": leaderName,
 	"ids":    idList,
+	"size":   size,
+	"origin": origin,
 }).ParseFS(assets, "assets/*.html"))
 
 // frame is what every page shows around its own part.
@@ -46,21 +49,24 @@ type topicRow struct {
 	Leaderless      int
 	UnderReplicated int
 	Records         int64 // between log start and high watermark, of the partitions on this broker
+	Bytes           int64 // of their logs
 }
 
-// topicPage lists the partitions of a topic.
+// topicPage lists what is configured for a topic, and its partitions.
 type topicPage struct {
 	frame
-	Topic topicRow
-	Rows  []partitionRow // the first maxRows
+	Topic   topicRow
+	Configs []wire.ConfigEntry // those that are no defaults
+	Rows    []partitionRow     // the first maxRows
 }
 
-// partitionRow is a partition, with its offsets if this broker has a replica of it.
+// partitionRow is a partition, with its offsets if this broker has a replica of it that works.
 type partitionRow struct {
 	Number int32
 	wire.Partition
 	Offsets
-	Local bool
+	Local   bool
+	Unusual string // in a word, what keeps a replica of this broker from its work
 }
 
 // overview shows the cluster. The answer is built before the first byte goes out, so that a page
@@ -101,13 +107,33 @@ func (c *Console) topic(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	page.Topic = c.topicRow(view, topic)
+	for _, entry := range c.source.TopicConfigs(name) {
+		if entry.Source != wire.SourceDefault {
+			page.Configs = append(page.Configs, entry)
+		}
+	}
 	for number := range min(topic.Partitions, maxRows) {
 		row := partitionRow{Number: number}
 		row.Partition, _ = view.Partition(topic.ID, number)
 		row.Offsets, row.Local = c.source.Offsets(topic.ID, number)
+		row.Unusual = unusual(&row, page.Broker)
 		page.Rows = append(page.Rows, row)
 	}
 	c.render(w, http.StatusOK, "topic.html", page)
+}
+
+// unusual says what is wrong with the replica on this broker, if anything is.
+func unusual(row *partitionRow, broker wire.BrokerID) string {
+	switch {
+	case row.Local:
+		return ""
+	case !slices.Contains(row.Replicas, broker):
+		return "not on this broker"
+	case row.Leader == wire.NoBroker:
+		return "offline"
+	default:
+		return "not led here"
+	}
 }
 
 func (c *Console) topicRow(view wire.View, topic wire.Topic) topicRow {
@@ -122,6 +148,7 @@ func (c *Console) topicRow(view wire.View, topic wire.Topic) topicRow {
 		}
 		if offsets, ok := c.source.Offsets(topic.ID, number); ok {
 			row.Records += int64(offsets.HighWatermark - offsets.LogStart)
+			row.Bytes += offsets.Bytes
 		}
 	}
 	return row
@@ -161,6 +188,35 @@ func count(n reflect.Value) string {
 		out.WriteRune(digit)
 	}
 	return out.String()
+}
+
+// size writes a number of bytes in the largest unit that leaves a whole one.
+func size(bytes int64) string {
+	const units = "KMGTPE"
+	if bytes < 1<<10 {
+		return strconv.FormatInt(bytes, 10) + "\u00a0B"
+	}
+	value, unit := float64(bytes)/(1<<10), 0
+	for value >= 1<<10 && unit < len(units)-1 {
+		value, unit = value/(1<<10), unit+1
+	}
+	return strconv.FormatFloat(value, 'f', 1, 64) + "\u00a0" + units[unit:unit+1] + "iB"
+}
+
+// origin says where a configuration was set.
+func origin(source wire.ConfigSource) string {
+	switch source {
+	case wire.SourceDynamicTopic:
+		return "this topic"
+	case wire.SourceDynamicBroker:
+		return "this broker, while it runs"
+	case wire.SourceDynamicDefaultBroker:
+		return "all brokers"
+	case wire.SourceStaticBroker:
+		return "this broker, at its start"
+	default:
+		return "default"
+	}
 }
 
 func leaderName(id wire.BrokerID) string {
