@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/troupe-mq/troupe/storage"
 	"github.com/troupe-mq/troupe/wire"
+	"github.com/troupe-mq/troupe/wire/record"
 )
 
 func newLog() *cobra.Command {
@@ -51,7 +54,9 @@ func newLogDump() *cobra.Command {
 		}
 		damaged := 0
 		for _, path := range paths {
+			shown := false
 			err := storage.Dump(storage.OSFS{}, path, storage.DumpOptions{Records: records}, func(d storage.Dumped) error {
+				shown = true
 				if d.Damage != nil {
 					damaged++
 				}
@@ -61,6 +66,9 @@ func newLogDump() *cobra.Command {
 				return show(d)
 			})
 			if err != nil {
+				return errors.Join(out.Flush(), fmt.Errorf("dump %s: %w", path, err))
+			}
+			if _, err := surveyOf(path); err != nil && !shown {
 				return errors.Join(out.Flush(), fmt.Errorf("dump %s: %w", path, err))
 			}
 		}
@@ -85,9 +93,38 @@ func dumpText(out io.Writer) func(storage.Dumped) error {
 				return err
 			}
 		}
-		_, err := fmt.Fprintf(out, "%s\n", d)
-		return err
+		records := d.Records
+		d.Records = nil
+		if _, err := fmt.Fprintf(out, "%s\n", d); err != nil {
+			return err
+		}
+		for i := range records {
+			if _, err := fmt.Fprintf(out, "%s\n", dumpedRecord(&records[i])); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
+}
+
+// dumpedRecord returns a line that tells nothing from what is empty.
+func dumpedRecord(r *record.Record) string {
+	var line strings.Builder
+	fmt.Fprintf(&line, "| offset: %d timestamp: %d key: %s value: %s", r.Offset, r.Timestamp, quoted(r.Key), quoted(r.Value))
+	for i, header := range r.Headers {
+		if i == 0 {
+			line.WriteString(" headers:")
+		}
+		fmt.Fprintf(&line, " %q=%s", header.Key, quoted(header.Value))
+	}
+	return line.String()
+}
+
+func quoted(b []byte) string {
+	if b == nil {
+		return "null"
+	}
+	return strconv.Quote(string(b))
 }
 
 // dumpedJSON is one thing found in a file, as --json shows it: what it is not, is left out.
@@ -204,7 +241,8 @@ snapshots and checkpoints agree with them. It names the file and the offset of a
 ` + logPathHelp + `
 
 An unfinished write at the very end counts as damage, too, although a broker mends that when it
-starts: beside a running broker it may only be the write of this moment.`,
+starts: beside a running broker it may only be the write of this moment. The log of the cluster's
+metadata is not checked: the broker does that when it starts.`,
 		Example: `  troupe log verify troupe-data
   troupe log verify troupe-data/access-log-0 --json`,
 		Args: oneOrMore("PATH"),
@@ -213,6 +251,13 @@ starts: beside a running broker it may only be the write of this moment.`,
 	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
 		found := []damageJSON{}
 		for _, path := range paths {
+			there, err := surveyOf(path)
+			if err != nil {
+				return fmt.Errorf("verify %s: %w", path, err)
+			}
+			if _, err := io.WriteString(cmd.ErrOrStderr(), there.notChecked()); err != nil {
+				return err
+			}
 			damages, err := storage.Verify(storage.OSFS{}, path)
 			if err != nil {
 				return fmt.Errorf("verify %s: %w", path, err)
@@ -223,7 +268,7 @@ starts: beside a running broker it may only be the write of this moment.`,
 			if asJSON {
 				continue
 			}
-			if err := printDamages(cmd.OutOrStdout(), path, damages); err != nil {
+			if err := printDamages(cmd.OutOrStdout(), path, &there, damages); err != nil {
 				return err
 			}
 		}
@@ -233,16 +278,16 @@ starts: beside a running broker it may only be the write of this moment.`,
 			}
 		}
 		if len(found) > 0 {
-			return fmt.Errorf("%s found; keep a copy of the files before anything writes to them", plural(int64(len(found)), "damage"))
+			return fmt.Errorf("%s; keep a copy of the files before anything writes to them", plural(int64(len(found)), "damaged place"))
 		}
 		return nil
 	}
 	return cmd
 }
 
-func printDamages(out io.Writer, path string, damages []storage.Damage) error {
+func printDamages(out io.Writer, path string, there *survey, damages []storage.Damage) error {
 	if len(damages) == 0 {
-		_, err := fmt.Fprintf(out, "%s: no damage\n", path)
+		_, err := fmt.Fprintf(out, "%s: %s: no damage\n", path, there)
 		return err
 	}
 	for _, d := range damages {

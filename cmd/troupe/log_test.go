@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/troupe-mq/troupe/wire/record"
 )
 
 // writtenLog returns a log directory that a broker has left behind, and its first segment of a
@@ -54,10 +56,40 @@ func TestLogDumpShowsWhatIsInTheFiles(t *testing.T) {
 	}
 }
 
+func TestLogDumpTellsNothingFromWhatIsEmpty(t *testing.T) {
+	for _, c := range []struct {
+		record record.Record
+		want   string
+	}{
+		{record.Record{Value: []byte{}}, `| offset: 0 timestamp: 0 key: null value: ""`},
+		{record.Record{Offset: 7, Timestamp: 9, Key: []byte{}}, `| offset: 7 timestamp: 9 key: "" value: null`},
+		{
+			record.Record{Key: []byte("k"), Value: []byte("\n"), Headers: []record.RecordHeader{{Key: "a", Value: []byte("1")}, {Key: "b"}}},
+			`| offset: 0 timestamp: 0 key: "k" value: "\n" headers: "a"="1" "b"=null`,
+		},
+	} {
+		if got := dumpedRecord(&c.record); got != c.want {
+			t.Errorf("%s, want %s", got, c.want)
+		}
+	}
+}
+
 func TestLogVerifyNamesFileAndOffsetOfDamage(t *testing.T) {
 	dir, segment := writtenLog(t)
-	if out := must(t, "", "log", "verify", dir, segment); out != dir+": no damage\n"+segment+": no damage\n" {
-		t.Errorf("sound files: %s", out)
+	sound := inProcess(t, "", "log", "verify", dir, segment)
+	if sound.code != exitDone || sound.out != dir+": 1 partition, 1 segment, 0.0 MB: no damage\n"+segment+": 1 segment, 0.0 MB: no damage\n" {
+		t.Errorf("sound files: exit code %d\n%s", sound.code, sound.out)
+	}
+	metadata := filepath.Join(dir, metadataDir)
+	if sound.err != "not checked: "+metadata+"\n" {
+		t.Errorf("what was not checked: %q", sound.err)
+	}
+	for _, wrong := range []string{metadata, t.TempDir()} {
+		for _, verb := range []string{"verify", "dump"} {
+			if got := inProcess(t, "", "log", verb, wrong); got.code != exitFailed || got.out != "" || !strings.Contains(got.err, "partition") {
+				t.Errorf("%s %s: exit code %d, %q, %q", verb, wrong, got.code, got.out, got.err)
+			}
+		}
 	}
 	if out := must(t, "", "log", "verify", dir, "--json"); strings.TrimSpace(out) != "[]" {
 		t.Errorf("sound files as JSON: %s", out)
@@ -72,7 +104,7 @@ func TestLogVerifyNamesFileAndOffsetOfDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := inProcess(t, "", "log", "verify", dir)
-	if got.code != exitFailed || !strings.Contains(got.out, segment+": position 0, offset 0: ") || strings.Contains(got.out, "unfinished") || !strings.Contains(got.err, "damage") {
+	if got.code != exitFailed || !strings.Contains(got.out, segment+": position 0, offset 0: ") || strings.Contains(got.out, "unfinished") || !strings.Contains(got.err, "1 damaged place;") {
 		t.Errorf("exit code %d\n%s%s", got.code, got.out, got.err)
 	}
 	var found []damageJSON

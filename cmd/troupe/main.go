@@ -5,7 +5,7 @@
 //	topic.go       troupe topic create|list|describe|alter|delete; describe.go asks the cluster
 //	produce.go     troupe produce: lines in (lines.go), records out
 //	consume.go     troupe consume: records in from where start.go says, text out as format.go says
-//	log.go         troupe log dump|verify: segment files, without a broker
+//	log.go         troupe log dump|verify: segment files, without a broker; survey.go, what there is
 //	version.go     troupe version
 //	completion.go  troupe completion, and what Tab offers
 //	connect.go     the way to a cluster, and what to do when something is wrong there
