@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,9 +24,10 @@ import (
 // company is one broker's whole actor system on a disk in memory, inside a synctest bubble.
 type company struct {
 	*Broker
-	t    *testing.T
-	disk *faultfs.FS
-	dirs []*storage.Dir
+	t     *testing.T
+	disk  *faultfs.FS
+	dirs  []*storage.Dir
+	ahead atomic.Int64 // nanoseconds by which the broker's clock is ahead
 }
 
 var lives wire.Incarnation = 1
@@ -58,13 +60,15 @@ func startWith(t *testing.T, deps Dependencies, paths ...string) *company {
 		cfg.Registration.Directories = append(cfg.Registration.Directories, metadata.DirectoryID(dir.Identity().DirectoryID))
 	}
 	var err error
-	deps.Dirs, deps.FS, deps.RaftID, deps.Now = c.dirs, c.disk, 1, time.Now
+	deps.Dirs, deps.FS, deps.RaftID, deps.Now = c.dirs, c.disk, 1, c.now
 	c.Broker, err = Start(t.Context(), cfg, deps)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
+
+func (c *company) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
 
 // end stops the broker and closes its directories.
 func (c *company) end() {

@@ -216,10 +216,10 @@ func refused(why error) wire.ProduceReply {
 
 // recoverProducers folds a log into the state of its producers. It reads the disk, and runs on
 // the directory's pool, not in an actor.
-func recoverProducers(log *storage.Log) (*replica.Producers, error) {
+func recoverProducers(log *storage.Log, now int64) (*replica.Producers, error) {
 	producers := replica.NewProducers()
-	err := log.RecoverProducers(producers.Load, func(h record.Header) {
-		producers.Appended(batchOf(h), h.BaseOffset)
+	err := log.RecoverProducers(func(batches []wire.ProducerBatch) { producers.Load(batches, now) }, func(h record.Header) {
+		producers.Appended(batchOf(h), h.BaseOffset, now)
 	})
 	return producers, err
 }

@@ -65,7 +65,7 @@ func (r *replicaActor) onProduce(m *produceMsg) {
 		return
 	}
 	if head.HasProducer() {
-		r.producers.Appended(batchOf(head), m.base)
+		r.producers.Appended(batchOf(head), m.base, r.now().UnixMilli())
 	}
 	r.accounted = end
 	r.partition.bytesIn.Add(m.bytes)

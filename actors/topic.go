@@ -159,7 +159,7 @@ func (t *topicActor) spawnReplica(ctx actor.Context, s *slot) {
 	pid, err := t.spawn(replicaConfig{
 		partition: a.partition, run: s.run, owner: self, send: send,
 		open: func(hooks logHooks, opened func(*logOpened)) {
-			openLog(a, run, hooks, logger, opened, func(closed *logClosed) { send(self, closed) })
+			openLog(a, run, t.now().UnixMilli(), hooks, logger, opened, func(closed *logClosed) { send(self, closed) })
 		},
 		metrics: t.metrics, now: t.now, logger: logger,
 	}, "replica/"+a.partition.tp.String())
@@ -207,13 +207,13 @@ func (t *topicActor) onEpochAsked(ctx actor.Context, msg *epochAsked) {
 // openLog opens the log on the directory's pool. The producers' state is recovered there too, so
 // that the actor never reads a whole log. When the replica has ended meanwhile, closed is called
 // instead of opened: a log is never opened twice at a time.
-func openLog(a assignment, run uint64, hooks logHooks, logger *slog.Logger, opened func(*logOpened), closed func(*logClosed)) {
+func openLog(a assignment, run uint64, now int64, hooks logHooks, logger *slog.Logger, opened func(*logOpened), closed func(*logClosed)) {
 	cfg := a.log
 	cfg.Synced, cfg.Producers = hooks.synced, hooks.producers
 	a.dir.OpenLogAsync(a.ref(), cfg, func(log *storage.Log, err error) {
 		var producers *replica.Producers
 		if err == nil {
-			if producers, err = recoverProducers(log); err != nil {
+			if producers, err = recoverProducers(log, now); err != nil {
 				closeLog(log, logger)
 				log = nil
 			}

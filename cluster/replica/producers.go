@@ -33,7 +33,8 @@ type producer struct {
 	epoch            wire.ProducerEpoch
 	coordinatorEpoch int32
 	currentTxnStart  wire.Offset
-	lastTimestamp    int64
+	lastTimestamp    int64                // of its last batch
+	lastSeen         int64                // by the broker's clock: a batch may carry any timestamp
 	batches          []wire.ProducerBatch // of this epoch, oldest first
 }
 
@@ -86,24 +87,25 @@ func (p *Producers) Check(b Batch) (duplicate wire.ProducerBatch, isDuplicate bo
 	return duplicate, false, nil
 }
 
-// Appended takes note of a batch that is in the log now, with its first record at base.
-func (p *Producers) Appended(b Batch, base wire.Offset) {
+// Appended takes note of a batch that is in the log now, with its first record at base. The time
+// now, in milliseconds since 1970, says when the producer was last heard of.
+func (p *Producers) Appended(b Batch, base wire.Offset, now int64) {
 	p.add(wire.ProducerBatch{
 		Producer: b.Producer, Epoch: b.Epoch, LastSequence: b.lastSequence(),
 		LastOffset: base + wire.Offset(b.Count-1), OffsetDelta: b.Count - 1,
 		Timestamp: b.Timestamp, CoordinatorEpoch: -1, CurrentTxnStart: wire.NoOffset,
-	})
+	}, now)
 }
 
 // Load takes the batches of a snapshot, oldest first for each producer. It is followed by
 // Appended for every batch in the log after the snapshot.
-func (p *Producers) Load(batches []wire.ProducerBatch) {
+func (p *Producers) Load(batches []wire.ProducerBatch, now int64) {
 	for _, b := range batches {
-		p.add(b)
+		p.add(b, now)
 	}
 }
 
-func (p *Producers) add(b wire.ProducerBatch) {
+func (p *Producers) add(b wire.ProducerBatch, now int64) {
 	if p.byID == nil {
 		p.byID = make(map[wire.ProducerID]*producer)
 	}
@@ -116,7 +118,7 @@ func (p *Producers) add(b wire.ProducerBatch) {
 		known.epoch, known.batches = b.Epoch, known.batches[:0]
 	}
 	known.coordinatorEpoch, known.currentTxnStart = b.CoordinatorEpoch, b.CurrentTxnStart
-	known.lastTimestamp = b.Timestamp
+	known.lastTimestamp, known.lastSeen = b.Timestamp, now
 	if b.LastSequence < 0 {
 		return // a snapshot's entry of a producer without batches
 	}
@@ -160,12 +162,15 @@ func (p *Producers) States() []wire.ProducerState {
 	return states
 }
 
-// Expire forgets the producers whose last batch is older than before (milliseconds since 1970)
-// and who have no transaction open. It returns how many.
+// Expire forgets the producers that appended nothing since before (milliseconds since 1970, of the
+// broker's clock) and have no transaction open. It returns how many.
+//
+// Kafka: goes by the timestamps of the records, so that whoever imports old records is forgotten
+// while it does.
 func (p *Producers) Expire(before int64) int {
 	expired := 0
 	for id, known := range p.byID {
-		if known.lastTimestamp < before && known.currentTxnStart == wire.NoOffset {
+		if known.lastSeen < before && known.currentTxnStart == wire.NoOffset {
 			delete(p.byID, id)
 			expired++
 		}

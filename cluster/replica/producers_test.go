@@ -19,7 +19,7 @@ func appended(batches ...Batch) *Producers {
 	p := NewProducers()
 	var base wire.Offset
 	for _, b := range batches {
-		p.Appended(b, base)
+		p.Appended(b, base, 1000)
 		base += wire.Offset(b.Count)
 	}
 	return p
@@ -99,13 +99,13 @@ func TestARetryingProducerIsAppendedOnceAndInOrder(t *testing.T) {
 					}
 					continue
 				}
-				p.Appended(sent[i], end)
+				p.Appended(sent[i], end, 1000)
 				offsets = append(offsets, end)
 				end += wire.Offset(sent[i].Count)
 			}
 			if rapid.Bool().Draw(t, "restart") {
 				reloaded := NewProducers()
-				reloaded.Load(p.Snapshot())
+				reloaded.Load(p.Snapshot(), 1000)
 				p = reloaded
 			}
 		}
@@ -114,9 +114,9 @@ func TestARetryingProducerIsAppendedOnceAndInOrder(t *testing.T) {
 
 func TestASnapshotIsTheWholeState(t *testing.T) {
 	p := appended(batch(0, 0, 3), batch(0, 3, 2), batch(0, 5, 1))
-	p.Appended(Batch{Producer: 7, Epoch: 2, Sequence: 0, Count: 1, Timestamp: 5}, 6)
+	p.Appended(Batch{Producer: 7, Epoch: 2, Sequence: 0, Count: 1, Timestamp: 5}, 6, 1000)
 	again := NewProducers()
-	again.Load(p.Snapshot())
+	again.Load(p.Snapshot(), 1000)
 	if diff := cmp.Diff(p.Snapshot(), again.Snapshot()); diff != "" {
 		t.Fatal(diff)
 	}
@@ -130,7 +130,7 @@ func TestASnapshotIsTheWholeState(t *testing.T) {
 
 func TestSilentProducersAreForgotten(t *testing.T) {
 	p := appended(batch(0, 0, 1))
-	p.Appended(Batch{Producer: 7, Count: 1, Timestamp: 2000}, 1)
+	p.Appended(Batch{Producer: 7, Count: 1, Timestamp: 5}, 1, 2000) // an old record, sent lately
 	if n := p.Expire(1500); n != 1 || p.Len() != 1 || p.States()[0].Producer != 7 {
 		t.Fatalf("%d expired, left %+v", n, p.States())
 	}

@@ -83,7 +83,7 @@ func (c *conn) serveFetch() error {
 	defer c.fetch.release()
 	c.resolveFetch(q)
 	c.collect(q)
-	if !c.fetch.enough(q) && q.MaxWaitMillis > 0 {
+	if !c.fetch.enough(q, c.server.config.MaxFetchBytes) && q.MaxWaitMillis > 0 {
 		c.awaitMore(q)
 	}
 	return c.answerFetch(q)
@@ -180,8 +180,10 @@ func failedFetch(err error) wire.Fetched {
 	}
 }
 
-func (f *fetchState) enough(q *kmsg.FetchRequest) bool {
-	return f.urgent || len(f.parts) == 0 || f.records >= int(q.MinBytes)
+// enough says that the answer need not wait. A client that wants more than one answer may carry gets
+// a full one.
+func (f *fetchState) enough(q *kmsg.FetchRequest, most int) bool {
+	return f.urgent || len(f.parts) == 0 || f.records >= min(int(q.MinBytes), int(q.MaxBytes), most)
 }
 
 // awaitMore waits until there is enough, the time is over or the server stops; parts then holds
@@ -201,7 +203,7 @@ func (c *conn) awaitMore(q *kmsg.FetchRequest) {
 		select {
 		case <-f.waiter.C():
 			c.collect(q)
-			if f.enough(q) {
+			if f.enough(q, c.server.config.MaxFetchBytes) {
 				return
 			}
 		case <-f.timer.C:

@@ -73,7 +73,7 @@ func (c *conn) look(call *fetchCall) bool {
 		urgent = urgent || got.Err != nil || got.Diverging != nil
 		call.reply.Partitions[i] = got
 	}
-	return urgent || bytes >= max(call.req.MinBytes, 1)
+	return urgent || bytes >= max(min(call.req.MinBytes, call.req.MaxBytes), 1)
 }
 
 // wait parks a fetch in all its partitions until there is enough, its time is over or the
