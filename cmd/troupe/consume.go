@@ -94,26 +94,31 @@ headers. What is not UTF-8 becomes {"base64": "..."}, and null is no key, or no 
 		if err := checkPartition(cmd.Context(), c, args[0], flags.partition); err != nil {
 			return explain(err, hintFor(err, args[0]))
 		}
-		progressTo := std.err
-		if isTerminal(std.out) {
-			progressTo = io.Discard // the records show that something moves
-		}
-		shown, watched := startProgress(progressTo, run.progress), troubles.watch()
-		err = run.run(cmd.Context(), flags.partition)
-		watched()
-		shown.end()
-		if len(run.failed) > 0 && err == nil {
-			return run.failures()
-		}
-		if errors.Is(err, context.Canceled) && !flags.exitAtEnd && flags.maxMessages == 0 {
-			err = nil // it was to run until interrupted
-		}
-		if errors.Is(err, context.Canceled) {
-			err = errors.New("interrupted before the end")
-		}
-		return explain(err, hintFor(err, args[0]))
+		return run.follow(cmd.Context(), std, flags.partition)
 	}
 	return cmd
+}
+
+// follow runs it to its end, and says what became of it.
+func (c *consumption) follow(ctx context.Context, std streams, partition int32) error {
+	progressTo := std.err
+	if isTerminal(std.out) {
+		progressTo = io.Discard // the records show that something moves
+	}
+	shown, watched := startProgress(progressTo, c.progress), c.troubles.watch()
+	err := c.run(ctx, partition)
+	watched()
+	shown.end()
+	if len(c.failed) > 0 && err == nil {
+		return c.failures()
+	}
+	if errors.Is(err, context.Canceled) && !c.exitAtEnd && c.limit == 0 {
+		err = nil // it was to run until interrupted
+	}
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted before the end")
+	}
+	return explain(err, hintFor(err, c.topic))
 }
 
 // writer returns what writes a record.

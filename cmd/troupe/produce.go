@@ -91,23 +91,28 @@ reading, and exits with 1.`,
 		if flags.acks == "0" {
 			run.outcome = "sent"
 		}
-		progressTo := std.err
-		if isTerminal(std.in) {
-			progressTo = io.Discard // it would get between the lines that are being typed
-		}
-		troubles.open = run.open
-		shown, watched := startProgress(progressTo, run.progress), troubles.watch()
-		announced := func() {}
-		if !exists {
-			announced = run.announce(cmd.Context(), c, std.err)
-		}
-		err = run.run(cmd.Context())
-		announced()
-		watched()
-		shown.end()
-		return run.verdict(std.err, err)
+		return run.follow(cmd.Context(), std, c, troubles, exists)
 	}
 	return cmd
+}
+
+// follow runs it to its end, and says what became of it. A topic that does not exist is announced.
+func (p *production) follow(ctx context.Context, std streams, c *client.Client, troubles *troubles, exists bool) error {
+	progressTo := std.err
+	if isTerminal(std.in) {
+		progressTo = io.Discard // it would get between the lines that are being typed
+	}
+	troubles.open = p.open
+	shown, watched := startProgress(progressTo, p.progress), troubles.watch()
+	announced := func() {}
+	if !exists {
+		announced = p.announce(ctx, c, std.err)
+	}
+	err := p.run(ctx)
+	announced()
+	watched()
+	shown.end()
+	return p.verdict(std.err, err)
 }
 
 // options returns what the flags ask of the producer.

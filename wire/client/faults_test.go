@@ -269,7 +269,7 @@ func TestWhatCannotBeDeliveredInTimeIsGivenUp(t *testing.T) {
 		if err := p.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		n.setDown("b1:9092", true)
+		n.setDown(true)
 		began := time.Now()
 		lost := produce(t, p, "lost")
 		if err := p.Flush(t.Context()); err != nil {
@@ -281,7 +281,7 @@ func TestWhatCannotBeDeliveredInTimeIsGivenUp(t *testing.T) {
 		if err := lost.err(); !errors.Is(err, client.ErrNotDelivered) {
 			t.Errorf("it was given up with %v", err)
 		}
-		n.setDown("b1:9092", false)
+		n.setDown(false)
 		again := produce(t, p, "delivered again")
 		closeAll(t, p, c)
 		if err := errors.Join(o.err(), again.err()); err != nil {

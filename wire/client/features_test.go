@@ -391,7 +391,7 @@ func TestConfigurationsThatMakeNoSenseAreRefused(t *testing.T) {
 
 func TestWhoCannotBeReachedIsNamed(t *testing.T) {
 	inNetwork(t, func(t *testing.T, n *network, _ *nativetest.Broker) {
-		n.setDown("b1:9092", true)
+		n.setDown(true)
 		c := n.client()
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()

@@ -104,9 +104,9 @@ func (n *network) cut() {
 	n.conns = nil
 }
 
-func (n *network) setDown(addr string, down bool) {
+func (n *network) setDown(down bool) {
 	n.mu.Lock()
-	n.down[addr] = down
+	n.down["b1:9092"] = down
 	n.mu.Unlock()
 	if down {
 		n.cut()

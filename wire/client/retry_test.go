@@ -94,13 +94,13 @@ func TestALostBrokerIsToldToWhoeverReadsOrWrites(t *testing.T) {
 		o := produce(t, p, "before")
 		read(t, r, 1)
 		synctest.Wait()
-		n.setDown("b1:9092", true)
+		n.setDown(true)
 		time.Sleep(5 * time.Second)
 		if n, over := told.failures(client.ErrConnection); n == 0 || over {
 			t.Errorf("told of %v, want a lost connection", told.told)
 		}
 		o2 := produce(t, p, "after")
-		n.setDown("b1:9092", false)
+		n.setDown(false)
 		read(t, r, 1)
 		if err := errors.Join(p.Flush(t.Context()), o.err(), o2.err(), r.Close()); err != nil {
 			t.Error(err)
