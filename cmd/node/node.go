@@ -307,9 +307,7 @@ func (n *Node) stop(ctx context.Context) error {
 	if n.broker != nil {
 		errs = append(errs, n.broker.Stop(ctx))
 	}
-	for _, d := range n.dirs {
-		errs = append(errs, d.Close())
-	}
+	errs = append(errs, within(ctx, "close the log directories", n.closeDirectories))
 	if n.console != nil {
 		errs = append(errs, n.console.Shutdown(ctx))
 	}
@@ -318,8 +316,31 @@ func (n *Node) stop(ctx context.Context) error {
 			_ = l.Close()
 		}
 	}
-	n.tasks.Wait()
+	errs = append(errs, within(ctx, "stop", func() error {
+		n.tasks.Wait()
+		return nil
+	}))
 	return errors.Join(errs...)
+}
+
+func (n *Node) closeDirectories() error {
+	var errs []error
+	for _, d := range n.dirs {
+		errs = append(errs, d.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// within runs f, and leaves it behind when ctx ends: a disk that hangs must not keep the process.
+func within(ctx context.Context, what string, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %w", what, ctx.Err())
+	}
 }
 
 // stopClients has the clients answered and gone. One that does not read its answers is cut off after
