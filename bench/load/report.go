@@ -73,11 +73,11 @@ func report(cmd *cobra.Command, document any, table func(w io.Writer)) error {
 
 // writeResults is the table of single runs.
 func writeResults(w io.Writer, results ...*result) {
-	fmt.Fprintln(w, "system\tclient\tload\trecords/s\tMB/s\tbroker CPU us/record\tus/MB\tus/batch\tclient CPU us/record\tothers\tsteal")
+	fmt.Fprintln(w, "system\tclient\tload\trecords/s\tMB/s\tbroker CPU us/record\tus/MB\tus/batch\tclient CPU us/record\tkernel\tothers\tsteal")
 	for _, r := range results {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%.0f\t%.1f\t%.3f\t%.0f\t%.1f\t%.3f\t%.0f %%\t%.0f %%\n",
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.0f\t%.1f\t%.3f\t%.0f\t%.1f\t%.3f\t%.0f %%\t%.0f %%\t%.0f %%\n",
 			r.System, r.Client, r.describe(), r.perSecond(), r.mbPerSecond(), r.cpuPerRecord(), r.cpuPerMB(), r.cpuPerBatch(),
-			micros(r.Cost.Client)/float64(max(r.Records, 1)), r.Cost.Others, r.Cost.Steal)
+			micros(r.Cost.Client)/float64(max(r.Records, 1)), r.Cost.Kernel, r.Cost.Others, r.Cost.Steal)
 	}
 	for _, r := range results {
 		if r.Ack == nil {

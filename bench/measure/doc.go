@@ -7,8 +7,8 @@
 // The figure that holds on a busy machine is the broker's CPU per record and per MB: client and
 // broker share few cores, and the client takes most of them. What the hypervisor withheld (steal)
 // and what other processes used is recorded with every run; a run is disturbed when either is
-// too large. What the kernel does on its own threads for a sync is in no process's CPU: it
-// appears as the CPU of others.
+// too large. What the kernel does on its own threads, for syncs above all, is in no process's
+// CPU; it is recorded besides, and disturbs nothing.
 //
 // Linux only: it reads /proc. MB are 10^6 bytes.
 package measure

@@ -17,6 +17,20 @@ func TestBusyCPULeavesOutIdleWaitingAndStolenTime(t *testing.T) {
 	}
 }
 
+func TestOnlyTheKernelsThreadsCountAsTheKernel(t *testing.T) {
+	thread := "17 (kworker/0:1 (x)) I 2 0 0 0 -1 69238880 0 0 0 0 3 4 0 0 20 0 1 0 36 0 0"
+	process := "170 (a ) 2 b) S 1 0 0 0 -1 69238880 0 0 0 0 3 4 0 0 20 0 1 0 36 0 0"
+	if got, err := parseKernelThread(thread); err != nil || got != 70*time.Millisecond {
+		t.Errorf("a kernel thread has %s, %v", got, err)
+	}
+	if got, err := parseKernelThread(process); err != nil || got != 0 {
+		t.Errorf("a process has %s, %v", got, err)
+	}
+	if _, err := parseKernelThread("17 (kworker) I 2"); err == nil {
+		t.Error("a short line was accepted")
+	}
+}
+
 func TestAnUnknownFirstLineOfTheStatFileIsAnError(t *testing.T) {
 	for _, line := range []string{"", "cpu0 1 2 3 4 5 6 7 8", "cpu 1 2 3", "cpu a b c d e f g h"} {
 		if _, err := parseMachineCPU(line); err == nil {

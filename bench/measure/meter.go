@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -23,8 +24,9 @@ const (
 // Cost is what a run took from start to end.
 type Cost struct {
 	Elapsed time.Duration `json:"elapsed_ns"`
-	Client  time.Duration `json:"client_cpu_ns"` // of this process
-	Broker  time.Duration `json:"broker_cpu_ns"` // of the measured processes together
+	Client  time.Duration `json:"client_cpu_ns"`          // of this process
+	Broker  time.Duration `json:"broker_cpu_ns"`          // of the measured processes together
+	Kernel  float64       `json:"kernel_threads_percent"` // what syncs and write-back cost, in nobody's CPU
 	Others  float64       `json:"others_percent"`
 	Steal   float64       `json:"steal_percent"`
 }
@@ -38,6 +40,7 @@ type Meter struct {
 	begun   time.Time
 	client  time.Duration
 	broker  time.Duration
+	kernel  time.Duration
 	machine machineCPU
 }
 
@@ -46,6 +49,9 @@ func Start(brokers ...int) (*Meter, error) {
 	m := &Meter{brokers: brokers}
 	var err error
 	if m.broker, err = cpuOf(brokers); err != nil {
+		return nil, err
+	}
+	if m.kernel, err = kernelThreadsCPU(); err != nil {
 		return nil, err
 	}
 	if m.machine, err = readMachineCPU(); err != nil {
@@ -68,8 +74,14 @@ func (m *Meter) Stop() (Cost, error) {
 	if err != nil {
 		return c, err
 	}
+	kernel, err := kernelThreadsCPU()
+	if err != nil {
+		return c, err
+	}
+	kernel -= m.kernel
 	all := c.Elapsed * time.Duration(runtime.NumCPU())
-	c.Others = percent(now.busy-m.machine.busy-c.Client-c.Broker, all)
+	c.Kernel = percent(kernel, all)
+	c.Others = percent(now.busy-m.machine.busy-c.Client-c.Broker-kernel, all)
 	c.Steal = percent(now.steal-m.machine.steal, all)
 	return c, nil
 }
@@ -101,6 +113,50 @@ func cpuOf(pids []int) (time.Duration, error) {
 	return total, nil
 }
 
+// tick is the unit of /proc/stat and /proc/PID/stat.
+const tick = time.Second / 100
+
+// kernelThreadsCPU is the CPU of all threads of the kernel.
+func kernelThreadsCPU() (time.Duration, error) {
+	paths, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return 0, err
+	}
+	var total time.Duration
+	for _, path := range paths {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // the process has ended meanwhile
+		}
+		cpu, err := parseKernelThread(string(b))
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", path, err)
+		}
+		total += cpu
+	}
+	return total, nil
+}
+
+// parseKernelThread returns the CPU of a /proc/PID/stat whose parent is kthreadd, and 0 for all
+// others: pid (name) state parent ... with the user time and the system time as the 14th and
+// 15th field.
+func parseKernelThread(stat string) (time.Duration, error) {
+	const kthreadd = "2"
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("%d fields after the name in %q", len(fields), stat)
+	}
+	if fields[1] != kthreadd {
+		return 0, nil
+	}
+	user, err := strconv.ParseInt(fields[11], 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	system, err := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * tick, err
+}
+
 // machineCPU is what all cores did since the machine started.
 type machineCPU struct{ busy, steal time.Duration }
 
@@ -116,7 +172,6 @@ func readMachineCPU() (machineCPU, error) {
 // parseMachineCPU reads the first line of /proc/stat, which counts in 1/100 s:
 // cpu user nice system idle iowait irq softirq steal.
 func parseMachineCPU(line string) (machineCPU, error) {
-	const tick = time.Second / 100
 	fields := strings.Fields(line)
 	if len(fields) < 9 || fields[0] != "cpu" {
 		return machineCPU{}, fmt.Errorf("/proc/stat begins with %q", line)
