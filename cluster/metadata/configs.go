@@ -130,7 +130,8 @@ func checkType(t wire.ConfigType, value string) error {
 
 func checkWhole(value string, bits int) error {
 	if _, err := strconv.ParseInt(value, 10, bits); err != nil {
-		return fmt.Errorf("expected a whole number of %d bits", bits)
+		low := int64(-1) << (bits - 1)
+		return fmt.Errorf("expected a whole number from %d to %d", low, -(low + 1))
 	}
 	return nil
 }
