@@ -53,9 +53,9 @@ func TestValidateTopicConfig(t *testing.T) {
 	}{
 		{"retention.ms", "-1", ""},
 		{"retention.ms", "-2", "at least -1"},
-		{"retention.ms", "1e3", "whole number of 64 bits"},
+		{"retention.ms", "1e3", "whole number from -9223372036854775808 to 9223372036854775807"},
 		{"retention.ms", "", "whole number"},
-		{"segment.bytes", "2147483648", "whole number of 32 bits"},
+		{"segment.bytes", "2147483648", "whole number from -2147483648 to 2147483647"},
 		{"segment.bytes", "1048575", "at least 1048576"},
 		{"internal.segment.bytes", "14", ""},
 		{"cleanup.policy", "delete", ""},
