@@ -32,6 +32,7 @@ type brokerActor struct {
 	found      map[wire.TopicPartition]*storage.Dir
 	logsIn     map[*storage.Dir]int
 	expected   map[wire.TopicPartition][]*barrier
+	settled    []wire.TopicPartition // not to be expected any more, once the image says so
 	fresh      []wire.TopicPartition // expected since the last replies were given
 	controllerRuns
 	stopping func() // set by stopBroker; called at the end
@@ -123,6 +124,7 @@ func (b *brokerActor) onImageApplied(ctx actor.Context, msg *imageApplied) {
 		b.follow(ctx, image, delta)
 	}
 	b.image.Store(image)
+	b.releaseSettled()
 	if len(msg.replies) > 0 {
 		b.replyWhenReady(msg)
 	}
@@ -228,7 +230,7 @@ func (b *brokerActor) reconcile(ctx actor.Context, image *metadata.Local, id wir
 		if state.Leader != b.cfg.ID {
 			// Nobody leads it, or another broker does: nothing is awaited here.
 			parts[n].door.shut(wire.NotLeaderOrFollower, wire.LeaderHint{Broker: state.Leader, LeaderEpoch: state.LeaderEpoch})
-			b.onPartitionReady(parts[n].tp)
+			b.settled = append(b.settled, parts[n].tp)
 			continue
 		}
 		changed = append(changed, assignment{
@@ -286,15 +288,14 @@ func (b *brokerActor) admitSuccessors(ctx actor.Context, name string) {
 			b.reconcile(ctx, b.image.Load(), id)
 		}
 	}
+	b.releaseSettled()
 }
 
 // forgetSuccessor lets go of a topic that was deleted before it began here.
 func (b *brokerActor) forgetSuccessor(id wire.TopicID) {
 	if waiting := b.successors[id]; waiting != nil {
 		delete(b.successors, id)
-		for _, tp := range waiting.parts {
-			b.onPartitionReady(tp)
-		}
+		b.settled = append(b.settled, waiting.parts...)
 	}
 }
 
@@ -435,7 +436,7 @@ func (b *brokerActor) remove(ctx actor.Context, id wire.TopicID, local *localTop
 	for n, p := range local.parts {
 		if p != nil {
 			b.logsIn[local.dirs[int32(n)]]--
-			b.onPartitionReady(p.tp) // nobody waits for it any longer
+			b.settled = append(b.settled, p.tp)
 		}
 	}
 	ctx.Send(local.pid, &topicStop{delete: true})
@@ -461,6 +462,15 @@ func (w *barrier) release() {
 		reply()
 	}
 	w.replies = nil
+}
+
+// releaseSettled lets those go on who waited for partitions that the image, which they see by now, has
+// taken from this broker or given to nobody.
+func (b *brokerActor) releaseSettled() {
+	for _, tp := range b.settled {
+		b.onPartitionReady(tp)
+	}
+	b.settled = nil
 }
 
 func (b *brokerActor) onPartitionReady(tp wire.TopicPartition) {
