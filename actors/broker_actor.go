@@ -2,10 +2,7 @@ package actors
 
 import (
 	"errors"
-	"fmt"
-	"maps"
 	"slices"
-	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -51,12 +48,6 @@ type localTopic struct {
 type successor struct {
 	name  string
 	parts []wire.TopicPartition
-}
-
-// barrier holds replies back until the partitions that they speak of can be used.
-type barrier struct {
-	partitions int
-	replies    []func()
 }
 
 // stopBroker ends all topics and the controller, and then calls done.
@@ -148,56 +139,6 @@ func (b *brokerActor) follow(ctx actor.Context, image *metadata.Local, delta met
 	}
 }
 
-// adoptLogs finds out which logs lie where. A directory that the image knows nothing of is set
-// aside, not deleted: its topic may have been deleted, or it belongs to somebody else's disk.
-func (b *brokerActor) adoptLogs(image *metadata.Image) {
-	for _, d := range b.dirs {
-		refs, err := d.Logs()
-		if err != nil {
-			b.logger.Error("log directory cannot be listed", "dir", d.Path(), "err", err)
-			continue
-		}
-		for _, ref := range refs {
-			unreadable := ref.ID.IsZero()
-			if unreadable {
-				// Its name tells whose it is. Opening it will fail, and say why: to set it aside would
-				// put an empty log in its place.
-				topic, _ := image.Local(b.cfg.ID, b.cfg.Static).Topic(ref.Topic)
-				ref.ID = topic.ID
-			}
-			tp := wire.TopicPartition{Topic: ref.ID, Partition: ref.Partition}
-			state, ok := image.Partition(ref.ID, ref.Partition)
-			if ok && slices.Contains(state.Replicas, b.cfg.ID) && b.found[tp] == nil {
-				b.found[tp] = d
-				b.logsIn[d]++
-				continue
-			}
-			if unreadable {
-				continue // storage has warned of it
-			}
-			b.logger.Warn("log is set aside: the metadata does not place it here", "topic", ref.Topic, "partition", ref.Partition, "dir", d.Path())
-			if err := d.MarkStray(ref); err != nil {
-				b.logger.Error("log cannot be set aside", "topic", ref.Topic, "partition", ref.Partition, "err", err)
-			}
-		}
-	}
-}
-
-// warnOfMissingDirs tells of directories that this broker had and was not started with. What lies
-// there has no leader.
-func (b *brokerActor) warnOfMissingDirs(image *metadata.Image) {
-	missing := make(map[metadata.DirectoryID]int)
-	for tp := range image.Hosted(b.cfg.ID) {
-		id, known := image.Directory(tp.Topic, tp.Partition, b.cfg.ID)
-		if known && b.dirByID(id) == nil && b.found[tp] == nil {
-			missing[id]++
-		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(missing)) {
-		b.logger.Warn("partitions are in a log directory that is not here: add its --data", "directory_id", id, "partitions", missing[id])
-	}
-}
-
 // reconcile makes a topic on this broker what the image says.
 func (b *brokerActor) reconcile(ctx actor.Context, image *metadata.Local, id wire.TopicID) {
 	topic, exists := image.TopicByID(id)
@@ -272,14 +213,6 @@ func (b *brokerActor) awaitRemoval(image *metadata.Local, topic *wire.Topic) {
 	b.successors[topic.ID] = waiting
 }
 
-// await has replies held back until a partition is ready.
-func (b *brokerActor) await(tp wire.TopicPartition) {
-	if _, waiting := b.expected[tp]; !waiting {
-		b.expected[tp] = nil
-		b.fresh = append(b.fresh, tp)
-	}
-}
-
 // admitSuccessors goes on with the topics that waited for one of that name to be gone.
 func (b *brokerActor) admitSuccessors(ctx actor.Context, name string) {
 	for id, waiting := range b.successors {
@@ -322,18 +255,6 @@ func (b *brokerActor) add(ctx actor.Context, id wire.TopicID, name string) *loca
 	return local
 }
 
-// newEpoch asks for a leader epoch above the one that a replica has led in before.
-func (b *brokerActor) newEpoch(tp wire.TopicPartition, after wire.LeaderEpoch, done func(error)) {
-	b.request(metadata.ReplicaRestarted{
-		Topic: tp.Topic, Partition: tp.Partition, Broker: b.cfg.ID, Incarnation: b.cfg.Incarnation, LeaderEpoch: after,
-	}, func(reply any, err error) {
-		if refusal, ok := reply.(error); ok && err == nil {
-			err = refusal
-		}
-		done(err)
-	})
-}
-
 // partitionOf is the partition as it is known here, made if it is new.
 func (b *brokerActor) partitionOf(image *metadata.Local, local *localTopic, id wire.TopicID, n int32) *partition {
 	if int(n) < len(local.parts) && local.parts[n] != nil {
@@ -344,89 +265,6 @@ func (b *brokerActor) partitionOf(image *metadata.Local, local *localTopic, id w
 	local.dirs[n] = dir
 	b.await(tp)
 	return newPartition(local.name, tp, b.cfg.PartitionBytesInFlight)
-}
-
-// dirOf is the directory of a partition that is new here: where its log was found, else where
-// the image wants it, else the one with the fewest logs. A log that lies in another directory
-// than the image says has been moved by hand, and the image is told.
-func (b *brokerActor) dirOf(image *metadata.Local, tp wire.TopicPartition) *storage.Dir {
-	var wanted *storage.Dir
-	if id, ok := image.Directory(tp.Topic, tp.Partition, b.cfg.ID); ok {
-		wanted = b.dirByID(id)
-	}
-	dir := b.found[tp]
-	delete(b.found, tp)
-	switch {
-	case dir != nil && dir != wanted:
-		b.tellAbout(metadata.MoveReplica{
-			Topic: tp.Topic, Partition: tp.Partition, Broker: b.cfg.ID, Incarnation: b.cfg.Incarnation, Directory: idOf(dir),
-		})
-	case dir != nil:
-	case wanted != nil:
-		dir = wanted
-		b.logsIn[dir]++
-	default:
-		dir = b.emptiest()
-		b.logsIn[dir]++
-	}
-	return dir
-}
-
-// tellAbout tells the controller of something that has happened here.
-func (b *brokerActor) tellAbout(command metadata.Command) { b.tell(command, func() {}) }
-
-// tellPause is how long to wait before the controller is told again.
-const tellPause = time.Second
-
-func (b *Broker) isEnding() bool {
-	select {
-	case <-b.ending:
-		return true
-	default:
-		return false
-	}
-}
-
-// tell calls told on another goroutine, once the controller knows or cannot be told.
-func (b *brokerActor) tell(command metadata.Command, told func()) {
-	b.request(command, func(reply any, err error) {
-		if refusal, ok := reply.(error); ok && err == nil {
-			err = refusal
-		}
-		if err != nil && wire.Code(err).Retriable() && b.lost.Err() == nil && !b.isEnding() {
-			time.AfterFunc(tellPause, func() { b.tell(command, told) })
-			return
-		}
-		if err != nil {
-			b.logger.Error("the controller was not told", "command", fmt.Sprintf("%T", command), "err", err)
-		}
-		told()
-	})
-}
-
-func idOf(d *storage.Dir) metadata.DirectoryID { return metadata.DirectoryID(d.Identity().DirectoryID) }
-
-func (b *brokerActor) dirByID(id metadata.DirectoryID) *storage.Dir {
-	for _, d := range b.dirs {
-		if idOf(d) == id {
-			return d
-		}
-	}
-	return nil
-}
-
-// emptiest is the directory with the fewest logs among those that work.
-func (b *brokerActor) emptiest() *storage.Dir {
-	var best *storage.Dir
-	for _, d := range b.dirs {
-		if d.Err() == nil && (best == nil || b.logsIn[d] < b.logsIn[best]) {
-			best = d
-		}
-	}
-	if best == nil {
-		return b.dirs[0] // the broker is about to end: its last directory failed
-	}
-	return best
 }
 
 func (b *brokerActor) remove(ctx actor.Context, id wire.TopicID, local *localTopic) {
@@ -441,90 +279,6 @@ func (b *brokerActor) remove(ctx actor.Context, id wire.TopicID, local *localTop
 	}
 	ctx.Send(local.pid, &topicStop{delete: true})
 }
-
-// replyWhenReady answers those who caused a change once the partitions that it made can be used.
-func (b *brokerActor) replyWhenReady(msg *imageApplied) {
-	waiting := &barrier{replies: msg.replies}
-	for _, tp := range b.fresh {
-		if waiters, expected := b.expected[tp]; expected {
-			b.expected[tp] = append(waiters, waiting)
-			waiting.partitions++
-		}
-	}
-	b.fresh = nil
-	if waiting.partitions == 0 {
-		waiting.release()
-	}
-}
-
-func (w *barrier) release() {
-	for _, reply := range w.replies {
-		reply()
-	}
-	w.replies = nil
-}
-
-// releaseSettled lets those go on who waited for partitions that the image, which they see by now, has
-// taken from this broker or given to nobody.
-func (b *brokerActor) releaseSettled() {
-	for _, tp := range b.settled {
-		b.onPartitionReady(tp)
-	}
-	b.settled = nil
-}
-
-func (b *brokerActor) onPartitionReady(tp wire.TopicPartition) {
-	waiting := b.expected[tp]
-	delete(b.expected, tp)
-	for _, w := range waiting {
-		w.partitions--
-		if w.partitions == 0 {
-			w.release()
-		}
-	}
-}
-
-// onReplicaLost has the cluster know that a replica is of no use. Only then is the partition done
-// with: whoever hears that this broker is ready also sees which partitions have no leader.
-func (b *brokerActor) onReplicaLost(ctx actor.Context, msg *replicaLost) {
-	self := ctx.Self()
-	b.tell(metadata.FailReplicas{
-		Broker: b.cfg.ID, Incarnation: b.cfg.Incarnation, Replicas: []wire.TopicPartition{msg.tp},
-	}, func() { b.send(self, &partitionReady{tp: msg.tp}) })
-}
-
-// onDirOffline loses a directory's partitions. Without the first, which holds the metadata log,
-// or without any, the broker cannot go on.
-func (b *brokerActor) onDirOffline(ctx actor.Context, msg *dirOffline) {
-	b.logger.Error("log directory is offline", "dir", msg.dir.Path(), "err", msg.dir.Err())
-	for _, local := range b.topics {
-		ctx.Send(local.pid, msg)
-	}
-	left := 0
-	for _, d := range b.dirs {
-		if d.Err() == nil {
-			left++
-		}
-	}
-	if left == 0 || msg.dir == b.dirs[0] {
-		b.fail(&lostDirectoryError{path: msg.dir.Path(), cause: msg.dir.Err()})
-		return
-	}
-	b.tellAbout(metadata.FailDirectories{
-		Broker: b.cfg.ID, Incarnation: b.cfg.Incarnation, Directories: []metadata.DirectoryID{idOf(msg.dir)},
-	})
-}
-
-type lostDirectoryError struct {
-	path  string
-	cause error
-}
-
-func (e *lostDirectoryError) Error() string {
-	return "log directory " + e.path + " failed, and the broker cannot go on without it: " + e.cause.Error()
-}
-
-func (e *lostDirectoryError) Unwrap() error { return e.cause }
 
 func (b *brokerActor) onTerminated(ctx actor.Context, msg *actor.Terminated) {
 	switch {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/troupe-mq/troupe/cluster/metadata"
 	"github.com/troupe-mq/troupe/storage"
 	"github.com/troupe-mq/troupe/wire"
 )
@@ -112,4 +113,48 @@ func newTopicID() wire.TopicID {
 	_, _ = rand.Read(id[:]) // never fails
 	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
 	return id
+}
+
+// newEpoch asks for a leader epoch above the one that a replica has led in before.
+func (b *brokerActor) newEpoch(tp wire.TopicPartition, after wire.LeaderEpoch, done func(error)) {
+	b.request(metadata.ReplicaRestarted{
+		Topic: tp.Topic, Partition: tp.Partition, Broker: b.cfg.ID, Incarnation: b.cfg.Incarnation, LeaderEpoch: after,
+	}, func(reply any, err error) {
+		if refusal, ok := reply.(error); ok && err == nil {
+			err = refusal
+		}
+		done(err)
+	})
+}
+
+// tellAbout tells the controller of something that has happened here.
+func (b *brokerActor) tellAbout(command metadata.Command) { b.tell(command, func() {}) }
+
+// tellPause is how long to wait before the controller is told again.
+const tellPause = time.Second
+
+func (b *Broker) isEnding() bool {
+	select {
+	case <-b.ending:
+		return true
+	default:
+		return false
+	}
+}
+
+// tell calls told on another goroutine, once the controller knows or cannot be told.
+func (b *brokerActor) tell(command metadata.Command, told func()) {
+	b.request(command, func(reply any, err error) {
+		if refusal, ok := reply.(error); ok && err == nil {
+			err = refusal
+		}
+		if err != nil && wire.Code(err).Retriable() && b.lost.Err() == nil && !b.isEnding() {
+			time.AfterFunc(tellPause, func() { b.tell(command, told) })
+			return
+		}
+		if err != nil {
+			b.logger.Error("the controller was not told", "command", fmt.Sprintf("%T", command), "err", err)
+		}
+		told()
+	})
 }

@@ -3,6 +3,7 @@
 //
 //	Broker (broker.go)            what cmd/node starts and the listeners ask; not an actor
 //	  broker        brokerActor   follows the metadata image; has a topic actor per local topic
+//	                              (broker_actor.go, broker_dirs.go, broker_replies.go, broker_controller.go)
 //	  topic/<id>    topic         supervises the replicas of one topic on this broker
 //	  replica/<topic id>/<n>      owns one partition's log for as long as it lives
 //	  controller    controller    the metadata log: decides commands, applies entries
