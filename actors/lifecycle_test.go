@@ -204,3 +204,36 @@ func TestSilentProducersAreForgottenThoughTheirRecordsAreKept(t *testing.T) {
 		}
 	})
 }
+
+func TestAReplicaThatKeepsStoppingIsReplacedAfterAGrowingPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, crashfs.New())
+		defer c.end()
+		topic := c.topic("events", 1)
+		part := c.routes.find(topic, 0)
+		var pauses []time.Duration
+		for range 5 {
+			c.root.Stop(c.replicaOf(topic))
+			synctest.Wait()
+			stopped := time.Now()
+			for part.view.Load() == nil {
+				time.Sleep(time.Millisecond) // virtual
+			}
+			pauses = append(pauses, time.Since(stopped))
+		}
+		if pauses[0] != 0 {
+			t.Errorf("the first replacement came after %s, not at once", pauses[0])
+		}
+		for i := 2; i < len(pauses); i++ {
+			if pauses[i] < 2*pauses[i-1]-time.Millisecond {
+				t.Errorf("the pauses are %v, want each to double", pauses)
+			}
+		}
+		c.ahead.Add(int64(2 * stableRun)) // it has been well for long
+		c.root.Stop(c.replicaOf(topic))
+		synctest.Wait()
+		if part.view.Load() == nil {
+			t.Error("after a stable run the first replacement is not at once again")
+		}
+	})
+}
