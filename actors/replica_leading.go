@@ -157,13 +157,10 @@ func (r *replicaActor) onDeadline() {
 }
 
 func (r *replicaActor) onApplyRetention() {
-	start, removed, err := r.log.ApplyRetention(r.now(), r.leader.HighWatermark())
+	start, _, err := r.log.ApplyRetention(r.now(), r.leader.HighWatermark())
 	if err != nil {
 		r.logger.Error("retention failed", "err", err)
 		return
-	}
-	if removed > 0 {
-		r.logger.Info("retention removed segments", "count", removed, "offset", start)
 	}
 	r.startMoved(start)
 }
