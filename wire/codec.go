@@ -23,8 +23,8 @@ type Message interface {
 	decode(d *Decoder)
 }
 
-// Append appends the msgpack form of m to b.
-func Append(b []byte, m Message) []byte {
+// AppendMessage appends the msgpack form of m to b.
+func AppendMessage(b []byte, m Message) []byte {
 	e := newEncoder(b)
 	m.encode(e)
 	return e.finish()

@@ -65,7 +65,7 @@ func blank(m Message) Message { return reflect.New(reflect.TypeOf(m).Elem()).Int
 func TestEveryMessageComesBackAsItWas(t *testing.T) {
 	for name, m := range samples() {
 		got := blank(m)
-		if err := Parse(Append(nil, m), got); err != nil || !reflect.DeepEqual(got, m) {
+		if err := Parse(AppendMessage(nil, m), got); err != nil || !reflect.DeepEqual(got, m) {
 			t.Errorf("%s: came back as %+v, %v", name, got, err)
 		}
 	}
@@ -73,7 +73,7 @@ func TestEveryMessageComesBackAsItWas(t *testing.T) {
 
 func TestEveryMessageCutShortIsRefused(t *testing.T) {
 	for name, m := range samples() {
-		whole := Append(nil, m)
+		whole := AppendMessage(nil, m)
 		for n := range whole {
 			if err := Parse(whole[:n], blank(m)); !errors.Is(err, ErrMalformed) {
 				t.Errorf("%s: its first %d of %d bytes: %v", name, n, len(whole), err)
@@ -86,7 +86,7 @@ func TestEveryMessageCutShortIsRefused(t *testing.T) {
 func TestFieldsOfANewerPeerAreSkipped(t *testing.T) {
 	nested := append(bytes.Repeat([]byte{0x91}, 100_000), 0xc0) // an array in an array, a hundred thousand deep
 	for name, m := range samples() {
-		whole := Append(nil, m)
+		whole := AppendMessage(nil, m)
 		if whole[0] < 0x90 || whole[0] >= 0x9f {
 			t.Fatalf("%s: is not a short array", name)
 		}
@@ -117,7 +117,7 @@ func TestACountThatCannotBeTrueAllocatesNothing(t *testing.T) {
 }
 
 func TestAnOlderOrSimplerClientNeedNotKnowEpochs(t *testing.T) {
-	whole := Append(nil, &FetchRequest{Partitions: []Fetch{{Topic: someTopic, Partition: 1, FetchOffset: 5, MaxBytes: 9}}})
+	whole := AppendMessage(nil, &FetchRequest{Partitions: []Fetch{{Topic: someTopic, Partition: 1, FetchOffset: 5, MaxBytes: 9}}})
 	short := bytes.Clone(whole[:len(whole)-2])
 	short[bytes.IndexByte(short, 0x96)] = 0x94
 	var got FetchRequest
@@ -293,7 +293,7 @@ func FuzzParse(f *testing.F) {
 	var kinds []Message
 	for _, m := range samples() {
 		kinds = append(kinds, m)
-		f.Add(Append(nil, m))
+		f.Add(AppendMessage(nil, m))
 	}
 	for _, b := range protocolExamples() {
 		f.Add(b[4:])
@@ -307,10 +307,10 @@ func FuzzParse(f *testing.F) {
 			if Parse(b, first) != nil {
 				continue
 			}
-			if err := Parse(Append(nil, first), second); err != nil {
+			if err := Parse(AppendMessage(nil, first), second); err != nil {
 				t.Errorf("%T: what was read cannot be read again: %v", kind, err)
 			}
-			if !bytes.Equal(Append(nil, first), Append(nil, second)) {
+			if !bytes.Equal(AppendMessage(nil, first), AppendMessage(nil, second)) {
 				t.Errorf("%T: %+v became %+v", kind, first, second)
 			}
 		}
