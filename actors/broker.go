@@ -30,6 +30,7 @@ type Broker struct {
 	actor       *actor.PID // the broker actor
 	producerIDs *actor.PID
 	controller  controllerRef
+	remotes     *remotes // the actors of other brokers
 
 	image  atomic.Pointer[metadata.Local] // as this broker sees it
 	routes routes
@@ -49,6 +50,7 @@ type Config struct {
 	Incarnation      wire.Incarnation
 	Registration     metadata.RegisterBroker // how it makes itself known
 	ClusterID        string                  // to found a cluster with, or "": the metadata log has one
+	Join             bool                    // a blank metadata log waits to be filled by others
 	AutoCreateTopics bool
 	// PartitionBytesInFlight bounds what is produced to one partition and not answered yet.
 	PartitionBytesInFlight int64
@@ -81,6 +83,7 @@ type Dependencies struct {
 	Dirs    []*storage.Dir // the metadata log lies in the first
 	FS      storage.FS
 	RaftID  uint64
+	Links   Links // to other brokers; nil for one that is alone
 	Metrics *Metrics
 	Now     func() time.Time
 	Logger  *slog.Logger
@@ -103,6 +106,7 @@ func Start(ctx context.Context, cfg Config, deps Dependencies) (*Broker, error) 
 	b.image.Store(metadata.NewImage().Local(cfg.ID, cfg.Static))
 	b.system = newSystem(cfg.ID, cfg.Incarnation, deps.Metrics, deps.Logger, b.panicked)
 	b.root = b.system.Root
+	b.remotes = newRemotes(b.system, deps.Links, deps.Metrics)
 	var err error
 	b.actor, err = b.root.SpawnNamed(propsOf(func() actor.Actor { return newBrokerActor(b, deps) }), "broker")
 	if err != nil {
@@ -113,6 +117,9 @@ func Start(ctx context.Context, cfg Config, deps Dependencies) (*Broker, error) 
 	}), "producer-ids")
 	if err != nil {
 		return nil, fmt.Errorf("spawn the producer id actor: %w", err)
+	}
+	if deps.Links != nil {
+		deps.Links.Attach(b)
 	}
 	if err := b.join(ctx); err != nil {
 		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpTimeout)

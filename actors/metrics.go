@@ -14,6 +14,7 @@ type Metrics struct {
 	deadLetters prometheus.Counter
 	panics      prometheus.Counter
 	respawns    prometheus.Counter
+	unsent      prometheus.Counter
 }
 
 // NewMetrics registers the actors' metrics.
@@ -32,6 +33,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		deadLetters: counter("troupe_actor_dead_letters_total", "Messages to actors that were gone."),
 		panics:      counter("troupe_actor_panics_total", "Actors that were stopped by a panic."),
 		respawns:    counter("troupe_replica_stops_total", "Replica actors that stopped and were spawned again."),
+		unsent:      counter("troupe_actor_undeliverable_total", "Messages to other brokers that no link took."),
 	}
 	reg.MustRegister(m.refused)
 	return m
@@ -70,5 +72,11 @@ func (m *Metrics) panicked() {
 func (m *Metrics) replicaStopped() {
 	if m != nil {
 		m.respawns.Inc()
+	}
+}
+
+func (m *Metrics) undeliverable() {
+	if m != nil {
+		m.unsent.Inc()
 	}
 }

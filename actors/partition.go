@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/troupe-mq/troupe/storage"
 	"github.com/troupe-mq/troupe/wire"
 )
@@ -16,6 +18,7 @@ type partition struct {
 	tp    wire.TopicPartition
 	door  door
 	view  atomic.Pointer[replicaView] // nil while no replica leads
+	actor atomic.Pointer[actor.PID]   // the replica actor, whatever its role; nil between two
 
 	bytesIn, recordsIn atomic.Int64 // appended since the broker began
 

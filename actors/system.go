@@ -11,8 +11,7 @@ import (
 	"github.com/troupe-mq/troupe/wire"
 )
 
-// newSystem makes the actor system of one broker. A PID's address is "b<id>@<incarnation>", so
-// that a message for a broker's earlier life can never reach the present one.
+// newSystem makes the actor system of one broker.
 //
 // The runtime's own metrics cost several times a message and are left out; dead letters are
 // counted by us and logged without their content.
@@ -23,7 +22,7 @@ func newSystem(id wire.BrokerID, incarnation wire.Incarnation, metrics *Metrics,
 		actor.WithDeadLetterThrottleInterval(time.Second),
 		actor.WithDeadLetterRequestLogging(false))
 	sys.ProcessRegistry.SequenceID = rand.Uint64() >> 16
-	sys.ProcessRegistry.Address = fmt.Sprintf("b%d@%x", id, uint64(incarnation))
+	sys.ProcessRegistry.Address = addressOf(id, incarnation)
 	sys.EventStream.Subscribe(func(event any) {
 		switch e := event.(type) {
 		case *actor.DeadLetterEvent:
