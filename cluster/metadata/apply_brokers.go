@@ -17,10 +17,14 @@ func (r *BrokerRegistered) apply(d *draft) error {
 	b := broker{Registration: Registration{
 		ID: r.Broker, Epoch: d.index, Incarnation: r.Incarnation,
 		Host: r.Host, Port: r.Port, ClusterAddress: r.ClusterAddress, Rack: r.Rack, BootID: r.BootID,
-		Fenced: r.Fenced,
+		RaftID: r.RaftID, Fenced: r.Fenced,
 	}}
-	if old := d.broker(r.Broker); old != nil {
+	old := d.broker(r.Broker)
+	if old != nil {
 		b.topics, b.Directories = old.topics, old.Directories
+	}
+	if r.RaftID == 0 {
+		b.RaftID = d.formerRaftID(old, r.Directories)
 	}
 	b.Directories = registeredDirectories(b.Directories, r.Directories)
 	if len(b.Directories) > maxDirectories {
@@ -29,6 +33,21 @@ func (r *BrokerRegistered) apply(d *draft) error {
 	d.setBroker(&b)
 	d.nextBroker = max(d.nextBroker, r.Broker+1)
 	return nil
+}
+
+// founderRaftID is the raft id of the only broker of a cluster that the version before founded.
+const founderRaftID = 1
+
+// formerRaftID returns the raft id of a broker whose record names none: the one it has, as long as
+// its disks are those of before.
+func (d *draft) formerRaftID(old *broker, dirs []DirectoryID) uint64 {
+	switch {
+	case old == nil && len(d.brokers) == 0:
+		return founderRaftID
+	case old != nil && slices.ContainsFunc(dirs, old.has):
+		return old.RaftID
+	}
+	return 0
 }
 
 func (r *BrokerChanged) apply(d *draft) error {

@@ -87,6 +87,7 @@ type Registration struct {
 	ClusterAddress string
 	Rack           string
 	BootID         string
+	RaftID         uint64 // as a voter of the metadata log; never used again, not by the same broker. 0: no voter
 	Fenced         bool
 	ShuttingDown   bool
 }
@@ -179,6 +180,17 @@ func (img *Image) Registration(id wire.BrokerID) (Registration, bool) {
 		return Registration{}, false
 	}
 	return b.Registration, true
+}
+
+// BrokerByRaftID returns the broker that a voter or learner of the metadata log belongs to. A raft
+// id that its broker has replaced by another belongs to none.
+func (img *Image) BrokerByRaftID(id uint64) (Registration, bool) {
+	for _, b := range img.brokers {
+		if id != 0 && b.RaftID == id {
+			return b.Registration, true
+		}
+	}
+	return Registration{}, false
 }
 
 func (img *Image) broker(id wire.BrokerID) *broker {

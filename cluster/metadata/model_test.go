@@ -78,6 +78,12 @@ func (m *model) apply(index uint64, records []Record) {
 			if old := m.brokers[r.Broker]; old != nil {
 				b.Directories = old.Directories
 			}
+			b.RaftID = r.RaftID
+			if r.RaftID == 0 && len(m.brokers) == 0 {
+				b.RaftID = 1
+			} else if old := m.brokers[r.Broker]; r.RaftID == 0 && old != nil && slices.ContainsFunc(r.Directories, old.has) {
+				b.RaftID = old.RaftID
+			}
 			for _, dir := range r.Directories {
 				if !b.has(dir) {
 					b.Directories = append(b.Directories, Directory{ID: dir})
@@ -332,6 +338,7 @@ func anyCommand(t *rapid.T, img *Image) Command {
 		}}}
 	case 5:
 		r := registration(broker.Draw(t, "broker"), wire.Incarnation(rapid.IntRange(1, 1000).Draw(t, "incarnation")))
+		r.RaftID = rapid.SampledFrom([]uint64{0, 1, 2, 3}).Draw(t, "raft id")
 		r.BootID = rapid.SampledFrom([]string{"boot-1", "boot-2", ""}).Draw(t, "boot")
 		r.Fenced = rapid.Bool().Draw(t, "fenced")
 		r.Directories = someDirectories(t, r.ID)

@@ -97,7 +97,7 @@ func decodeClusterCreated(r *reader) Record {
 }
 
 func (r *BrokerRegistered) encode(w *writer) {
-	w.array(9)
+	w.array(10)
 	w.int(int64(r.Broker))
 	w.uint(uint64(r.Incarnation))
 	encodeDirectories(w, r.Directories)
@@ -107,6 +107,7 @@ func (r *BrokerRegistered) encode(w *writer) {
 	w.string(r.Rack)
 	w.string(r.BootID)
 	w.bool(r.Fenced)
+	w.uint(r.RaftID)
 }
 
 func decodeBrokerRegistered(r *reader) Record {
@@ -120,6 +121,7 @@ func decodeBrokerRegistered(r *reader) Record {
 		Rack:           r.string(),
 		BootID:         r.string(),
 		Fenced:         r.bool(),
+		RaftID:         r.uint(),
 	}
 }
 

@@ -17,7 +17,7 @@ func everyRecord() []Record {
 		&ClusterCreated{ClusterID: "cluster"},
 		&BrokerRegistered{
 			Broker: 1, Incarnation: 1 << 60, Directories: []DirectoryID{"d1", "d2"}, Host: "host", Port: 9092,
-			ClusterAddress: "host:7946", Rack: "rack", BootID: "boot", Fenced: true,
+			ClusterAddress: "host:7946", Rack: "rack", BootID: "boot", Fenced: true, RaftID: 1 << 63,
 		},
 		&BrokerChanged{Broker: 1, Epoch: 300, Fenced: true, ShuttingDown: true},
 		&BrokerRemoved{Broker: 2, Epoch: 70_000},
@@ -47,7 +47,7 @@ func everyRecord() []Record {
 // append fields and keep the old bytes readable, but do not change them.
 const goldenEntry = "9e" +
 	"940101c291a7636c7573746572" +
-	"940201c29901cf100000000000000092a26431a26432a4686f7374cd2384a9686f73743a37393436a47261636ba4626f6f74c3" +
+	"940201c29a01cf100000000000000092a26431a26432a4686f7374cd2384a9686f73743a37393436a47261636ba4626f6f74c3cf8000000000000000" +
 	"940301c29401cd012cc3c3" +
 	"940401c29202ce00011170" +
 	"940501c29605c41000000000000000000000000000000001a174c392a16ba176" +

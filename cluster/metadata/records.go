@@ -71,6 +71,7 @@ type BrokerRegistered struct {
 	Rack           string
 	BootID         string // of the machine: another one means that its page cache was lost
 	Fenced         bool
+	RaftID         uint64 // 0 in the records of the version before
 }
 
 // BrokerChanged tells that a broker was fenced, unfenced, or wants to shut down.

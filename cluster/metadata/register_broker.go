@@ -20,6 +20,9 @@ type RegisterBroker struct {
 	// BootID tells one run of the machine from the next; "" is never the same. A process that
 	// died left its writes in the page cache, a machine that did has lost what was not synced.
 	BootID string
+	// RaftID is what the broker is called among the voters of the metadata log: random, and another
+	// one whenever that log begins anew. 0: as it was.
+	RaftID uint64
 	// Fenced makes it a broker that neither leads nor joins before it is unfenced.
 	Fenced bool
 }
@@ -64,7 +67,7 @@ func (c RegisterBroker) Decide(img *Image, _ Env) Decision {
 	records := []Record{&BrokerRegistered{
 		Broker: c.ID, Incarnation: c.Incarnation, Directories: slices.Clone(c.Directories),
 		Host: c.Host, Port: c.Port, ClusterAddress: c.ClusterAddress, Rack: c.Rack, BootID: c.BootID,
-		Fenced: c.Fenced,
+		RaftID: c.RaftID, Fenced: c.Fenced,
 	}}
 	if old != nil {
 		rebooted := c.BootID == "" || c.BootID != old.BootID
@@ -96,6 +99,9 @@ func (c RegisterBroker) check(img *Image) error {
 			return wire.Errorf(wire.InvalidRegistration, "directory %s was removed from the cluster with its broker", dir)
 		}
 	}
+	if owner, taken := img.BrokerByRaftID(c.RaftID); taken && !slices.ContainsFunc(c.Directories, owner.has) {
+		return wire.Errorf(wire.InvalidRegistration, "raft id %d is broker %d's", c.RaftID, owner.ID)
+	}
 	if owner := img.directoryOwner(c.Directories); owner != nil && c.ID != wire.NoBroker && owner.ID != c.ID {
 		return wire.Errorf(wire.InvalidRegistration, "a directory of broker %d registers as broker %d", owner.ID, c.ID)
 	}
@@ -118,7 +124,10 @@ func (c RegisterBroker) repeats(old *Registration) bool {
 		ID: c.ID, Epoch: old.Epoch, Incarnation: c.Incarnation,
 		Directories: registeredDirectories(old.Directories, c.Directories),
 		Host:        c.Host, Port: c.Port, ClusterAddress: c.ClusterAddress, Rack: c.Rack, BootID: c.BootID,
-		Fenced: old.Fenced, ShuttingDown: old.ShuttingDown,
+		RaftID: c.RaftID, Fenced: old.Fenced, ShuttingDown: old.ShuttingDown,
+	}
+	if c.RaftID == 0 {
+		again.RaftID = old.RaftID
 	}
 	return again.equal(old)
 }

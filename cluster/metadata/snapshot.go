@@ -108,6 +108,9 @@ func (d *draft) restore(topics []*topic) error {
 	if !ascending {
 		return fmt.Errorf("%w: a list of the snapshot is in no order", ErrMalformed)
 	}
+	if len(d.brokers) == 1 && d.brokers[0].RaftID == 0 {
+		d.brokers[0].RaftID = founderRaftID // of the version before, which had no more brokers
+	}
 	hosted := make(map[wire.BrokerID][]TopicNumber, len(d.brokers))
 	names, ids := make([]nameRef, 0, len(topics)), make([]idRef, 0, len(topics))
 	var collisions []nameRef
@@ -190,7 +193,7 @@ func decodeBrokerConfig(r *reader) brokerConfig {
 }
 
 func (b *broker) encode(w *writer) {
-	w.array(12)
+	w.array(13)
 	w.int(int64(b.ID))
 	w.uint(b.Epoch)
 	w.uint(uint64(b.Incarnation))
@@ -208,6 +211,7 @@ func (b *broker) encode(w *writer) {
 	w.bool(b.Fenced)
 	w.bool(b.ShuttingDown)
 	encodePartitionRefs(w, b.failed)
+	w.uint(b.RaftID)
 }
 
 func decodeBroker(r *reader) *broker {
@@ -218,6 +222,7 @@ func decodeBroker(r *reader) *broker {
 		ClusterAddress: r.string(), Rack: r.string(), BootID: r.string(), Fenced: r.bool(), ShuttingDown: r.bool(),
 	}}
 	b.failed = decodePartitionRefs(r)
+	b.RaftID = r.uint()
 	r.close(outer)
 	return b
 }
