@@ -48,6 +48,7 @@ var mayImport = map[string][]string{
 	"cmd/troupe": {"wire", "wire/record", "wire/client", "storage", "cmd/node"},
 
 	"bench/measure": {},
+	"bench/history": {},
 	"bench/testbed": {},
 	"bench/floor":   {},
 	"bench/load":    {"wire/client", "bench/measure", "bench/testbed"},
