@@ -34,6 +34,8 @@ type Broker struct {
 
 	image  atomic.Pointer[metadata.Local] // as this broker sees it
 	routes routes
+	// recovered says that the logs found at the start are open: the broker may be elected.
+	recovered atomic.Bool
 
 	work   sync.WaitGroup      // background work, and the janitor
 	slots  *semaphore.Weighted // how much of it at once
@@ -56,13 +58,15 @@ type Config struct {
 	PartitionBytesInFlight int64
 	// RetentionInterval is how often logs are looked at for what they need no longer keep.
 	RetentionInterval time.Duration
+	// MaxLag is how long a follower may be behind and stay in sync (replica.lag.time.max.ms).
+	MaxLag time.Duration
 	// Static is the broker's own configuration: flags, environment, file.
 	Static map[string]string
 }
 
 // DefaultConfig is a broker's configuration but for its identity.
 func DefaultConfig() Config {
-	return Config{AutoCreateTopics: true, PartitionBytesInFlight: 64 << 20, RetentionInterval: 30 * time.Second}
+	return Config{AutoCreateTopics: true, PartitionBytesInFlight: 64 << 20, RetentionInterval: 30 * time.Second, MaxLag: 10 * time.Second}
 }
 
 // Validate says what is wrong with the configuration.

@@ -21,6 +21,7 @@ type brokerActor struct {
 	metrics *Metrics
 	fs      storage.FS
 	raftID  uint64
+	links   Links
 
 	registered bool
 	topics     map[wire.TopicID]*localTopic
@@ -55,7 +56,7 @@ type stopBroker struct{ done func() }
 
 func newBrokerActor(b *Broker, deps Dependencies) *brokerActor {
 	return &brokerActor{
-		Broker: b, metrics: deps.Metrics, fs: deps.FS, raftID: deps.RaftID,
+		Broker: b, metrics: deps.Metrics, fs: deps.FS, raftID: deps.RaftID, links: deps.Links,
 		topics: make(map[wire.TopicID]*localTopic), removed: make(map[string]*localTopic),
 		successors: make(map[wire.TopicID]*successor),
 		found:      make(map[wire.TopicPartition]*storage.Dir), logsIn: make(map[*storage.Dir]int),
@@ -105,6 +106,9 @@ func (b *brokerActor) onStarted(ctx actor.Context) {
 func (b *brokerActor) onImageApplied(ctx actor.Context, msg *imageApplied) {
 	image := msg.image.WithController(b.cfg.ID).Local(b.cfg.ID, b.cfg.Static)
 	delta := msg.delta
+	for _, id := range delta.Brokers {
+		b.meet(image, id)
+	}
 	if !b.registered && b.registeredIn(msg.image) && b.stopping == nil {
 		b.registered = true
 		b.adoptLogs(msg.image)
@@ -116,6 +120,7 @@ func (b *brokerActor) onImageApplied(ctx actor.Context, msg *imageApplied) {
 	}
 	b.image.Store(image)
 	b.releaseSettled()
+	b.noteRecovery()
 	if len(msg.replies) > 0 {
 		b.replyWhenReady(msg)
 	}
@@ -136,6 +141,18 @@ func (b *brokerActor) follow(ctx actor.Context, image *metadata.Local, delta met
 		for id := range b.topics {
 			b.reconcile(ctx, image, id)
 		}
+	}
+}
+
+// meet tells the links where a broker is.
+func (b *brokerActor) meet(image *metadata.Local, id wire.BrokerID) {
+	registration, ok := image.Registration(id)
+	switch {
+	case b.links == nil || id == b.cfg.ID:
+	case ok:
+		b.links.SetPeer(id, registration.Incarnation, registration.ClusterAddress)
+	default:
+		b.links.ForgetPeer(id)
 	}
 }
 

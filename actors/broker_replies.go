@@ -58,4 +58,13 @@ func (b *brokerActor) onPartitionReady(tp wire.TopicPartition) {
 			w.release()
 		}
 	}
+	b.noteRecovery()
+}
+
+// noteRecovery notes when the logs of all that this broker had replicas of as it began are open, or
+// known to be of no use: before that it must not be elected.
+func (b *brokerActor) noteRecovery() {
+	if b.registered && len(b.expected) == 0 {
+		b.recovered.Store(true)
+	}
 }
