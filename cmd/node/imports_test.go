@@ -38,6 +38,7 @@ var mayImport = map[string][]string{
 	"storage/faultfs":  {"storage"},
 	"cluster/replica":  {"wire"},
 	"cluster/metadata": {"wire"},
+	"cluster/gossip":   {"wire"},
 
 	"actors": {"wire", "wire/record", "storage", "cluster/replica", "cluster/metadata"},
 
