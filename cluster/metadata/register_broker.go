@@ -23,6 +23,9 @@ type RegisterBroker struct {
 	// RaftID is what the broker is called among the voters of the metadata log: random, and another
 	// one whenever that log begins anew. 0: as it was.
 	RaftID uint64
+	// LostDurable are the partitions whose log on this broker ends before what it knew to be on its
+	// disk: the disk has forgotten. They are neither in sync nor eligible.
+	LostDurable []wire.TopicPartition
 	// Fenced makes it a broker that neither leads nor joins before it is unfenced.
 	Fenced bool
 }
@@ -133,8 +136,8 @@ func (c RegisterBroker) repeats(old *Registration) bool {
 }
 
 // replicas decides what the registration means for the broker's partitions. A copy that was
-// fsynced is complete after any restart. One that was not is complete unless the machine went down;
-// and a wiped broker has nothing. A copy on a directory that is missing stays as complete as it was,
+// fsynced is complete after any restart, unless the disk itself has forgotten; one that was not is
+// complete unless the machine went down; and a wiped broker has nothing. A copy on a directory that is missing stays as complete as it was,
 // but cannot lead before the directory is back. One that failed gets another chance.
 func (c RegisterBroker) replicas(img *Image, wiped, rebooted bool) []PartitionChange {
 	registered := Registration{Directories: registeredDirectories(img.broker(c.ID).Directories, c.Directories)}
@@ -147,6 +150,10 @@ func (c RegisterBroker) replicas(img *Image, wiped, rebooted bool) []PartitionCh
 		}
 		return standingOf(c.Fenced, false)
 	}
+	lost := make(map[wire.TopicPartition]bool, len(c.LostDurable))
+	for _, tp := range c.LostDurable {
+		lost[tp] = true
+	}
 	var changes []PartitionChange
 	var of *topic
 	var r rules
@@ -157,7 +164,7 @@ func (c RegisterBroker) replicas(img *Image, wiped, rebooted bool) []PartitionCh
 		switch member := p.member(c.ID); {
 		case wiped:
 			p.forget(member)
-		case rebooted && t.replicated:
+		case rebooted && t.replicated, lost[wire.TopicPartition{Topic: t.id, Partition: p.number}]:
 			p.doubt(member)
 		default:
 			r.leave(&p, member)
