@@ -58,6 +58,9 @@ func (k Kind) String() string {
 	if k <= MaxClientKind {
 		return kindNames[k]
 	}
+	if name, ok := peerKindNames[k]; ok {
+		return name
+	}
 	return "unknown"
 }
 

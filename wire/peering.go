@@ -13,6 +13,7 @@ type Envelope struct {
 // PeerMessage is a message between actors of two brokers. It is immutable once sent: a message to
 // an actor of the same broker passes as it is.
 type PeerMessage interface {
+	Message
 	Kind() Kind
 }
 
@@ -77,8 +78,9 @@ type Truncate struct {
 	Incarnation Incarnation // of the follower, from its Position
 	Run         uint64
 	To          Offset
-	Reset       bool // forget the whole log and begin anew at To: the leader's log starts there
-	Unclean     bool // the epoch was begun by an unclean election: To may lie below the high watermark
+	LastEpoch   LeaderEpoch // the leader's largest epoch not above the follower's last: later ones are cut too
+	Reset       bool        // forget the whole log and begin anew at To: the leader's log starts there
+	Unclean     bool        // the epoch was begun by an unclean election: To may lie below the high watermark
 }
 
 // Append carries record batches from the leader to a follower, byte for byte as they lie in the
