@@ -31,17 +31,14 @@ func (l *Log) Append(batches []byte, epoch wire.LeaderEpoch) (base, next wire.Of
 	if int64(len(batches)) > cfg.SegmentBytes {
 		return 0, 0, wire.Errorf(wire.RecordListTooLarge, "%d bytes do not fit into a segment of %d", len(batches), cfg.SegmentBytes)
 	}
-	full, err := l.isFull(cfg, int64(len(batches)), next, largest)
-	switch {
-	case err == nil && full:
-		err = l.roll(base)
-	case err == nil && l.sinceSnapshot >= snapshotBytes:
-		l.snapshotProducers(base)
+	room, err := l.room()
+	if err == nil {
+		err = l.prepare(!room.takes(cfg, int64(len(batches)), next, l.ageFrom(largest)))
+	}
+	if err == nil {
+		err = l.write(cfg, batches, next)
 	}
 	if err != nil {
-		return 0, 0, l.failed("append", base, err)
-	}
-	if err := l.write(cfg, batches, base, next, epoch); err != nil {
 		return 0, 0, l.failed("append", base, err)
 	}
 	if cfg.Fsync {
@@ -85,30 +82,49 @@ func patch(batches []byte, base wire.Offset, epoch wire.LeaderEpoch) (next wire.
 	}
 }
 
-// isFull says that the active segment must be rolled before n bytes up to next go into the log.
-// The age of a segment is told by the timestamps in it, so that a log that is replicated or
-// restored rolls where the original did; only without timestamps by the clock.
-func (l *Log) isFull(cfg *LogConfig, n int64, next wire.Offset, largest int64) (bool, error) {
+// room is the active segment as far as it matters for whether more goes into it.
+type room struct {
+	base           wire.Offset
+	size           int64
+	firstTimestamp int64 // of the first batch, when there is one
+}
+
+// room returns what is in the active segment.
+func (l *Log) room() (room, error) {
 	s := l.active()
-	if next-1-s.base > math.MaxInt32 {
-		return true, nil
-	}
-	if s.size == 0 {
-		return false, nil
-	}
-	if s.size+n > cfg.SegmentBytes {
-		return true, nil
-	}
-	if !s.hasFirst {
+	if s.size > 0 && !s.hasFirst {
 		if err := l.loadFirstTimestamp(s); err != nil {
-			return false, err
+			return room{}, err
 		}
 	}
-	now := largest
-	if now < 0 {
-		now = l.dir.cfg.Now().UnixMilli()
+	return room{s.base, s.size, s.firstTimestamp}, nil
+}
+
+// takes says whether n bytes up to offset next still go into the segment, or into another one. The
+// age of a segment is told by the timestamps in it, so that a log that is replicated or restored
+// rolls where the original did; only without timestamps by the clock.
+func (r *room) takes(cfg *LogConfig, n int64, next wire.Offset, timestamp int64) bool {
+	switch {
+	case next-1-r.base > math.MaxInt32:
+		return false
+	case r.size == 0:
+		return true
+	case r.size+n > cfg.SegmentBytes:
+		return false
 	}
-	return time.Duration(now-s.firstTimestamp) > cfg.SegmentAge/time.Millisecond, nil
+	return time.Duration(timestamp-r.firstTimestamp) <= cfg.SegmentAge/time.Millisecond
+}
+
+// prepare does what comes before a write at the log's end: it begins another segment, or has the
+// producers remembered.
+func (l *Log) prepare(roll bool) error {
+	if roll {
+		return l.roll(l.EndOffset())
+	}
+	if l.sinceSnapshot >= snapshotBytes {
+		l.snapshotProducers(l.EndOffset())
+	}
+	return nil
 }
 
 // loadFirstTimestamp reads the first batch's header of a segment that was there at opening.
@@ -136,8 +152,8 @@ func (l *Log) ageFrom(timestamp int64) int64 {
 	return timestamp
 }
 
-// write puts patched batches into the active segment and publishes them to readers.
-func (l *Log) write(cfg *LogConfig, batches []byte, base, next wire.Offset, epoch wire.LeaderEpoch) error {
+// write puts batches that were checked into the active segment and publishes them to readers.
+func (l *Log) write(cfg *LogConfig, batches []byte, next wire.Offset) error {
 	s := l.active()
 	if !s.created {
 		if err := l.create(s); err != nil {
@@ -159,20 +175,17 @@ func (l *Log) write(cfg *LogConfig, batches []byte, base, next wire.Offset, epoc
 
 	l.mu.Lock()
 	for rest, position := batches, s.size; len(rest) > 0; {
-		h, batch, after, _ := record.Next(rest) // patch has been through it
+		h, batch, after, _ := record.Next(rest) // the caller has been through it
 		if !s.hasFirst {
 			s.firstTimestamp, s.hasFirst = l.ageFrom(h.MaxTimestamp), true
 		}
 		s.indexes.add(&h, s.base, position, cfg.IndexIntervalBytes)
+		l.noteEpoch(&h)
 		position += int64(len(batch))
 		rest = after
 	}
 	s.verified.add(s.size, s.size+int64(len(batches)))
 	s.size += int64(len(batches))
-	if n := len(l.epochs); n == 0 || l.epochs[n-1].LeaderEpoch != epoch {
-		l.epochs = append(l.epochs, EpochStart{epoch, base})
-		l.epochsDirty = true
-	}
 	taken := l.soil(s, f)
 	l.end.Store(int64(next))
 	l.size.Add(int64(len(batches)))
