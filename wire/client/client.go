@@ -26,13 +26,14 @@ type Config struct {
 	// RequestTimeout bounds one attempt at a request. 30 s.
 	RequestTimeout time.Duration
 	// PingInterval is how long a connection may be silent before it is pinged, and DeadAfter how
-	// long an answer may take before it is given up. 1 s and 5 s.
+	// long it may be silent before it is given up. 1 s and 3 s.
 	PingInterval, DeadAfter time.Duration
-	// RetryBackoff is the pause after a first failure; it doubles up to MaxRetryBackoff, give or
-	// take a fifth. 50 ms and 1 s.
+	// RetryBackoff is the pause after a failure; it doubles with every tenth in a row up to
+	// MaxRetryBackoff, give or take a fifth. A partition that has got another leader is tried without
+	// a pause. 50 ms and 1 s.
 	RetryBackoff, MaxRetryBackoff time.Duration
 	// MetadataMaxAge is how often the layout of the cluster is asked for although nothing seems
-	// wrong: so long may it take until a consumer notices new partitions and topics. 30 s.
+	// wrong: so long may it take until a consumer notices new partitions and topics. 10 s.
 	MetadataMaxAge time.Duration
 	// OnRetry, if set, is called with each failure that the client answers by trying again, and with
 	// a nil error when what had failed has succeeded: so a program can tell a person why nothing
@@ -64,10 +65,10 @@ func (c *Config) complete() error {
 	orDefault(&c.DialTimeout, 5*time.Second)
 	orDefault(&c.RequestTimeout, 30*time.Second)
 	orDefault(&c.PingInterval, time.Second)
-	orDefault(&c.DeadAfter, 5*time.Second)
+	orDefault(&c.DeadAfter, 3*time.Second)
 	orDefault(&c.RetryBackoff, 50*time.Millisecond)
 	orDefault(&c.MaxRetryBackoff, time.Second)
-	orDefault(&c.MetadataMaxAge, 30*time.Second)
+	orDefault(&c.MetadataMaxAge, 10*time.Second)
 	return nil
 }
 
@@ -186,6 +187,7 @@ func (cl *Client) changed() {
 type link struct {
 	conn     *conn
 	dialing  chan struct{} // closed when the attempt has ended; nil without one
+	since    time.Time     // when that attempt began
 	err      error         // of the last attempt
 	failures int
 	notUntil time.Time
@@ -217,13 +219,13 @@ func (cl *Client) connOrDial(addr string) (*conn, <-chan struct{}) {
 	case now().Before(l.notUntil):
 		return nil, nil
 	}
-	l.dialing = make(chan struct{})
+	l.dialing, l.since = make(chan struct{}), now()
 	cl.tasks.Go(func() { cl.dial(addr, l) })
 	return nil, l.dialing
 }
 
 func (cl *Client) dial(addr string, l *link) {
-	c, err := dial(cl.ctx, &cl.cfg, addr, &cl.conns, cl.changed)
+	c, err := dial(cl.ctx, &cl.cfg, addr, &cl.conns, cl)
 	cl.mu.Lock()
 	l.conn, l.err = c, err
 	if err != nil {
@@ -268,25 +270,48 @@ func (cl *Client) waitConn(ctx context.Context, addr string) (*conn, error) {
 	}
 }
 
-// linkError returns why there is no connection to addr, and nil while the first attempt is made.
-func (cl *Client) linkError(addr string) error {
-	cl.mu.Lock()
-	defer cl.mu.Unlock()
-	l := cl.links[addr]
-	if l == nil || l.err == nil {
-		return nil
-	}
-	return fmt.Errorf("%w: %w", errConnection, l.err)
+// connEnded implements connOwner. Whoever was led by that broker may be led by another soon.
+func (cl *Client) connEnded() {
+	cl.refresh.ask()
+	cl.changed()
 }
 
-// backoff returns the pause after so many failures in a row.
+// connSlow implements connOwner. A leader that the others have lost keeps its clients waiting.
+func (cl *Client) connSlow() { cl.refresh.ask() }
+
+// unconnected returns why there is no connection to addr, and for how long to leave it at that; no
+// error while the first attempt is made. When that takes its time, or has failed, the partition may
+// be led elsewhere by now: so the metadata is asked for.
+func (cl *Client) unconnected(addr string, at time.Time) (time.Duration, error) {
+	cl.mu.Lock()
+	l := cl.links[addr]
+	failures, err := 0, error(nil)
+	waiting := false
+	if l != nil {
+		failures, err = l.failures, l.err
+		waiting = l.dialing != nil && at.Sub(l.since) >= cl.cfg.RetryBackoff
+	}
+	cl.mu.Unlock()
+	if err != nil || waiting {
+		cl.refresh.ask()
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errConnection, err)
+	}
+	return cl.backoff(failures), err
+}
+
+// backoff returns the pause after so many failures in a row. Another leader is usually there within
+// a few tenths of a second, which long pauses would waste; an outage that lasts is met with patience.
 func (cl *Client) backoff(failures int) time.Duration {
-	d := cl.cfg.RetryBackoff << min(max(failures-1, 0), 16)
+	d := cl.cfg.RetryBackoff << min(max(failures-1, 0)/failuresPerDoubling, 16)
 	if d <= 0 || d > cl.cfg.MaxRetryBackoff {
 		d = cl.cfg.MaxRetryBackoff
 	}
 	return d*4/5 + rand.N(d*2/5+1)
 }
+
+const failuresPerDoubling = 10
 
 // pause waits for the pause after so many failures, or for ctx.
 func (cl *Client) pause(ctx context.Context, failures int) error {

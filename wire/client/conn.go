@@ -28,24 +28,38 @@ var errHTTP = fmt.Errorf("speaks HTTP: %w", ErrNotTroupe)
 const greetingCorrelation = 0x0d0a0d0a
 
 // conn is a connection to one broker. Any goroutine may send; a writer gathers what is sent into
-// few writes, a reader hands each answer to the one who asked. A ping goes out when nothing has
-// come in for a while, and a connection that does not answer it is given up.
+// few writes, a reader hands each answer to the one who asked, and a watchman (conn_watch.go) finds
+// out whether anybody is still there.
 type conn struct {
 	cfg     *Config
 	addr    string
+	owner   connOwner
 	net     net.Conn
 	welcome wire.Welcome
 
 	mu      sync.Mutex
 	queue   []outgoing
-	pending map[uint32]func(wire.Frame, error) // requests without an answer, those in queue too
-	sent    int                                // of pending, how many are not in queue any more
+	pending map[uint32]request // without an answer, those in queue too
+	sent    int                // of pending, how many are not in queue any more
 	next    uint32
 	err     error // why it ended; nil while it lives
 
 	wake     chan struct{} // for the writer; holds one
 	closed   chan struct{} // closed when it has ended
 	received atomic.Int64  // when something came last, in nanoseconds of now
+}
+
+// connOwner hears what becomes of a connection. Its methods must not block.
+type connOwner interface {
+	connEnded() // once, after every request has been answered, if only by an error
+	connSlow()  // now and then, while the broker owes an answer that it should have given
+}
+
+// request is what waits for an answer.
+type request struct {
+	kind wire.Kind
+	at   time.Time // when it was queued
+	done func(wire.Frame, error)
 }
 
 // outgoing is a frame to write. The payload is written from where it lies.
@@ -56,9 +70,8 @@ type outgoing struct {
 	ahead   bool                    // of the broker's limit, for which roomForPings is kept
 }
 
-// dial connects and greets. The connection's goroutines are tasks; onEnd is called once when it
-// has ended.
-func dial(ctx context.Context, cfg *Config, addr string, tasks *sync.WaitGroup, onEnd func()) (*conn, error) {
+// dial connects and greets. The connection's goroutines are tasks.
+func dial(ctx context.Context, cfg *Config, addr string, tasks *sync.WaitGroup, owner connOwner) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.DialTimeout)
 	defer cancel()
 	nc, err := cfg.Dial(ctx, "tcp", addr)
@@ -66,7 +79,7 @@ func dial(ctx context.Context, cfg *Config, addr string, tasks *sync.WaitGroup, 
 		return nil, fmt.Errorf("connect to %s: %w", addr, err)
 	}
 	c := &conn{
-		cfg: cfg, addr: addr, net: nc, pending: make(map[uint32]func(wire.Frame, error)),
+		cfg: cfg, addr: addr, owner: owner, net: nc, pending: make(map[uint32]request),
 		wake: make(chan struct{}, 1), closed: make(chan struct{}),
 	}
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
@@ -90,12 +103,13 @@ func dial(ctx context.Context, cfg *Config, addr string, tasks *sync.WaitGroup, 
 		defer close(written)
 		c.write()
 	})
+	tasks.Go(c.watch)
 	tasks.Go(func() {
 		err := c.read(frames)
 		c.fail(err)
 		<-written // from here on nobody reads the payloads that were sent
 		c.end()
-		onEnd()
+		owner.connEnded()
 	})
 	return c, nil
 }
@@ -195,7 +209,7 @@ func (c *conn) enqueue(kind wire.Kind, m wire.Message, payload []byte, done func
 	if how == withoutAnswer {
 		out.written = done
 	} else {
-		c.pending[c.next] = done
+		c.pending[c.next] = request{kind: kind, at: now(), done: done}
 	}
 	if how == ahead {
 		c.queue = slices.Insert(c.queue, 0, out)
@@ -234,30 +248,15 @@ func (c *conn) ask(ctx context.Context, kind wire.Kind, req, reply wire.Message)
 	}
 }
 
-// write writes what is queued, and a ping when it is time for one.
+// write writes what is queued.
 func (c *conn) write() {
-	ticker := time.NewTicker(c.cfg.PingInterval)
-	defer ticker.Stop()
 	var taken []outgoing
 	var buffers net.Buffers
-	var pinged time.Time // when the ping that is out was written; zero without one
 	for {
 		select {
 		case <-c.closed:
 			return
 		case <-c.wake:
-		case <-ticker.C:
-			at, last := now(), time.Unix(0, c.received.Load())
-			switch {
-			case at.Sub(last) < c.cfg.PingInterval:
-				pinged = time.Time{}
-			case pinged.IsZero() || !last.Before(pinged):
-				pinged = at
-				_ = c.enqueue(wire.KindPing, &wire.Empty{}, nil, func(wire.Frame, error) {}, ahead)
-			case at.Sub(pinged) >= c.cfg.DeadAfter:
-				c.fail(fmt.Errorf("%s has not answered a ping for %s", c.addr, c.cfg.DeadAfter))
-				return
-			}
 		}
 		if taken = c.take(taken[:0]); len(taken) == 0 {
 			continue
@@ -330,7 +329,7 @@ func (c *conn) read(frames *wire.FrameReader) error {
 			return err
 		}
 		c.mu.Lock()
-		done, ok := c.pending[frame.Correlation]
+		asked, ok := c.pending[frame.Correlation]
 		delete(c.pending, frame.Correlation)
 		if ok {
 			c.sent--
@@ -342,7 +341,8 @@ func (c *conn) read(frames *wire.FrameReader) error {
 		}
 		switch {
 		case ok:
-			done(frame, nil)
+			asked.done(frame, nil)
+		case frame.Correlation == 0 && frame.Kind == wire.KindPing: // it lives, and does not read just now
 		case frame.Kind == wire.KindFailed:
 			return parseAnswer(frame, wire.KindPing, &wire.Empty{}) // why the broker is about to close
 		default:
@@ -371,7 +371,7 @@ func (c *conn) end() {
 	c.pending, c.queue = nil, nil
 	c.mu.Unlock()
 	for _, correlation := range slices.Sorted(maps.Keys(pending)) {
-		pending[correlation](wire.Frame{}, err)
+		pending[correlation].done(wire.Frame{}, err)
 	}
 	for i := range queue {
 		if queue[i].written != nil {

@@ -32,7 +32,8 @@ type consumerPartition struct {
 	listed        bool  // in the consumer's full
 	highWatermark Offset
 	failures      int
-	notBefore     time.Time
+	notBefore     time.Time // the end of a pause, unless the partition is led elsewhere by then
+	asked         place     // where it was led when it was asked for last
 }
 
 // seek drops everything and begins elsewhere.
@@ -118,13 +119,13 @@ func (p *consumerPartition) failed(err error, hint wire.LeaderHint) {
 	}
 	c.lastErr = fmt.Errorf("%s/%d: %w", p.topic, p.index, err)
 	p.failures++
+	p.notBefore = now().Add(c.client.backoff(p.failures))
 	if c.client.hint(p.topic, p.id, p.index, hint) && p.failures == 1 {
-		return // a leader that we are told of is tried at once, but not for ever
+		return // a leader that we are told of is tried at once
 	}
 	if staleMetadata(err) {
 		c.client.refresh.ask()
 	}
-	p.notBefore = now().Add(c.client.backoff(p.failures))
 	p.retry(err)
 }
 
@@ -143,8 +144,8 @@ func (p *consumerPartition) damaged(err error) bool {
 }
 
 // wanted says what the partition needs: an offset, records, or nothing at present.
-func (p *consumerPartition) wanted(at time.Time) (offset, records bool) {
-	if p.asking || p.resting || at.Before(p.notBefore) {
+func (p *consumerPartition) wanted(at time.Time, led place) (offset, records bool) {
+	if p.asking || p.resting || at.Before(p.notBefore) && led == p.asked {
 		return false, false
 	}
 	if p.next == wire.NoOffset {
@@ -177,14 +178,15 @@ func (c *Consumer) request(m *metadata, at time.Time) time.Time {
 	}
 	for i := range c.order { // the first of a fetch is sure to get a batch: they take turns
 		p := c.order[(c.turn+i)%len(c.order)]
-		offset, records := p.wanted(at)
+		addr, led := m.leader(p.topic, p.id, p.index)
+		offset, records := p.wanted(at, led)
 		if !offset && !records {
 			if p.notBefore.After(at) && p.notBefore.Before(again) {
 				again = p.notBefore
 			}
 			continue
 		}
-		addr, _ := m.leader(p.topic, p.id, p.index)
+		p.asked = led
 		if addr == "" {
 			p.failed(wire.LeaderNotAvailable, wire.NoHint)
 			again = earlier(again, p.notBefore)
@@ -205,23 +207,23 @@ func (c *Consumer) request(m *metadata, at time.Time) time.Time {
 		conn := c.client.connTo(addr)
 		if conn == nil {
 			// A dial that is under way wakes us; a pause between dials does not.
-			again = earlier(again, at.Add(c.client.cfg.RetryBackoff))
-			c.unreachable(addr, r)
+			pause, err := c.client.unconnected(addr, at)
+			again = earlier(again, at.Add(pause))
+			c.unreachable(r, err)
 			continue
 		}
 		if len(r.offsets) > 0 {
 			c.askOffsets(conn, r.offsets)
 		}
 		if len(r.records) > 0 && c.fetches[addr] < maxFetches {
-			c.askRecords(conn, m, r.records)
+			c.askRecords(conn, r.records)
 		}
 	}
 	return again
 }
 
 // unreachable has OnRetry told why a broker cannot be asked, once for each partition.
-func (c *Consumer) unreachable(addr string, r *round) {
-	err := c.client.linkError(addr)
+func (c *Consumer) unreachable(r *round, err error) {
 	for _, p := range slices.Concat(r.offsets, r.records) {
 		if err != nil && !p.troubled {
 			p.retry(err)
@@ -312,7 +314,7 @@ func (p *consumerPartition) located(got *wire.ListedOffset) {
 	}
 }
 
-func (c *Consumer) askRecords(conn *conn, m *metadata, list []*consumerPartition) {
+func (c *Consumer) askRecords(conn *conn, list []*consumerPartition) {
 	room := c.cfg.MaxBufferedBytes - c.buffered - c.reserved
 	if room <= 0 {
 		return // Poll makes room and wakes loop
@@ -323,10 +325,9 @@ func (c *Consumer) askRecords(conn *conn, m *metadata, list []*consumerPartition
 		Partitions: make([]wire.Fetch, len(list)),
 	}
 	for i, p := range list {
-		_, epoch := m.leader(p.topic, p.id, p.index)
 		req.Partitions[i] = wire.Fetch{
 			Topic: p.id, Partition: p.index, FetchOffset: p.next, MaxBytes: c.cfg.MaxPartitionBytes,
-			CurrentEpoch: epoch, LastFetchedEpoch: p.epoch,
+			CurrentEpoch: p.asked.LeaderEpoch, LastFetchedEpoch: p.epoch,
 		}
 	}
 	of := ask(list)

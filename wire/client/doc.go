@@ -22,11 +22,13 @@
 // or its context ends, and a consumer reads ahead no further than ConsumerConfig.MaxBufferedBytes.
 //
 //	client.go              Client: configuration, connections by address, start and end
-//	metadata.go            who leads what, kept fresh
-//	conn.go                one connection: many requests under way, answers in any order
+//	metadata.go            who leads what, kept fresh; ask.go, asking whichever broker answers
+//	conn.go                one connection: many requests under way, answers in any order;
+//	                       conn_watch.go, finding out that nobody is there any more
 //	producer.go            Producer, and its options in options.go
-//	producer_partition.go  order, retries and sequences of one partition; producer_batch.go,
-//	                       a batch; producer_queues.go, callbacks and alarms; partitioner.go
+//	producer_partition.go  order and sequences of one partition; producer_answers.go, what an answer
+//	                       means and what is sent again; producer_batch.go, a batch;
+//	                       producer_queues.go, callbacks and alarms; partitioner.go
 //	consumer.go            Consumer, and its options in consumer_options.go
 //	consumer_partition.go  reading ahead in one partition; chunk.go, opening what was fetched
 //	offsets.go             single fetches and offset queries; admin.go, topics and configurations

@@ -38,18 +38,21 @@ func (m *metadata) addr(id wire.BrokerID) (string, bool) {
 	return net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))), ok
 }
 
-// leader returns the address of a partition's leader, and "" while there is none.
-func (m *metadata) leader(name string, id wire.TopicID, partition int32) (addr string, epoch wire.LeaderEpoch) {
+// place is where a partition is led, and in which epoch.
+type place = wire.LeaderHint
+
+// leader returns where a partition is led, and the address of that broker; "" while there is none.
+func (m *metadata) leader(name string, id wire.TopicID, partition int32) (addr string, at place) {
 	t := m.topics[name]
 	if t == nil || t.id != id || int(partition) >= len(t.partitions) {
-		return "", wire.NoEpoch
+		return "", wire.NoHint
 	}
 	p := &t.partitions[partition]
-	addr, ok := m.addr(p.Leader)
-	if !ok {
-		return "", wire.NoEpoch
+	at = place{Broker: p.Leader, LeaderEpoch: p.LeaderEpoch}
+	if addr, ok := m.addr(p.Leader); ok {
+		return addr, at
 	}
-	return addr, p.LeaderEpoch
+	return "", at
 }
 
 // refresher says what the metadata must contain, and when it is to be asked for again.
@@ -60,6 +63,8 @@ type refresher struct {
 	wake    chan struct{}   // holds one
 	round   chan struct{}   // closed when the next refresh that begins from now on has ended
 	lastErr error
+
+	from string // who answered last; the refresher's own
 }
 
 func (r *refresher) init() {
@@ -149,76 +154,14 @@ func (cl *Client) refreshOnce() error {
 	var reply wire.MetadataReply
 	ctx, cancel := context.WithTimeout(cl.ctx, cl.cfg.RequestTimeout)
 	defer cancel()
-	if err := cl.askAny(ctx, wire.KindMetadata, &req, &reply); err != nil {
+	// Each time another broker is asked first: one that has lost the others knows nothing new.
+	from, err := cl.askOf(ctx, cl.candidatesAfter(r.from), wire.KindMetadata, &req, &reply)
+	if err != nil {
 		return fmt.Errorf("ask for metadata: %w", err)
 	}
+	r.from = from
 	cl.learn(&reply, req.All)
 	return nil
-}
-
-// askAny asks whichever broker answers: the connected ones first, then all that are known. It is
-// for what may be asked twice.
-func (cl *Client) askAny(ctx context.Context, kind wire.Kind, req, reply wire.Message) error {
-	var last error
-	for _, addr := range cl.candidates() {
-		c, err := cl.waitConn(ctx, addr)
-		if err == nil {
-			err = c.ask(ctx, kind, req, reply)
-		}
-		if err == nil || ctx.Err() != nil || (!errors.Is(err, errConnection) && !errors.Is(err, ErrNotTroupe)) {
-			return err
-		}
-		last = err
-	}
-	return last
-}
-
-// askOnce asks one broker that can be reached, and does not ask again when the answer gets lost:
-// it is for what must not be done twice.
-func (cl *Client) askOnce(ctx context.Context, kind wire.Kind, req, reply wire.Message) error {
-	ctx, cancel := context.WithTimeout(ctx, cl.cfg.RequestTimeout)
-	defer cancel()
-	for failures := 1; ; failures++ {
-		var last error
-		for _, addr := range cl.candidates() {
-			c, err := cl.waitConn(ctx, addr)
-			if err == nil {
-				return c.ask(ctx, kind, req, reply)
-			}
-			last = err
-		}
-		if errors.Is(last, ErrNotTroupe) {
-			return last
-		}
-		if err := cl.pause(ctx, failures); err != nil {
-			return fmt.Errorf("%w: %w", err, last)
-		}
-	}
-}
-
-// candidates returns the addresses of all known brokers, the connected ones first.
-func (cl *Client) candidates() []string {
-	m := cl.meta.Load()
-	var addrs []string
-	cl.mu.Lock()
-	for addr, l := range cl.links {
-		if l.conn != nil && l.conn.live() {
-			addrs = append(addrs, addr)
-		}
-	}
-	cl.mu.Unlock()
-	slices.Sort(addrs)
-	for _, id := range slices.Sorted(maps.Keys(m.brokers)) {
-		addr, _ := m.addr(id)
-		addrs = append(addrs, addr)
-	}
-	addrs = append(addrs, cl.cfg.Addrs...)
-	seen := make(map[string]bool, len(addrs))
-	return slices.DeleteFunc(addrs, func(addr string) bool {
-		before := seen[addr]
-		seen[addr] = true
-		return before
-	})
 }
 
 // learn replaces the metadata by what a broker said, but keeps a leader of a later epoch.
@@ -249,8 +192,8 @@ func (cl *Client) learn(reply *wire.MetadataReply, all bool) {
 	cl.meta.Store(m)
 }
 
-// hint takes over where a broker says that a partition is led. It returns whether it is there that
-// we are going to look next.
+// hint takes over where a broker says that a partition is led. It returns whether that is known now;
+// otherwise the metadata has to be asked for.
 func (cl *Client) hint(name string, id wire.TopicID, partition int32, h wire.LeaderHint) bool {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()

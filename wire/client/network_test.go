@@ -24,16 +24,18 @@ type network struct {
 	mu      sync.Mutex
 	servers map[string]*native.Server
 	down    map[string]bool
+	hung    map[string]bool
 	conns   []*mutable
 	serving sync.WaitGroup
 	dials   int // that were answered
 }
 
 // mutable is a connection that can be turned into one whose other end has vanished: nothing that
-// is written arrives, and nothing tells.
+// is written arrives, nothing comes, and nothing tells.
 type mutable struct {
 	net.Conn
 
+	addr string
 	mute atomic.Bool
 }
 
@@ -42,6 +44,14 @@ func (m *mutable) Write(b []byte) (int, error) {
 		return len(b), nil
 	}
 	return m.Conn.Write(b)
+}
+
+func (m *mutable) Read(b []byte) (int, error) {
+	for {
+		if n, err := m.Conn.Read(b); err != nil || !m.mute.Load() {
+			return n, err
+		}
+	}
 }
 
 // mute makes the other end of every connection vanish.
@@ -57,7 +67,7 @@ func (n *network) mute() {
 func inNetwork(t *testing.T, f func(t *testing.T, n *network, b *nativetest.Broker)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		n := &network{t: t, servers: make(map[string]*native.Server), down: make(map[string]bool)}
+		n := &network{t: t, servers: make(map[string]*native.Server), down: make(map[string]bool), hung: make(map[string]bool)}
 		b := nativetest.New()
 		n.add("b1", b)
 		f(t, n, b)
@@ -88,10 +98,47 @@ func (n *network) dial(_ context.Context, _, addr string) (net.Conn, error) {
 	}
 	near, far := net.Pipe()
 	n.dials++
-	c := &mutable{Conn: near}
+	c := &mutable{Conn: near, addr: addr}
 	n.conns = append(n.conns, c)
+	if n.hung[addr] { // a stopped process: the kernel accepts for it
+		c.mute.Store(true)
+		return c, nil
+	}
 	n.serving.Go(func() { s.ServeConn(far) })
 	return c, nil
+}
+
+// kill makes a host refuse connections, and breaks those that there are.
+func (n *network) kill(host string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	addr := net.JoinHostPort(host, "9092")
+	n.down[addr] = true
+	for _, c := range n.conns {
+		if c.addr == addr {
+			_ = c.Close()
+		}
+	}
+}
+
+// restart undoes kill.
+func (n *network) restart(host string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.down[net.JoinHostPort(host, "9092")] = false
+}
+
+// hang stops a host: it accepts connections and answers nothing on any.
+func (n *network) hang(host string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	addr := net.JoinHostPort(host, "9092")
+	n.hung[addr] = true
+	for _, c := range n.conns {
+		if c.addr == addr {
+			c.mute.Store(true)
+		}
+	}
 }
 
 // cut breaks every connection.

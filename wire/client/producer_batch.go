@@ -28,7 +28,9 @@ type batch struct {
 	who      wire.ProducerIdentity
 	sequence wire.Sequence
 
+	attempt  int  // counts how often it was sent
 	answered bool // in flight only
+	lent     bool // a connection may still be writing data, whose answer nobody waits for
 	doubtful bool // it was sent, and may or may not be in the log
 	settled  bool // base or err is final
 	base     Offset
@@ -60,6 +62,9 @@ func (pp *producerPartition) finish(b *batch) {
 
 // recycle gives a finished batch's memory to the next one.
 func (b *batch) recycle() {
+	if b.lent {
+		return // it belongs to the garbage collector
+	}
 	clear(b.records)
 	*b = batch{builder: b.builder, records: b.records[:0]}
 	batches.Put(b)

@@ -1,8 +1,7 @@
 package client
 
 import (
-	"errors"
-	"fmt"
+	"bytes"
 	"sync"
 	"time"
 
@@ -23,24 +22,27 @@ import (
 // not known whether it was written is given up at that point, because the broker would not
 // recognise it under another number.
 //
-// All fields are guarded by mu. The methods from seal on are called with it held, all but answered.
+// All fields are guarded by mu. The methods from seal on are called with it held; what comes back is
+// in producer_answers.go.
 type producerPartition struct {
 	topic *producerTopic
 	index int32
 
 	mu         sync.Mutex
-	open       *batch   // takes records; nil when the next record makes one
-	queue      []*batch // to be sent, oldest first
-	inFlight   []*batch // sent, oldest first; a settled one waits for those before it
-	recovering bool     // a batch in flight has failed; wait for the answers of all
-	anew       bool     // and then begin anew
-	hinted     bool     // and we know where to go
+	open       *batch    // takes records; nil when the next record makes one
+	queue      []*batch  // to be sent, oldest first
+	inFlight   []*batch  // sent, oldest first; a settled one waits for those before it
+	recovering bool      // a batch in flight has failed; wait for the answers of all
+	anew       bool      // and then begin anew
+	sentTo     place     // where the partition was led when a batch was sent last
+	movedAt    time.Time // when it was found to be led elsewhere, while a batch is in flight; zero otherwise
 	who        wire.ProducerIdentity
 	accepted   bool                  // the broker has a batch of who
 	spent      wire.ProducerIdentity // the identity before, if the partition began anew
 	next       wire.Sequence
 	failures   int       // in a row
-	notBefore  time.Time // the end of a pause
+	notBefore  time.Time // the end of a pause, unless the partition is led elsewhere by then
+	blamed     place     // where it was led when the failure came that the pause is for
 	lastErr    error
 	alarmAt    time.Time // the earliest alarm that is set; zero without one
 	troubled   bool      // OnRetry has been told of a failure, and not that it is over
@@ -48,7 +50,7 @@ type producerPartition struct {
 }
 
 func newProducerPartition(t *producerTopic, index int32) *producerPartition {
-	return &producerPartition{topic: t, index: index, who: nobody, spent: nobody}
+	return &producerPartition{topic: t, index: index, who: nobody, spent: nobody, sentTo: wire.NoHint, blamed: wire.NoHint}
 }
 
 // add appends a record to the open batch.
@@ -156,10 +158,13 @@ func (pp *producerPartition) ready(b *batch, at time.Time) bool {
 
 // drain sends what can be sent now, and sets an alarm for what cannot.
 func (pp *producerPartition) drain() {
-	if pp.recovering || pp.abandoned {
-		return // answered goes on
+	if pp.abandoned {
+		return
 	}
 	at := now()
+	if pp.moved(at) || pp.recovering {
+		return // answered goes on, or the alarm that moved has set
+	}
 	for {
 		pp.expire(at)
 		if len(pp.queue) == 0 {
@@ -216,24 +221,25 @@ func (pp *producerPartition) setAlarm(at time.Time) {
 // that kicks the partition or for an alarm.
 func (pp *producerPartition) send(b *batch, at time.Time) bool {
 	p := pp.topic.producer
-	if at.Before(pp.notBefore) {
-		pp.setAlarm(pp.notBefore)
-		return false
-	}
 	m := p.client.meta.Load()
 	t := m.topics[pp.topic.name]
 	if t == nil || t.err != nil {
-		return pp.later(at, wire.UnknownTopicOrPartition)
+		return pp.later(at, wire.NoHint, wire.UnknownTopicOrPartition)
 	}
-	addr, _ := m.leader(t.name, t.id, pp.index)
+	addr, led := m.leader(t.name, t.id, pp.index)
+	if at.Before(pp.notBefore) && led == pp.blamed {
+		pp.setAlarm(pp.notBefore)
+		return false
+	}
 	if addr == "" {
-		return pp.later(at, wire.LeaderNotAvailable)
+		return pp.later(at, led, wire.LeaderNotAvailable)
 	}
 	c := p.client.connTo(addr)
 	if c == nil {
 		// A dial that is under way kicks the partition; a pause between dials does not.
-		pp.setAlarm(at.Add(p.client.cfg.RetryBackoff))
-		if err := p.client.linkError(addr); err != nil {
+		pause, err := p.client.unconnected(addr, at)
+		pp.setAlarm(at.Add(pause))
+		if err != nil {
 			pp.retry(err)
 		}
 		return false
@@ -250,15 +256,18 @@ func (pp *producerPartition) send(b *batch, at time.Time) bool {
 		return !pp.recovering
 	}
 	req := wire.ProduceRequest{Topic: t.id, Partition: pp.index, Acks: p.cfg.Acks, Timeout: p.client.cfg.RequestTimeout}
-	done := func(f wire.Frame, err error) { pp.answered(b, t, f, err) }
+	b.attempt++
+	attempt := b.attempt
+	done := func(f wire.Frame, err error) { pp.answered(b, attempt, t, f, err) }
 	send := c.send
 	if p.cfg.Acks == AcksNone {
 		send = c.sendOnly
 	}
 	b.answered = false
 	if err := send(wire.KindProduce, &req, b.data, done); err != nil {
-		return pp.later(at, err)
+		return pp.later(at, led, err)
 	}
+	pp.sentTo = led
 	pp.queue = pp.queue[1:]
 	pp.inFlight = append(pp.inFlight, b)
 	return true
@@ -268,8 +277,9 @@ func (pp *producerPartition) send(b *batch, at time.Time) bool {
 const maxHeadBytes = 256
 
 // later notes why nothing can be sent now, asks for metadata, and pauses.
-func (pp *producerPartition) later(at time.Time, err error) bool {
+func (pp *producerPartition) later(at time.Time, led place, err error) bool {
 	pp.failures++
+	pp.blamed = led
 	pp.notBefore = at.Add(pp.topic.producer.client.backoff(pp.failures))
 	pp.setAlarm(pp.notBefore)
 	pp.topic.producer.client.refresh.ask()
@@ -311,151 +321,10 @@ func (pp *producerPartition) number(b *batch) bool {
 	if b.data == nil {
 		b.data = b.builder.Finish(b.who.Producer, b.who.Epoch, b.sequence)
 	} else {
+		if b.lent {
+			b.data = bytes.Clone(b.data)
+		}
 		record.SetProducer(b.data, b.who.Producer, b.who.Epoch, b.sequence)
 	}
 	return true
-}
-
-// answered takes the answer to a batch, or the loss of its connection. It runs on the goroutine
-// of the connection.
-func (pp *producerPartition) answered(b *batch, t *topic, f wire.Frame, err error) {
-	reply := wire.ProduceReply{BaseOffset: wire.NoOffset, Leader: wire.NoHint}
-	if err == nil && f.Body != nil {
-		if err = parseAnswer(f, wire.KindProduce, &reply); err == nil {
-			err = reply.Err
-		}
-	}
-	pp.mu.Lock()
-	defer pp.mu.Unlock()
-	if pp.abandoned {
-		return
-	}
-	b.answered = true
-	client := pp.topic.producer.client
-	if client.hint(t.name, t.id, pp.index, reply.Leader) {
-		pp.hinted = true
-	} else if err != nil && staleMetadata(err) {
-		client.refresh.ask()
-	}
-	pp.judge(b, reply.BaseOffset, err)
-	pp.proceed()
-	pp.drain()
-}
-
-// judge decides what the answer to a batch in flight means.
-func (pp *producerPartition) judge(b *batch, base Offset, err error) {
-	code := wire.Code(err)
-	switch {
-	case err == nil, code == wire.DuplicateSequenceNumber:
-		b.settle(base, nil)
-		pp.failures, pp.accepted = 0, true
-		pp.retry(nil)
-	case code == wire.OutOfOrderSequenceNumber && (pp.recovering || b != pp.inFlight[0]):
-		pp.recovering = true // because of one before it
-	case b.numbered && (code == wire.UnknownProducerID || code == wire.InvalidProducerEpoch):
-		pp.recovering, pp.anew = true, true
-		pp.retry(err)
-	case retriable(err):
-		b.doubtful = b.doubtful || !refusedBeforeAppend(code)
-		pp.recovering = true
-		pp.retry(err)
-	default:
-		b.settle(wire.NoOffset, fmt.Errorf("%s/%d: %w", pp.topic.name, pp.index, err))
-		if b.numbered {
-			pp.recovering, pp.anew = true, true
-		}
-	}
-}
-
-// refusedBeforeAppend says that a batch answered with this code is certainly not in the log.
-func refusedBeforeAppend(code wire.ErrorCode) bool {
-	switch code {
-	case wire.NotEnoughReplicas, wire.UnknownTopicOrPartition, wire.UnknownTopicID, wire.ThrottlingQuotaExceeded,
-		wire.CorruptMessage:
-		return true
-	default:
-		return false
-	}
-}
-
-// proceed finishes what can be finished, and ends a recovery once everything is answered.
-func (pp *producerPartition) proceed() {
-	pp.finishHead()
-	if !pp.recovering {
-		return
-	}
-	for _, b := range pp.inFlight {
-		if !b.answered && !b.settled {
-			return
-		}
-	}
-	pp.queue = append(pp.inFlight, pp.queue...)
-	pp.inFlight = nil
-	pp.recovering = false
-	if pp.anew {
-		pp.beginAnew()
-	}
-	pp.failures++
-	if !pp.hinted || pp.failures > 1 { // a leader that we are told of is tried at once, but not for ever
-		pp.notBefore = now().Add(pp.topic.producer.client.backoff(pp.failures))
-	}
-	pp.hinted = false
-}
-
-// beginAnew gives up the identity, after a gap in the sequence. Nothing is in flight.
-func (pp *producerPartition) beginAnew() {
-	pp.anew = false
-	pp.spent, pp.who = pp.who, nobody
-	for _, b := range pp.queue {
-		switch {
-		case b.settled:
-		case b.doubtful:
-			b.settle(wire.NoOffset, pp.notDelivered("it may have been written"))
-		default:
-			b.numbered = false
-		}
-	}
-}
-
-// expire gives up batches that are too old, as long as nothing is in flight before them.
-func (pp *producerPartition) expire(at time.Time) {
-	timeout := pp.topic.producer.cfg.DeliveryTimeout
-	if pp.open != nil && len(pp.queue) == 0 && !at.Before(pp.open.since.Add(timeout)) {
-		pp.seal()
-	}
-	for len(pp.inFlight) == 0 && len(pp.queue) > 0 && !pp.queue[0].settled && !at.Before(pp.queue[0].since.Add(timeout)) {
-		b := pp.queue[0]
-		pp.queue = pp.queue[1:]
-		how := "it was not written"
-		if b.doubtful {
-			how = "it may have been written"
-		}
-		b.settle(wire.NoOffset, pp.notDelivered(how))
-		if b.numbered {
-			pp.beginAnew()
-		}
-		pp.finish(b)
-	}
-}
-
-func (pp *producerPartition) notDelivered(how string) error {
-	last := pp.lastErr
-	if last == nil {
-		last = pp.topic.producer.identityError()
-	}
-	if last == nil {
-		last = errors.New("there was no time to send it")
-	}
-	return fmt.Errorf("%w: %s/%d: %s: %w", ErrNotDelivered, pp.topic.name, pp.index, how, last)
-}
-
-// finishHead finishes the batches in flight that are settled, up to the first that is not.
-func (pp *producerPartition) finishHead() {
-	n := 0
-	for n < len(pp.inFlight) && pp.inFlight[n].settled {
-		pp.finish(pp.inFlight[n])
-		pp.inFlight[n] = nil
-		n++
-	}
-	pp.inFlight = pp.inFlight[n:]
 }

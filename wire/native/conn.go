@@ -29,6 +29,8 @@ type conn struct {
 	ctx      context.Context // ends with the connection
 	cancel   context.CancelFunc
 	stopping atomic.Bool
+	reading  atomic.Bool   // the reader waits for the client, and not for room
+	frames   atomic.Uint64 // that the reader has begun
 	drain    chan struct{} // closed by stop: parked fetches answer with what there is
 
 	request wire.ProduceRequest // scratch of the reader
@@ -57,6 +59,7 @@ func (c *conn) serve() error {
 	}
 	var writer sync.WaitGroup
 	writer.Go(c.write)
+	writer.Go(c.pulse)
 	err = c.read(frames)
 	if c.stopping.Load() {
 		err = nil
@@ -137,14 +140,19 @@ func (c *conn) read(frames *wire.FrameReader) error {
 		if c.stopping.Load() { // its deadline may just have been overwritten
 			return nil
 		}
+		c.reading.Store(true)
 		n, err := frames.Length()
+		c.reading.Store(false)
+		c.frames.Add(1)
 		if err != nil {
 			return c.refuseFrame(err)
 		}
 		if !c.door.enter(n) {
 			return net.ErrClosed
 		}
+		c.reading.Store(true)
 		buf, err := frames.Read(n)
+		c.reading.Store(false)
 		if err != nil {
 			c.door.leave(n)
 			return err
@@ -161,6 +169,28 @@ func (c *conn) read(frames *wire.FrameReader) error {
 	}
 	return nil
 }
+
+// pulse tells the client each second that the broker lives while it does not read, and so answers no
+// ping: a partition has too much in flight, because a follower is slow or gone.
+func (c *conn) pulse() {
+	ticker := time.NewTicker(pulseInterval)
+	defer ticker.Stop()
+	before := uint64(0)
+	for {
+		select {
+		case <-ticker.C:
+		case <-c.ctx.Done():
+			return
+		}
+		begun := c.frames.Load()
+		if begun == before && begun > 0 && !c.reading.Load() {
+			c.answer(0, unasked, wire.KindPing, &wire.Empty{})
+		}
+		before = begun
+	}
+}
+
+const pulseInterval = time.Second
 
 // refuseFrame tells a client that its frame is too large before the connection is closed, which
 // must be: the rest of the frame is not going to be read.

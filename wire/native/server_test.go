@@ -486,3 +486,35 @@ func TestMetadataCreatesWhatIsAskedForAndMayBeCreated(t *testing.T) {
 		}
 	})
 }
+
+func TestABrokerThatDoesNotReadSaysEachSecondThatItLives(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, b *nativetest.Broker, _ *native.Server, connect func() *peer) {
+		id := b.CreateTopic("t", 1)
+		room := make(chan struct{})
+		b.Intercept(func(*wire.Produce) bool {
+			<-room
+			return false
+		})
+		p := connect().greet()
+		asked := p.send(wire.KindProduce, produceTo(id), batch("one")...)
+		began := time.Now()
+		for range 3 {
+			if f := p.read(); f.Correlation != 0 || f.Kind != wire.KindPing {
+				t.Errorf("unasked came a %s for request %d", f.Kind, f.Correlation)
+			}
+		}
+		if took := time.Since(began); took < 3*time.Second || took > 5*time.Second {
+			t.Errorf("three signs of life took %s", took)
+		}
+		close(room)
+		for {
+			f := p.read()
+			if f.Correlation == asked {
+				break
+			}
+		}
+		p.alive() // and an idle connection is silent
+		time.Sleep(10 * time.Second)
+		p.alive()
+	})
+}

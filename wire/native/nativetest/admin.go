@@ -10,7 +10,33 @@ import (
 )
 
 // View returns the cluster as it is; it is not a snapshot, which no test minds.
-func (b *Broker) View() wire.View { return b.cluster }
+func (b *Broker) View() wire.View {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.frozen != nil {
+		return b.frozen
+	}
+	return b.cluster
+}
+
+// Freeze makes the broker believe from now on that the cluster is as it is at this moment, like one
+// that has lost the others.
+func (b *Broker) Freeze() {
+	c := b.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	frozen := &cluster{brokers: c.brokers, topics: make(map[string]*topic), byID: make(map[wire.TopicID]*topic)}
+	for name, t := range c.topics {
+		known := &topic{Topic: t.Topic}
+		for _, p := range t.partitions {
+			known.partitions = append(known.partitions, &partition{leader: p.leader, epoch: p.epoch})
+		}
+		frozen.topics[name], frozen.byID[t.ID] = known, known
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.frozen = frozen
+}
 
 func (c *cluster) ClusterID() string { return "bm8tY2x1c3Rlci1pZC1oZQ" }
 

@@ -23,6 +23,7 @@ type Broker struct {
 	id         wire.BrokerID
 	intercept  func(*wire.Produce) bool
 	fetchFault func(*wire.Fetch) error
+	frozen     *cluster // what the broker believes, if not what is
 }
 
 // cluster is what the brokers of one test share: in memory replication is perfect.
