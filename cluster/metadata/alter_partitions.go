@@ -93,7 +93,7 @@ func (img *Image) members(p *partition, isr []ISRMember) (set ReplicaSet, err er
 		switch member := p.member(m.Broker); {
 		case member == 0:
 			return 0, wire.Errorf(wire.InvalidRequest, "broker %d has no replica of the partition", m.Broker)
-		case !b.Usable():
+		case !b.Usable() && (m.Broker != p.leaderID() || img.leaderStanding(p) != going): // that one stays until others have come
 			return 0, wire.Errorf(wire.IneligibleReplica, "broker %d is fenced or shutting down", m.Broker)
 		case b.hasFailed(p.ref()):
 			return 0, wire.Errorf(wire.IneligibleReplica, "broker %d cannot use its replica", m.Broker)

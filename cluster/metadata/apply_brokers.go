@@ -15,7 +15,7 @@ func (r *BrokerRegistered) apply(d *draft) error {
 		return mismatch("broker %d with %d directories", r.Broker, len(r.Directories))
 	}
 	b := broker{Registration: Registration{
-		ID: r.Broker, Epoch: d.index, Incarnation: r.Incarnation,
+		ID: r.Broker, Epoch: uint64(d.recoveryEpoch)<<epochIndexBits | d.index, Incarnation: r.Incarnation,
 		Host: r.Host, Port: r.Port, ClusterAddress: r.ClusterAddress, Rack: r.Rack, BootID: r.BootID,
 		RaftID: r.RaftID, Fenced: r.Fenced,
 	}}

@@ -31,6 +31,8 @@ func (img *Image) standing(p *partition, replica int) standing {
 	return standingOf(b.Fenced, b.ShuttingDown)
 }
 
+func (img *Image) leaderStanding(p *partition) standing { return img.standing(p, int(p.leader)) }
+
 // lost says that a replica is of no use whatever its broker does: its directory does not work, or the
 // broker cannot open its log.
 func (img *Image) lost(p *partition, replica int) bool {
@@ -55,7 +57,11 @@ func (r *rules) next(p *partition) PartitionChange {
 	if p.isr.size() >= r.enough(p) {
 		p.elr, p.lastKnownELR = 0, 0 // the ISR commits without them
 	}
-	if p.leader == noLeader || !p.isr.has(int(p.leader)) || r.leaderStanding(p) == shutOut {
+	switch {
+	case p.leader == noLeader || !p.isr.has(int(p.leader)) || r.leaderStanding(p) == shutOut:
+		r.elect(p)
+	case r.leaderStanding(p) == going && r.firstUsable(p, p.isr) != noLeader:
+		r.leave(p, 1<<p.leader) // it waited for somebody to take over
 		r.elect(p)
 	}
 	return p.change()

@@ -79,7 +79,7 @@ func (b *broker) hasFailed(ref PartitionRef) bool {
 // Registration is what the cluster knows of a broker.
 type Registration struct {
 	ID             wire.BrokerID
-	Epoch          uint64 // the index of the entry that registered it
+	Epoch          uint64 // the index of the entry that registered it, below the recovery epoch
 	Incarnation    wire.Incarnation
 	Directories    []Directory // that it ever registered, in that order
 	Host           string      // as advertised to clients
@@ -97,6 +97,13 @@ type Directory struct {
 	ID      DirectoryID
 	Offline bool // it failed, or was not there when the broker began
 }
+
+// epochIndexBits is how much of a broker epoch is the index of the entry. The recovery epoch lies
+// above it: after a recovery, indexes that were given out before come again.
+const epochIndexBits = 48
+
+// RegisteredAt returns the index of the entry that registered the broker.
+func (r *Registration) RegisteredAt() uint64 { return r.Epoch & (1<<epochIndexBits - 1) }
 
 // offline says that a directory does not work, or, if none is named, that none does.
 func (r *Registration) offline(dir directory) bool {
