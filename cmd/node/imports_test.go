@@ -31,20 +31,22 @@ var mayImport = map[string][]string{
 	"wire/native":            {"wire", "wire/record"},
 	"wire/native/nativetest": {"wire", "wire/record", "wire/native"},
 	"wire/console":           {"wire"},
+	"wire/peer":              {"wire"},
 	"wire/client":            {"wire", "wire/record"},
 
-	"storage":          {"wire", "wire/record"},
-	"storage/crashfs":  {"storage"},
-	"storage/faultfs":  {"storage"},
-	"cluster/replica":  {"wire"},
-	"cluster/metadata": {"wire"},
-	"cluster/gossip":   {"wire"},
+	"storage":           {"wire", "wire/record"},
+	"storage/crashfs":   {"storage"},
+	"storage/faultfs":   {"storage"},
+	"cluster/replica":   {"wire"},
+	"cluster/metadata":  {"wire"},
+	"cluster/gossip":    {"wire"},
+	"cluster/bootstrap": {"wire"},
 
-	"actors": {"wire", "wire/record", "storage", "cluster/replica", "cluster/metadata"},
+	"actors": {"wire", "wire/record", "wire/peer", "storage", "cluster/replica", "cluster/metadata"},
 
 	"cmd/node": {
-		"wire", "wire/record", "wire/kafka", "wire/native", "wire/console",
-		"storage", "cluster/replica", "cluster/metadata", "actors",
+		"wire", "wire/record", "wire/kafka", "wire/native", "wire/console", "wire/peer",
+		"storage", "cluster/replica", "cluster/metadata", "cluster/gossip", "cluster/bootstrap", "actors",
 	},
 	"cmd/troupe": {"wire", "wire/record", "wire/client", "storage", "cmd/node"},
 
