@@ -165,7 +165,7 @@ func (r *replicaActor) onBecomeLeader(ctx actor.Context, msg *becomeLeader) {
 	r.leader, effects = replica.NewLeader(msg.leadership, replica.LogState{
 		Start: r.log.StartOffset(), End: r.log.EndOffset(), Flushed: r.log.FlushedOffset(),
 		HighWatermark: r.log.CheckpointedHighWatermark(),
-	})
+	}, r.now())
 	r.behavior.Become(r.leading)
 	r.publish()
 	r.perform(effects)

@@ -70,7 +70,7 @@ func (r *replicaActor) onProduce(m *produceMsg) {
 	r.accounted = end
 	r.partition.bytesIn.Add(m.bytes)
 	r.partition.recordsIn.Add(int64(end - m.base))
-	effects := r.leader.Appended(end)
+	effects := r.leader.Appended(end, r.now())
 	r.settle(m, end)
 	r.perform(effects)
 }

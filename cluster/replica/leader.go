@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/troupe-mq/troupe/wire"
 )
@@ -9,12 +10,21 @@ import (
 // Leadership is what the metadata image says of a partition to the broker that leads it.
 type Leadership struct {
 	Self           wire.BrokerID
+	Topic          wire.TopicID
+	Partition      int32
 	LeaderEpoch    wire.LeaderEpoch
 	PartitionEpoch wire.PartitionEpoch
 	Replicas       []wire.BrokerID
-	ISR            []wire.BrokerID
-	MinISR         int  // min.insync.replicas of the topic
-	Fsync          bool // durability=fsync: a replica has what it has flushed
+	// Incarnations and Eligible say of each of the Replicas in which incarnation its broker is
+	// registered, and whether it may be proposed for the ISR: unfenced, not shutting down, its
+	// replica usable.
+	Incarnations []wire.Incarnation
+	Eligible     []bool
+	ISR          []wire.BrokerID
+	MinISR       int           // min.insync.replicas of the topic
+	Fsync        bool          // durability=fsync: a replica has what it has flushed
+	Unclean      bool          // this epoch was begun by an unclean election
+	MaxLag       time.Duration // replica.lag.time.max.ms
 }
 
 // LogState is where the log stands when leading begins.
@@ -26,8 +36,8 @@ type LogState struct {
 
 // Leader is the rules of the replica that leads a partition in one leader epoch.
 //
-// An ISR of one is the whole of it so far: the leader alone says what is committed. What further
-// members will change is confined to safe.
+// What it knows of each follower, and how that is learned, is in leader_followers.go; who is in
+// sync, and when the controller is asked to change that, in isr.go.
 type Leader struct {
 	leadership    Leadership
 	epochStart    wire.Offset
@@ -35,11 +45,16 @@ type Leader struct {
 	end           wire.Offset
 	flushed       wire.Offset
 	highWatermark wire.Offset
+
+	followers []follower // one for each other replica, in their order
+	pending   *Proposal  // of unknown outcome
+	askedAt   time.Time  // when pending was proposed last
 }
 
-// NewLeader begins an epoch on a log. The high watermark never starts above the log's end: a log
-// that lost its unflushed tail has committed no more than it holds.
-func NewLeader(leadership Leadership, log LogState) (*Leader, Effects) {
+// NewLeader begins an epoch on a log, and probes every follower: nothing is known of any yet. The
+// high watermark never starts above the log's end: a log that lost its unflushed tail has committed
+// no more than it holds.
+func NewLeader(leadership Leadership, log LogState, now time.Time) (*Leader, Effects) {
 	l := &Leader{
 		leadership:    leadership,
 		epochStart:    log.End,
@@ -49,13 +64,21 @@ func NewLeader(leadership Leadership, log LogState) (*Leader, Effects) {
 		highWatermark: max(log.Start, min(log.HighWatermark, log.End)),
 	}
 	l.check()
-	effects := l.advance()
+	var effects Effects
+	l.takeReplicas(leadership, now, &effects)
+	l.advance(&effects)
 	effects.Sync = leadership.Fsync && l.flushed < l.end
 	return l, effects
 }
 
 // LeaderEpoch is the epoch that the rules lead in.
 func (l *Leader) LeaderEpoch() wire.LeaderEpoch { return l.leadership.LeaderEpoch }
+
+// PartitionEpoch is that of the newest state of the partition that the leader was told.
+func (l *Leader) PartitionEpoch() wire.PartitionEpoch { return l.leadership.PartitionEpoch }
+
+// ISR returns the committed in-sync replicas. The result is not to be changed.
+func (l *Leader) ISR() []wire.BrokerID { return l.leadership.ISR }
 
 // HighWatermark is the end of what is committed (exclusive).
 func (l *Leader) HighWatermark() wire.Offset { return l.highWatermark }
@@ -76,30 +99,71 @@ func (l *Leader) Admit(acks wire.Acks) error {
 	return nil
 }
 
+// Changed takes a newer state of the partition in the same leader epoch, or of the brokers that
+// have its replicas, from the image and in the order of the metadata log. The in-sync replicas
+// change in no other way: the answer to a proposal carries no state.
+func (l *Leader) Changed(next Leadership, now time.Time) (effects Effects) {
+	switch {
+	case next.LeaderEpoch != l.leadership.LeaderEpoch:
+		panic(fmt.Sprintf("replica: a leader of epoch %d is told of epoch %d", l.leadership.LeaderEpoch, next.LeaderEpoch))
+	case next.PartitionEpoch < l.leadership.PartitionEpoch:
+		return Effects{}
+	}
+	if l.pending != nil && next.PartitionEpoch > l.pending.PartitionEpoch {
+		l.pending = nil // done, or void: nothing can come of it any more
+	}
+	l.leadership = next
+	l.takeReplicas(next, now, &effects)
+	l.advance(&effects)
+	l.propose(now, &effects)
+	l.look(&effects)
+	return effects
+}
+
+// Configure takes a changed min.insync.replicas.
+func (l *Leader) Configure(minISR int) (effects Effects) {
+	l.leadership.MinISR = minISR
+	l.advance(&effects)
+	l.look(&effects)
+	return effects
+}
+
 // Appended is told that the leader's own log now ends at end.
-func (l *Leader) Appended(end wire.Offset) Effects {
+func (l *Leader) Appended(end wire.Offset, now time.Time) (effects Effects) {
 	if end < l.end {
 		panic(fmt.Sprintf("replica: the log end went back from %d to %d", l.end, end))
 	}
 	l.end = end
-	effects := l.advance()
+	for i := range l.followers {
+		l.followers[i].await(l, now)
+	}
 	effects.Sync = l.leadership.Fsync
+	l.advance(&effects)
+	l.look(&effects)
 	return effects
 }
 
 // Synced is told that all below upTo is durable in the leader's own log. One that comes late
 // changes nothing.
-func (l *Leader) Synced(upTo wire.Offset) Effects {
+func (l *Leader) Synced(upTo wire.Offset) (effects Effects) {
 	l.flushed = max(l.flushed, min(upTo, l.end))
-	return l.advance()
+	l.advance(&effects)
+	l.look(&effects)
+	return effects
 }
 
 // StartMoved is told that the log now starts at start, by retention or because records were
 // deleted. It is never moved beyond the high watermark: CheckDelete says no before.
-func (l *Leader) StartMoved(start wire.Offset) Effects {
+func (l *Leader) StartMoved(start wire.Offset) (effects Effects) {
 	l.start = max(l.start, start)
 	l.check()
-	return Effects{}
+	for i := range l.followers {
+		if f := &l.followers[i]; f.streaming && f.sent < l.start {
+			l.probe(f, f.askedAt, &effects) // what it needs next is gone: it has to begin anew
+		}
+	}
+	l.look(&effects)
+	return effects
 }
 
 // CheckDelete resolves and checks the offset of a DeleteRecords request.
@@ -115,28 +179,39 @@ func (l *Leader) CheckDelete(before wire.Offset) (wire.Offset, error) {
 	return max(before, l.start), nil
 }
 
-// Configure takes a changed min.insync.replicas.
-func (l *Leader) Configure(minISR int) Effects {
-	l.leadership.MinISR = minISR
-	return l.advance()
-}
-
-func (l *Leader) advance() Effects {
+// advance moves the high watermark to what is safe, while the committed ISR is large enough. A
+// pending expansion raises the minimum that is taken, never the number of members that is counted.
+func (l *Leader) advance(effects *Effects) {
+	if !l.enough() {
+		return
+	}
 	safe := l.safe()
-	if !l.enough() || safe <= l.highWatermark {
-		return Effects{}
+	if safe <= l.highWatermark {
+		return
 	}
 	l.highWatermark = safe
 	l.check()
-	return Effects{Advanced: true, HighWatermark: safe}
+	effects.Advanced, effects.HighWatermark = true, safe
 }
 
-// safe is the end of what every member of the in-sync replicas has, in the topic's own terms.
+// safe is the end of what every member of the maximal ISR has: the committed one, and whoever a
+// pending proposal would take in, since it may be in force before the leader hears of it.
 func (l *Leader) safe() wire.Offset {
-	if l.leadership.Fsync {
-		return l.flushed
+	safe := l.has(l.end, l.flushed)
+	for i := range l.followers {
+		if f := &l.followers[i]; f.inSync || f.joining {
+			safe = min(safe, l.acknowledged(f))
+		}
 	}
-	return l.end
+	return safe
+}
+
+// has says how far a replica counts, in the topic's own terms.
+func (l *Leader) has(end, flushed wire.Offset) wire.Offset {
+	if l.leadership.Fsync {
+		return flushed
+	}
+	return end
 }
 
 func (l *Leader) needed() int { return min(max(l.leadership.MinISR, 1), len(l.leadership.Replicas)) }
