@@ -52,6 +52,9 @@ func (l *Log) admit(n int) error {
 	if l.closed.Load() {
 		return l.errClosed()
 	}
+	if l.cutting.Load() {
+		return l.errCut()
+	}
 	if l.garbage.Load() {
 		l.dir.metrics.refused()
 		return errDiskFull

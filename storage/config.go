@@ -22,6 +22,8 @@ type LogConfig struct {
 	Fsync bool
 	// Synced is told the outcome of group commits, on the syncer's goroutine. It must not block.
 	Synced func(Synced)
+	// Cut is told the outcome of RequestCut, on the syncer's goroutine. It must not block.
+	Cut func(Cut)
 	// Producers returns what to put into a snapshot of the producers at the log's end, or nil when
 	// it cannot tell: then there is no snapshot, and recovery reads the batches. It is called
 	// on the appender's goroutine at each roll, and at Close.
@@ -34,6 +36,14 @@ type Synced struct {
 	Generation uint64
 	UpTo       wire.Offset
 	Err        error
+}
+
+// Cut says what a log is after RequestCut, or that it could not be cut. Appends are taken again.
+type Cut struct {
+	Generation          uint64 // the log's from now on; what is told of an older one is void
+	Start, End, Flushed wire.Offset
+	LastEpoch           wire.LeaderEpoch
+	Err                 error
 }
 
 // DefaultLogConfig returns Kafka's defaults, with Fsync.

@@ -92,6 +92,20 @@ func (k *keeper) remove(l *Log, names ...string) {
 	k.mu.Unlock()
 }
 
+// forget drops what is still to be done for files of a log that a cut takes away, and then perhaps
+// makes anew: those whose offset and suffix gone tells. The caller holds ticking.
+func (k *keeper) forget(l *Log, gone func(wire.Offset, string) bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.snapshots = slices.DeleteFunc(k.snapshots, func(j snapshotJob) bool { return j.log == l && gone(j.offset, snapshotSuffix) })
+	k.reindexed = slices.DeleteFunc(k.reindexed, func(j indexJob) bool { return j.log == l && gone(j.s.base, indexSuffix) })
+	k.removals = slices.DeleteFunc(k.removals, func(r removal) bool {
+		suffix := filepath.Ext(r.name)
+		offset, ok := parseOffsetFile(filepath.Base(r.name), suffix)
+		return r.log == l && ok && gone(offset, suffix)
+	})
+}
+
 // settled returns when no tick is under way that began before the call: whoever opens a log waits
 // for what is still being done for one of the same name that was closed.
 func (k *keeper) settled() {
@@ -193,7 +207,8 @@ func (l *Log) saveForRecovery() error {
 	}
 	if len(sealed) > 0 {
 		l.mu.Lock()
-		l.unindexed = slices.Delete(l.unindexed, 0, len(sealed))
+		// Retention may have taken some of them away.
+		l.unindexed = slices.DeleteFunc(l.unindexed, func(s *segment) bool { return slices.Contains(sealed, s) })
 		l.mu.Unlock()
 	}
 	if behind {

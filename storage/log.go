@@ -25,14 +25,14 @@ func (r LogRef) place() place { return place{r.Topic, r.Partition} }
 //	StartOffset ......... FlushedOffset ........ EndOffset
 //	first one kept        all below is durable   what the next record gets
 //
-// Append, AdvanceStart, ApplyRetention, RequestSync and Close are the appender's: one goroutine at
-// a time. Everything else may be called from any goroutine. An idle log holds no file open and has
+// Append, AppendReplicated, AdvanceStart, ApplyRetention, RequestSync, RequestCut and Close are the
+// appender's: one goroutine at a time. Everything else may be called from any goroutine. An idle log holds no file open and has
 // no goroutine and no timer.
 type Log struct {
 	dir        *Dir
 	ref        LogRef
 	path       string
-	generation uint64
+	generation atomic.Uint64
 	config     atomic.Pointer[LogConfig]
 
 	start   atomic.Int64
@@ -43,6 +43,8 @@ type Log struct {
 	queued  atomic.Bool // waits for the syncer
 	garbage atomic.Bool // bytes of a failed write lie behind the end; the syncer cuts them off
 	closed  atomic.Bool
+	cutting atomic.Bool // a cut was requested and has not ended
+	lost    atomic.Bool // recovery found it to end below its durable point
 	tracked atomic.Bool // is in the directory's set of logs to checkpoint
 
 	lastSync chan error // told when a round begun after closing has ended
@@ -60,6 +62,7 @@ type Log struct {
 	flushedSize int64      // of the last segment, where flushed lies; -1 when it lies elsewhere
 	damage      damageLog
 	snapshots   []wire.Offset // of producers, ascending
+	cutRequest  *cutRequest   // that the syncer has not begun with
 
 	// indexing serialises the loading and repairing of index files.
 	indexing sync.Mutex
@@ -73,8 +76,9 @@ func (l *Log) Ref() LogRef { return l.ref }
 // Dir returns the directory that the log is in.
 func (l *Log) Dir() *Dir { return l.dir }
 
-// Generation tells this opening of the log from all others in the process.
-func (l *Log) Generation() uint64 { return l.generation }
+// Generation tells this opening of the log from all others in the process, and the log before a cut
+// from the one after it.
+func (l *Log) Generation() uint64 { return l.generation.Load() }
 
 // SetConfig changes the configuration from the next operation on.
 func (l *Log) SetConfig(cfg LogConfig) { l.config.Store(&cfg) }
@@ -91,6 +95,10 @@ func (l *Log) EndOffset() wire.Offset { return wire.Offset(l.end.Load()) }
 // FlushedOffset returns the offset below which everything is durable.
 func (l *Log) FlushedOffset() wire.Offset { return wire.Offset(l.flushed.Load()) }
 
+// LostDurable says that recovery at this opening found the log to end below the durable point that
+// was recorded: something that was reported to be on the disk is not there any more.
+func (l *Log) LostDurable() bool { return l.lost.Load() }
+
 // Size returns the bytes of all segments.
 func (l *Log) Size() int64 { return l.size.Load() }
 
@@ -102,6 +110,9 @@ func (l *Log) SetHighWatermark(hw wire.Offset) {
 		}
 	}
 }
+
+// watermark returns the high watermark for the checkpoint.
+func (l *Log) watermark() wire.Offset { return wire.Offset(min(l.hw.Load(), l.end.Load())) }
 
 // CheckpointedHighWatermark returns the high watermark that was last set, also in an earlier run,
 // but never one beyond the log.
@@ -119,10 +130,10 @@ func (l *Log) find(offset wire.Offset) int {
 
 // RequestSync asks the directory's syncer to make everything up to the present end durable, and
 // to say so through LogConfig.Synced. Requests that arrive during an fsync share the next one. It
-// does nothing when an earlier request already covers the end.
+// does nothing when an earlier request already covers the end, or while the log is being cut.
 func (l *Log) RequestSync() {
 	end := l.EndOffset()
-	if l.requested == end {
+	if l.requested == end || l.cutting.Load() {
 		return
 	}
 	l.requested = end
@@ -131,6 +142,9 @@ func (l *Log) RequestSync() {
 
 // corruption makes damage into an error, counts it, and logs it once for each place.
 func (l *Log) corruption(s *segment, position int64, offset wire.Offset, reason error) error {
+	if position >= s.cutAt.Load() {
+		return l.errCut()
+	}
 	err := &CorruptionError{Path: l.file(s.base, logSuffix), Position: position, Offset: offset, Reason: reason.Error()}
 	l.mu.Lock()
 	first := l.damage.add(s.base, position)
@@ -169,6 +183,12 @@ func (d *damageLog) add(base wire.Offset, position int64) bool {
 // errClosed is what a closed log answers.
 func (l *Log) errClosed() error {
 	return wire.Errorf(wire.KafkaStorageError, "the log of %s is closed", l.ref)
+}
+
+// errCut is what a reader is told whose bytes were cut off meanwhile, and an appender until a cut
+// has ended. It is retriable.
+func (l *Log) errCut() error {
+	return wire.Errorf(wire.KafkaStorageError, "the log of %s is being cut", l.ref)
 }
 
 // wrap adds which log it was to an error of the disk.

@@ -26,7 +26,8 @@ func (d *Dir) OpenLog(ref LogRef, cfg LogConfig) (*Log, error) {
 	if err := d.closeBefore(at); err != nil {
 		return nil, err
 	}
-	l := &Log{dir: d, ref: ref, path: filepath.Join(d.path, at.String()), generation: generations.Add(1), requested: -1, lastSync: make(chan error, 1)}
+	l := &Log{dir: d, ref: ref, path: filepath.Join(d.path, at.String()), requested: -1, lastSync: make(chan error, 1)}
+	l.generation.Store(generations.Add(1))
 	l.config.Store(&cfg)
 	if err := d.openFiles(l); err != nil {
 		l.abandon()
@@ -245,7 +246,7 @@ func (l *Log) detach() {
 	d.mu.Lock()
 	d.closedPlaces[l.ref.place()] = true
 	if p := d.points[l.ref.place()]; p != nil && p.log == l {
-		p.start, p.hw = l.StartOffset(), wire.Offset(l.hw.Load())
+		p.start, p.hw = l.StartOffset(), l.watermark()
 		p.log = nil
 		d.due.Or(dueStarts | dueWatermarks)
 	}

@@ -111,7 +111,7 @@ func (d *Dir) watermarksContent() []byte {
 	c := make(offsetCheckpoint, len(d.points))
 	for at, p := range d.points {
 		if p.log != nil {
-			p.hw = wire.Offset(p.log.hw.Load())
+			p.hw = p.log.watermark()
 		}
 		c[at] = p.hw
 	}

@@ -20,8 +20,12 @@ func (l *Log) Read(from, upTo wire.Offset, maxBytes int, atLeastOne bool) (wire.
 	if l.closed.Load() {
 		return wire.Records{}, l.errClosed()
 	}
+	generation := l.Generation()
 	end := l.EndOffset()
 	if from < l.StartOffset() || from > end {
+		if l.wasCut(generation) {
+			return wire.Records{}, l.errCut()
+		}
 		return wire.Records{}, wire.Errorf(wire.OffsetOutOfRange, "offset %d of %s is outside %d to %d", from, l.ref, l.StartOffset(), end)
 	}
 	upTo = min(upTo, end)
@@ -31,6 +35,9 @@ func (l *Log) Read(from, upTo wire.Offset, maxBytes int, atLeastOne bool) (wire.
 		if errors.Is(err, io.EOF) && !v.last { // a gap at the end of the segment
 			from = v.next
 			continue
+		}
+		if err != nil && l.wasCut(generation) {
+			return wire.Records{}, l.errCut()
 		}
 		if err != nil {
 			return wire.Records{}, l.readFailed(from, err)
@@ -208,6 +215,8 @@ func (l *Log) readFailed(from wire.Offset, err error) error {
 	switch {
 	case l.closed.Load():
 		return l.errClosed()
+	case l.cutting.Load():
+		return l.errCut()
 	case isMissing(err) && from < l.StartOffset():
 		// Retention took the segment away between the look and the opening.
 		return wire.Errorf(wire.OffsetOutOfRange, "offset %d of %s was just removed", from, l.ref)

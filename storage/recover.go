@@ -170,7 +170,7 @@ func (r *recovery) scanSegment(i int) (end wire.Offset, err error) {
 	s.indexes = newIndexes()
 	var entry indexEntry
 	if !r.whole {
-		entry = l.adoptIndexes(s, r.durable)
+		s.indexes, entry = l.adoptIndexes(s, r.durable)
 	}
 	w := newWalker(f, s.base, int64(entry.position), s.size, scanWindow)
 	defer w.close()
@@ -327,14 +327,14 @@ func (r *recovery) drop(i int, end wire.Offset) error {
 	return l.dir.fsys.SyncDir(l.path)
 }
 
-// adoptIndexes takes over the entries of a segment's index files that speak of batches below the
-// durable point, and returns the last one. What the files say beyond is told better by the scan,
+// adoptIndexes returns the entries of a segment's index files that speak of batches below the
+// durable point, and the last one of them. What the files say beyond is told better by a scan,
 // which makes the entries anew.
-func (l *Log) adoptIndexes(s *segment, durable wire.Offset) (last indexEntry) {
-	x := newIndexes()
+func (l *Log) adoptIndexes(s *segment, durable wire.Offset) (x indexes, last indexEntry) {
+	x = newIndexes()
 	limit := s.relative(durable)
 	if durable <= s.base {
-		return indexEntry{}
+		return x, indexEntry{}
 	}
 	err := l.checkFile(l.file(s.base, indexSuffix), func(f File, size int64) (bool, error) {
 		_, ok, err := checkIndex(f, size, s.size)
@@ -358,11 +358,10 @@ func (l *Log) adoptIndexes(s *segment, durable wire.Offset) (last indexEntry) {
 		if err != nil && !isMissing(err) {
 			l.dir.keeper.reindex(l, s)
 		}
-		return indexEntry{}
+		return newIndexes(), indexEntry{}
 	}
 	x.indexedTo = int64(last.position)
-	s.indexes = x
-	return last
+	return x, last
 }
 
 func (l *Log) adoptTimes(s *segment, x *indexes, limit uint32) error {

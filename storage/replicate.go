@@ -107,13 +107,18 @@ func (l *Log) stretch(cfg *LogConfig, batches []byte) (stretch, error) {
 // returns the offset after the last one, and its leader epoch. Nothing of a batch that reaches to upTo or
 // beyond is read: when there is nothing else, the buffer is nil and next is from.
 func (l *Log) ReadBuffer(from, upTo wire.Offset, maxBytes int) (b *wire.Buffer, next wire.Offset, epoch wire.LeaderEpoch, err error) {
+	generation := l.Generation()
 	records, err := l.Read(from, upTo, maxBytes, true)
 	if err != nil || records.Length == 0 {
 		return nil, from, wire.NoEpoch, err
 	}
 	defer records.Release()
 	b = wire.NewBuffer(records.Length)
-	if err := records.ReadInto(b.Bytes); err != nil {
+	err = records.ReadInto(b.Bytes)
+	if l.wasCut(generation) {
+		err = l.errCut() // others may lie in their place already
+	}
+	if err != nil {
 		b.Release()
 		return nil, from, wire.NoEpoch, l.readFailed(from, err)
 	}

@@ -12,6 +12,9 @@ func (l *Log) AdvanceStart(to wire.Offset) error {
 	if l.closed.Load() {
 		return l.errClosed()
 	}
+	if l.cutting.Load() {
+		return l.errCut()
+	}
 	if to > l.EndOffset() || to < 0 {
 		return wire.Errorf(wire.OffsetOutOfRange, "the log of %s cannot start at %d: it ends at %d", l.ref, to, l.EndOffset())
 	}
@@ -76,7 +79,7 @@ func (l *Log) discard(segments []*segment) {
 
 // RetentionDue says whether ApplyRetention would remove something. It may be called by any goroutine.
 func (l *Log) RetentionDue(now time.Time, highWatermark wire.Offset) bool {
-	if l.closed.Load() {
+	if l.closed.Load() || l.cutting.Load() {
 		return false
 	}
 	s, size, next, ok := l.segmentAt(0)
@@ -115,6 +118,9 @@ func (l *Log) expired(s *segment, cfg *LogConfig, now time.Time) (bool, error) {
 func (l *Log) ApplyRetention(now time.Time, highWatermark wire.Offset) (start wire.Offset, removed int, err error) {
 	if l.closed.Load() {
 		return 0, 0, l.errClosed()
+	}
+	if l.cutting.Load() {
+		return l.StartOffset(), 0, nil
 	}
 	cfg := l.config.Load()
 	size, n := l.Size(), 0

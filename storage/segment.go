@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/troupe-mq/troupe/wire"
 )
@@ -54,12 +55,17 @@ type segment struct {
 	hasFirst       bool
 	// modified is when the file was last written, for retention of records without timestamps.
 	modified int64
+	// cutAt is where a cut took the rest of the segment away, math.MaxInt64 in most. What a reader
+	// who came before the cut finds wrong behind it is no damage.
+	cutAt atomic.Int64
 
 	log, index, times fileSlot
 }
 
 func newSegment(base wire.Offset) *segment {
-	return &segment{base: base, indexes: newIndexes()}
+	s := &segment{base: base, indexes: newIndexes()}
+	s.cutAt.Store(math.MaxInt64)
+	return s
 }
 
 // relative returns an offset as the indexes keep it; one outside the segment becomes the nearest
@@ -69,25 +75,24 @@ func (s *segment) relative(offset wire.Offset) uint32 {
 }
 
 // openSegment returns the segment's .log file, held for the caller.
-func (l *Log) openSegment(s *segment) (*openFile, error) {
-	if f := s.log.acquire(); f != nil {
-		return f, nil
-	}
-	return l.dir.files.open(&s.log, l.file(s.base, logSuffix))
-}
+func (l *Log) openSegment(s *segment) (*openFile, error) { return l.open(s, &s.log, logSuffix) }
 
-func (l *Log) openIndex(s *segment) (*openFile, error) {
-	if f := s.index.acquire(); f != nil {
-		return f, nil
-	}
-	return l.dir.files.open(&s.index, l.file(s.base, indexSuffix))
-}
+func (l *Log) openIndex(s *segment) (*openFile, error) { return l.open(s, &s.index, indexSuffix) }
 
-func (l *Log) openTimes(s *segment) (*openFile, error) {
-	if f := s.times.acquire(); f != nil {
+func (l *Log) openTimes(s *segment) (*openFile, error) { return l.open(s, &s.times, timesSuffix) }
+
+func (l *Log) open(s *segment, slot *fileSlot, suffix string) (*openFile, error) {
+	if f := slot.acquire(); f != nil {
 		return f, nil
 	}
-	return l.dir.files.open(&s.times, l.file(s.base, timesSuffix))
+	f, err := l.dir.files.open(slot, l.file(s.base, suffix))
+	if s.cutAt.Load() == 0 {
+		// The file is gone, or it is the one of a newer segment that has its name.
+		f.Release()
+		l.dir.files.forget(slot)
+		return nil, l.errCut()
+	}
+	return f, err
 }
 
 func (l *Log) file(offset wire.Offset, suffix string) string {

@@ -128,6 +128,7 @@ func (s *syncer) round() bool {
 	if len(s.logs) == 0 {
 		return false
 	}
+	s.cutLogs()
 	s.capture()
 	began := s.dir.cfg.Now()
 	err := s.dir.Err()
@@ -157,7 +158,6 @@ func (s *syncer) round() bool {
 func (s *syncer) capture() {
 	s.jobs, s.files, s.dirs, s.whole = s.jobs[:0], s.files[:0], s.dirs[:0], false
 	for _, l := range s.logs {
-		l.queued.Store(false) // before the end is read: later appends ask again
 		if l.garbage.Load() {
 			l.cutGarbage()
 		}
@@ -258,7 +258,7 @@ func (l *Log) synced(job *syncJob, err error) {
 		default: // the log was abandoned: nobody waits
 		}
 	} else if cfg := l.config.Load(); cfg.Synced != nil && !l.closed.Load() {
-		cfg.Synced(Synced{Generation: l.generation, UpTo: job.end, Err: err})
+		cfg.Synced(Synced{Generation: l.Generation(), UpTo: job.end, Err: err})
 	}
 }
 
