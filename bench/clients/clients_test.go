@@ -51,7 +51,7 @@ func startBroker(work string) error {
 	if err != nil {
 		return err
 	}
-	process, err = testbed.Start(ctx, binary, testbed.BrokerArgs(work+"/data")...)
+	process, err = testbed.StartProcess(ctx, binary, testbed.BrokerArgs(work+"/data")...)
 	if err != nil {
 		return err
 	}

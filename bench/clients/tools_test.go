@@ -204,7 +204,7 @@ func fillSegments(t *testing.T, data string, records int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := testbed.Start(ctx, binary, testbed.BrokerArgs(data)...)
+	p, err := testbed.StartProcess(ctx, binary, testbed.BrokerArgs(data)...)
 	if err != nil {
 		t.Fatal(err)
 	}

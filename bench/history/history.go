@@ -63,6 +63,7 @@ type Writer struct {
 	sends  []Send
 	acked  int64
 	failed int64
+	last   time.Duration // of the acknowledgements
 	errs   map[string]int64
 }
 
@@ -81,6 +82,7 @@ func (w *Writer) Acknowledge(number, offset int64, at time.Duration) {
 	s := &w.sends[number]
 	s.Done, s.Offset, s.Outcome = at, offset, Acknowledged
 	w.acked++
+	w.last = max(w.last, at)
 }
 
 // Fail notes that a record was given up: refused, or with an unknown outcome.
@@ -112,6 +114,30 @@ func (w *Writer) Errors() map[string]int64 {
 		errs[text] = n
 	}
 	return errs
+}
+
+// LastAcknowledged is when a record was last acknowledged; 0 before the first.
+func (w *Writer) LastAcknowledged() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.last
+}
+
+// acknowledgedSince returns when records were acknowledged from a time on, and the last time before,
+// of a client that is told in the order in which it sent.
+func (w *Writer) acknowledgedSince(from time.Duration) []time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var times []time.Duration
+	for i := len(w.sends) - 1; i >= 0; i-- {
+		if s := &w.sends[i]; s.Outcome == Acknowledged {
+			times = append(times, s.Done)
+			if s.Done < from {
+				break
+			}
+		}
+	}
+	return times
 }
 
 // Sends returns a copy of what was sent so far.

@@ -237,7 +237,7 @@ func TestASilenceIsMeasuredWholeAndMayNotHaveEnded(t *testing.T) {
 	for _, ms := range []time.Duration{10, 20, 30, 530, 540, 550} {
 		w.Acknowledge(w.Sending(0), 0, ms*time.Millisecond)
 	}
-	s := h.Silences(nil)
+	s := h.Silences(0, nil)
 	for _, c := range []struct{ from, to, want time.Duration }{
 		{0, 25, 10},     // before the first there is nothing to begin with
 		{35, 100, 500},  // begun before, ended after
@@ -249,13 +249,19 @@ func TestASilenceIsMeasuredWholeAndMayNotHaveEnded(t *testing.T) {
 			t.Errorf("%d to %d: %s, want %d ms", c.from, c.to, got, c.want)
 		}
 	}
+	if got := h.Silences(535*time.Millisecond, nil).Longest(at, 535*time.Millisecond, 545*time.Millisecond); got != 10*time.Millisecond {
+		t.Errorf("seen from the end: %s", got)
+	}
+	if got := w.LastAcknowledged(); got != 550*time.Millisecond {
+		t.Errorf("the last was acknowledged at %s", got)
+	}
 	if next, ok := s.Next(at, 31*time.Millisecond); !ok || next != 530*time.Millisecond {
 		t.Errorf("next is at %s, %v", next, ok)
 	}
 	if _, ok := s.Next(at, time.Second); ok {
 		t.Error("something was acknowledged after the last")
 	}
-	if got := h.Silences(func(*Writer) bool { return false }).Longest(at, 0, time.Second); got != time.Second {
+	if got := h.Silences(0, func(*Writer) bool { return false }).Longest(at, 0, time.Second); got != time.Second {
 		t.Errorf("without writers: %s", got)
 	}
 }

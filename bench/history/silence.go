@@ -10,18 +10,14 @@ type Silences struct {
 	acked map[Place][]time.Duration // sorted
 }
 
-// Silences looks at what all writers saw, or those that are chosen.
-func (h *History) Silences(chosen func(*Writer) bool) *Silences {
+// Silences looks at what all writers saw from a time on, or those that are chosen.
+func (h *History) Silences(from time.Duration, chosen func(*Writer) bool) *Silences {
 	s := &Silences{acked: make(map[Place][]time.Duration)}
 	for _, w := range h.Writers {
 		if chosen != nil && !chosen(w) {
 			continue
 		}
-		for _, send := range w.Sends() {
-			if send.Outcome == Acknowledged {
-				s.acked[w.Place] = append(s.acked[w.Place], send.Done)
-			}
-		}
+		s.acked[w.Place] = append(s.acked[w.Place], w.acknowledgedSince(from)...)
 	}
 	for _, times := range s.acked {
 		slices.Sort(times)

@@ -118,7 +118,7 @@ func (f *idleFlags) measure(ctx context.Context) (*idleReport, error) {
 // the broker.
 func (f *idleFlags) start(ctx context.Context, binary, data string) (*testbed.Process, error) {
 	limited := fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, f.openFiles)
-	return testbed.Start(ctx, "/bin/sh", append([]string{"-c", limited, binary}, testbed.BrokerArgs(data)...)...)
+	return testbed.StartProcess(ctx, "/bin/sh", append([]string{"-c", limited, binary}, testbed.BrokerArgs(data)...)...)
 }
 
 func (f *idleFlags) restart(ctx context.Context, binary, data string, took *time.Duration) (*testbed.Process, error) {

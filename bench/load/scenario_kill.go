@@ -113,7 +113,7 @@ func (f *killFlags) run(ctx context.Context) (*killReport, error) {
 	if k.binary, err = f.target.troupe(ctx, work); err != nil {
 		return nil, err
 	}
-	if k.process, err = testbed.Start(ctx, k.binary, testbed.BrokerArgs(k.data)...); err != nil {
+	if k.process, err = testbed.StartProcess(ctx, k.binary, testbed.BrokerArgs(k.data)...); err != nil {
 		return nil, err
 	}
 	defer func() { k.process.Kill() }()
@@ -158,7 +158,7 @@ func (k *killRun) killOnce(ctx context.Context, after time.Duration) error {
 
 	args := testbed.BrokerArgs(k.data)
 	args[testbed.ListenArg] = k.addr
-	p, err := testbed.Start(ctx, k.binary, args...)
+	p, err := testbed.StartProcess(ctx, k.binary, args...)
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ func measureStart(ctx context.Context, at targetFlags, count int) (*startReport,
 }
 
 func startOnce(ctx context.Context, binary, data string) (answered time.Duration, resident int64, err error) {
-	p, err := testbed.Start(ctx, binary, testbed.BrokerArgs(data)...)
+	p, err := testbed.StartProcess(ctx, binary, testbed.BrokerArgs(data)...)
 	if err != nil {
 		return 0, 0, err
 	}

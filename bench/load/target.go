@@ -95,7 +95,7 @@ func startTroupe(ctx context.Context, binary, work string, durable bool) (*targe
 	if err != nil {
 		return nil, err
 	}
-	process, err := testbed.Start(ctx, binary, testbed.BrokerArgs(data)...)
+	process, err := testbed.StartProcess(ctx, binary, testbed.BrokerArgs(data)...)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func startFloor(ctx context.Context, binary, work string, durable bool) (*target
 	if durable {
 		durability = durabilityGroup
 	}
-	process, err := testbed.Start(ctx, binary, "-data", data, "-durability", durability)
+	process, err := testbed.StartProcess(ctx, binary, "-data", data, "-durability", durability)
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,3 @@
-// Package testbed starts whole brokers for measurements and for tests with foreign clients: the
-// real binary in a process of its own, which can be killed as a machine would lose it.
-//
-// It knows of a broker only what any script may know: the flags, the line "ready k=v ..." on
-// standard output, and the signals. So the same code starts Troupe and the floor broker.
 package testbed
 
 import (
@@ -57,24 +52,56 @@ type Process struct {
 	ready  map[string]string
 	begun  time.Time
 	stderr *tail
+	log    *os.File // nil without one
 	ended  chan struct{}
 	err    error // of Wait; read it after ended is closed
 }
 
-// Start runs a broker and returns once it says that it serves.
-func Start(ctx context.Context, binary string, args ...string) (*Process, error) {
-	p := &Process{cmd: exec.Command(binary, args...), stderr: &tail{}, ended: make(chan struct{})}
+// Command is how a broker is started.
+type Command struct {
+	Binary      string
+	Args        []string
+	Environment []string // besides ours, of which nothing is inherited that configures a broker
+	Inside      []string // a command that becomes the broker, such as ip netns exec NAME
+	LogFile     string   // a file that standard error is added to; "" for none
+}
+
+// StartProcess runs a broker and returns once it says that it serves.
+func StartProcess(ctx context.Context, binary string, args ...string) (*Process, error) {
+	return Command{Binary: binary, Args: args}.Start(ctx)
+}
+
+// Start runs the broker and returns once it says that it serves.
+func (c Command) Start(ctx context.Context) (*Process, error) {
+	line := slices.Concat(c.Inside, []string{c.Binary}, c.Args)
+	p := &Process{cmd: exec.Command(line[0], line[1:]...), stderr: &tail{}, ended: make(chan struct{})}
 	p.cmd.Stderr = p.stderr
-	p.cmd.Env = withoutTroupe(os.Environ())
+	if c.LogFile != "" {
+		file, err := os.OpenFile(c.LogFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		p.log = file
+		p.cmd.Stderr = io.MultiWriter(p.stderr, file)
+	}
+	p.cmd.Env = append(withoutTroupe(os.Environ()), c.Environment...)
+	if err := p.start(ctx); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Process) start(ctx context.Context) error {
 	// The broker dies with us, also when we are killed.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.begun = time.Now()
 	if err := p.cmd.Start(); err != nil {
-		return nil, err
+		p.closeLog()
+		return err
 	}
 	line := make(chan string, 1)
 	go func() {
@@ -84,6 +111,7 @@ func Start(ctx context.Context, binary string, args ...string) (*Process, error)
 		line <- first
 		_, _ = io.Copy(io.Discard, out) // nothing else is expected there
 		p.err = p.cmd.Wait()
+		p.closeLog()
 	}()
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
@@ -95,9 +123,15 @@ func Start(ctx context.Context, binary string, args ...string) (*Process, error)
 	}
 	if err != nil {
 		p.Kill()
-		return nil, fmt.Errorf("start %s: %w\n%s", filepath.Base(binary), err, p.stderr)
+		return fmt.Errorf("start %s: %w\n%s", filepath.Base(p.cmd.Path), err, p.stderr)
 	}
-	return p, nil
+	return nil
+}
+
+func (p *Process) closeLog() {
+	if p.log != nil {
+		_ = p.log.Close() // what it holds is for people
+	}
 }
 
 // withoutTroupe leaves out what would configure a broker: ours is configured by its arguments.
@@ -147,6 +181,50 @@ func (p *Process) Ended() <-chan struct{} { return p.ended }
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill() // it is gone already, or soon
 	<-p.ended
+}
+
+// Pause stops the process where it is: SIGSTOP. Its connections stay open, and nobody answers on
+// them. It returns once all its threads stand still.
+func (p *Process) Pause() error {
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		return fmt.Errorf("pause: %w", err)
+	}
+	for deadline := time.Now().Add(time.Second); !p.Paused(); {
+		if time.Now().After(deadline) {
+			return errors.New("pause: the process goes on after SIGSTOP")
+		}
+		time.Sleep(time.Millisecond) // the kernel gives nothing to wait for
+	}
+	return nil
+}
+
+// Paused says that the process stands still.
+func (p *Process) Paused() bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+	if err != nil {
+		return false
+	}
+	// pid (name) state ..., where the name may hold anything
+	_, rest, _ := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
+	return strings.HasPrefix(rest, "T")
+}
+
+// Resume lets a paused process go on: SIGCONT.
+func (p *Process) Resume() error {
+	if err := p.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
+	return nil
+}
+
+// Alive says that the process has not ended.
+func (p *Process) Alive() bool {
+	select {
+	case <-p.ended:
+		return false
+	default:
+		return true
+	}
 }
 
 // Stop ends the process as an operator would: SIGTERM. It is an error if it does not end in time

@@ -12,7 +12,7 @@ func TestABrokerStartsAndEndsByWhatAnyScriptMayKnow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := Start(t.Context(), floor)
+	p, err := StartProcess(t.Context(), floor)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func TestABrokerThatEndsBeforeItServesIsAnErrorWithItsReason(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = Start(t.Context(), floor, "-durability", "eternal")
+	_, err = StartProcess(t.Context(), floor, "-durability", "eternal")
 	if err == nil || !strings.Contains(err.Error(), "eternal") {
 		t.Fatalf("got %v", err)
 	}

@@ -48,13 +48,14 @@ var mayImport = map[string][]string{
 		"wire", "wire/record", "wire/kafka", "wire/native", "wire/console", "wire/peer",
 		"storage", "cluster/replica", "cluster/metadata", "cluster/gossip", "cluster/bootstrap", "actors",
 	},
-	"cmd/troupe": {"wire", "wire/record", "wire/client", "storage", "cmd/node"},
+	"cmd/troupe": {"wire", "wire/record", "wire/client", "storage", "cmd/node", "bench/chaos", "bench/history"},
 
 	"bench/measure": {},
 	"bench/history": {},
 	"bench/testbed": {},
+	"bench/chaos":   {"wire", "wire/client", "storage", "bench/history", "bench/measure", "bench/testbed"},
 	"bench/floor":   {},
-	"bench/load":    {"wire/client", "bench/measure", "bench/testbed"},
+	"bench/load":    {"wire/client", "bench/measure", "bench/testbed", "bench/history", "bench/chaos"},
 	"bench/clients": {"bench/testbed"},
 }
 

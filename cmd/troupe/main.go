@@ -6,6 +6,7 @@
 //	produce.go     troupe produce: lines in (lines.go), records out
 //	consume.go     troupe consume: records in from where start.go says, text out as format.go says
 //	log.go         troupe log dump|verify: segment files, without a broker; survey.go, what there is
+//	chaos.go       troupe chaos: a cluster is broken on purpose
 //	version.go     troupe version
 //	completion.go  troupe completion, and what Tab offers
 //	connect.go     the way to a cluster, and what to do when something is wrong there
@@ -14,7 +15,8 @@
 //	               trouble.go for whoever waits in vain
 //
 // Results go to stdout, everything else to stderr. An error is one line that says what to do next.
-// The exit codes are 0 done, 1 failed, 2 used wrongly. Begin with run.
+// The exit codes are 0 done, 1 failed, 2 used wrongly; chaos has 3 besides, for a run that says
+// nothing. Begin with run.
 package main
 
 import (
@@ -34,9 +36,10 @@ import (
 
 // The exit codes.
 const (
-	exitDone   = 0
-	exitFailed = 1
-	exitUsage  = 2
+	exitDone    = 0
+	exitFailed  = 1
+	exitUsage   = 2
+	exitUnknown = 3
 )
 
 func main() {
@@ -86,8 +89,12 @@ func run(args []string, std streams) int {
 		fmt.Fprintf(std.err, "troupe: %s\n", line)
 	}
 	var usage *usageError
-	if errors.As(err, &usage) {
+	var code *codeError
+	switch {
+	case errors.As(err, &usage):
 		return exitUsage
+	case errors.As(err, &code):
+		return code.exit
 	}
 	return exitFailed
 }
@@ -106,6 +113,15 @@ type usageError struct{ err error }
 
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
+
+// codeError ends a command with an exit code of its own.
+type codeError struct {
+	exit int
+	err  error
+}
+
+func (e *codeError) Error() string { return e.err.Error() }
+func (e *codeError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error {
 	return &usageError{fmt.Errorf(format, args...)}
@@ -143,7 +159,7 @@ It is one program: the broker, and the tools to use it from a shell.`,
 	root.SetHelpCommandGroupID(groupInspect)
 	version := newVersion()
 	root.AddCommand(
-		newBroker(os.Environ()), newTopic(), newProduce(std), newConsume(std), newLog(), newCompletion(), version,
+		newBroker(os.Environ()), newTopic(), newProduce(std), newConsume(std), newLog(), newChaos(std), newCompletion(), version,
 	)
 	var showVersion bool
 	root.Flags().BoolVar(&showVersion, "version", false, "the same as troupe version")

@@ -1,0 +1,68 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// metadataMinAge is how soon franz-go asks again who leads. Its default of 5 s would be all that a
+// failover takes.
+const metadataMinAge = 100 * time.Millisecond
+
+// KafkaSettings says what is not franz-go's default.
+const KafkaSettings = "MetadataMinAge 100 ms, ProducerLinger 0, no compression; idempotent, acks=all, unlimited retries as by default"
+
+type kafkaProducer struct {
+	topic  string
+	client *kgo.Client
+}
+
+func newKafkaProducer(cfg *LoadConfig) (*kafkaProducer, error) {
+	client, err := kgo.NewClient(
+		kgo.SeedBrokers(cfg.Addresses...),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(kgo.NoCompression()),
+		kgo.ProducerLinger(0),
+		kgo.MaxBufferedRecords(1<<22), // an open loop must not wait
+		kgo.MetadataMinAge(metadataMinAge),
+	)
+	return &kafkaProducer{cfg.Topic, client}, err
+}
+
+func (p *kafkaProducer) produce(partition int32, value []byte, done func(int64, error)) {
+	record := &kgo.Record{Topic: p.topic, Partition: partition, Value: value}
+	p.client.Produce(context.Background(), record, func(r *kgo.Record, err error) { done(r.Offset, err) })
+}
+
+func (p *kafkaProducer) flush(ctx context.Context) error { return p.client.Flush(ctx) }
+func (p *kafkaProducer) close()                          { p.client.Close() }
+
+type kafkaReader struct{ client *kgo.Client }
+
+func newKafkaReader(cfg *LoadConfig) (*kafkaReader, error) {
+	partitions := make(map[int32]kgo.Offset)
+	for partition := range cfg.Partitions {
+		partitions[partition] = kgo.NewOffset().AtStart()
+	}
+	client, err := kgo.NewClient(
+		kgo.SeedBrokers(cfg.Addresses...),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{cfg.Topic: partitions}),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()), // a log that is too short must show
+		kgo.FetchMaxWait(500*time.Millisecond),
+		kgo.MetadataMinAge(metadataMinAge),
+	)
+	return &kafkaReader{client}, err
+}
+
+func (r *kafkaReader) poll(ctx context.Context, each func(int32, int64, []byte)) error {
+	fetches := r.client.PollFetches(ctx)
+	fetches.EachRecord(func(r *kgo.Record) { each(r.Partition, r.Offset, r.Value) })
+	var errs []error
+	fetches.EachError(func(_ string, _ int32, err error) { errs = append(errs, err) })
+	return errors.Join(errs...)
+}
+
+func (r *kafkaReader) close() { r.client.Close() }

@@ -1,0 +1,151 @@
+package chaos
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/troupe-mq/troupe/bench/history"
+	"github.com/troupe-mq/troupe/bench/measure"
+)
+
+// Result is what a run says.
+type Result struct {
+	Verdict  history.Verdict `json:"verdict"`
+	Reason   string          `json:"reason,omitempty"` // of a verdict that is unknown
+	Seed     uint64          `json:"seed"`
+	Duration time.Duration   `json:"duration_ns"` // under load
+
+	Sent   int64            `json:"sent"`
+	Acked  int64            `json:"acked"`
+	Failed int64            `json:"failed"` // given up by their clients
+	Errors map[string]int64 `json:"errors"` // what clients said of them
+
+	Lost         int64 `json:"lost"`
+	Doubled      int64 `json:"doubled"`
+	Reordered    int64 `json:"reordered"`
+	Misplaced    int64 `json:"misplaced"`
+	Inconsistent int64 `json:"inconsistent"`
+	Unwritten    int64 `json:"unwritten"`
+	Skipped      int64 `json:"skipped"`
+	Diverged     int64 `json:"diverged"`
+	Unhealed     int64 `json:"unhealed"`
+
+	Faults          int                          `json:"faults"`
+	FaultsEffective int                          `json:"faults_effective"`
+	Gaps            map[string]measure.Quantiles `json:"gaps"` // by kind of fault
+	Timeline        []*Fault                     `json:"timeline"`
+	Witnesses       []history.Finding            `json:"witnesses"`
+	Clients         map[string]string            `json:"clients"` // with the settings that are not their defaults
+}
+
+// settings are what is said of each library.
+var settings = map[string]string{Kafka: KafkaSettings, Native: NativeSettings}
+
+func (r *run) result(loaded time.Duration, ends []int64) *Result {
+	result := &Result{
+		Seed: r.cfg.Seed, Duration: loaded, Errors: make(map[string]int64), Gaps: make(map[string]measure.Quantiles),
+		Faults: len(r.faults), Timeline: r.faults, Witnesses: r.found.Witnesses, Clients: make(map[string]string),
+	}
+	result.Sent, result.Acked, result.Failed = r.load.History.Counts()
+	for _, w := range r.load.History.Writers {
+		for text, n := range w.Errors() {
+			result.Errors[w.Client+": "+text] += n
+		}
+	}
+	for _, library := range r.cfg.Clients {
+		result.Clients[library] = settings[library]
+	}
+	gaps := make(map[string][]time.Duration)
+	for _, f := range r.faults {
+		if f.Effective() {
+			result.FaultsEffective++
+			gaps[f.Kind] = append(gaps[f.Kind], f.Gap)
+		}
+	}
+	for kind, found := range gaps {
+		result.Gaps[kind] = measure.NewQuantiles(found)
+	}
+	for _, count := range []struct {
+		of   *int64
+		kind history.Kind
+	}{
+		{&result.Lost, history.Lost},
+		{&result.Doubled, history.Doubled},
+		{&result.Reordered, history.Reordered},
+		{&result.Misplaced, history.Misplaced},
+		{&result.Inconsistent, history.Inconsistent},
+		{&result.Unwritten, history.Unwritten},
+		{&result.Skipped, history.Skipped},
+		{&result.Diverged, history.Diverged},
+		{&result.Unhealed, history.Unhealed},
+	} {
+		*count.of = r.found.Count(count.kind)
+	}
+	result.Verdict, result.Reason = history.Judge(&r.found, history.Evidence{
+		Duration: r.cfg.Duration, Acknowledged: result.Acked, Faults: result.FaultsEffective,
+		Final: len(ends), Places: int(r.cfg.Partitions),
+	})
+	return result
+}
+
+// String is a line of the timeline.
+func (f *Fault) String() string {
+	outcome := "no effect"
+	if f.Effective() {
+		outcome = strings.Join(f.Effect, ", ") + "; silent for " + brief(f.Gap)
+	}
+	healed := "not whole yet"
+	if f.Healed > 0 {
+		healed = "whole after " + brief(f.Healed-f.Begun)
+	}
+	return fmt.Sprintf("%-10s %s: %s; %s", f.Kind, f.Text, outcome, healed)
+}
+
+func brief(d time.Duration) string {
+	if d < time.Second {
+		return d.Round(time.Millisecond).String()
+	}
+	return d.Round(10 * time.Millisecond).String()
+}
+
+// Write is the result for people.
+func (r *Result) Write(w io.Writer) error {
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(out, "\nverdict\t%s\n", strings.TrimSuffix(fmt.Sprintf("%s: %s", r.Verdict, r.Reason), ": "))
+	fmt.Fprintf(out, "seed\t%d\n", r.Seed)
+	fmt.Fprintf(out, "load\t%s, %d records sent, %d acknowledged, %d given up\n", r.Duration.Round(time.Second), r.Sent, r.Acked, r.Failed)
+	fmt.Fprintf(out, "faults\t%d, of which %d had an effect\n", r.Faults, r.FaultsEffective)
+	fmt.Fprintf(out, "lost\t%d\n", r.Lost)
+	fmt.Fprintf(out, "doubled\t%d\n", r.Doubled)
+	fmt.Fprintf(out, "reordered\t%d\n", r.Reordered)
+	fmt.Fprintf(out, "at another offset\t%d\n", r.Misplaced)
+	fmt.Fprintf(out, "inconsistent\t%d\n", r.Inconsistent)
+	fmt.Fprintf(out, "nobody wrote\t%d\n", r.Unwritten)
+	fmt.Fprintf(out, "skipped by a reader\t%d\n", r.Skipped)
+	fmt.Fprintf(out, "copies that differ\t%d\n", r.Diverged)
+	fmt.Fprintf(out, "not healed\t%d\n", r.Unhealed)
+	fmt.Fprintln(out, "\nwithout an acknowledgement\tfaults\tmedian\tlargest")
+	for _, kind := range slices.SortedFunc(maps.Keys(r.Gaps), func(a, b string) int {
+		return cmp.Compare(slices.Index(Faults, a), slices.Index(Faults, b))
+	}) {
+		gap := r.Gaps[kind]
+		fmt.Fprintf(out, "%s\t%d\t%s\t%s\n", kind, gap.N, brief(gap.P50), brief(gap.Max))
+	}
+	for _, library := range slices.Sorted(maps.Keys(r.Clients)) {
+		fmt.Fprintf(out, "\n%s: %s", library, r.Clients[library])
+	}
+	fmt.Fprintln(out)
+	for _, text := range slices.Sorted(maps.Keys(r.Errors)) {
+		fmt.Fprintf(out, "given up %d times: %s\n", r.Errors[text], text)
+	}
+	for _, witness := range r.Witnesses {
+		fmt.Fprintln(out, witness)
+	}
+	return out.Flush()
+}
