@@ -21,7 +21,7 @@ func (r *BrokerRegistered) apply(d *draft) error {
 	}}
 	old := d.broker(r.Broker)
 	if old != nil {
-		b.topics, b.Directories = old.topics, old.Directories
+		b.topics, b.Directories, b.Draining = old.topics, old.Directories, old.Draining
 	}
 	if r.RaftID == 0 {
 		b.RaftID = d.formerRaftID(old, r.Directories)
@@ -56,7 +56,7 @@ func (r *BrokerChanged) apply(d *draft) error {
 		return mismatch("no broker %d of epoch %d", r.Broker, r.Epoch)
 	}
 	b := *old
-	b.Fenced, b.ShuttingDown = r.Fenced, r.ShuttingDown
+	b.Fenced, b.ShuttingDown, b.Draining = r.Fenced, r.ShuttingDown, r.Draining
 	d.setBroker(&b)
 	return nil
 }

@@ -41,7 +41,7 @@ func (c ChangeBrokers) Decide(img *Image, _ Env) Decision {
 		after[s.ID] = standingOf(s.Fenced, s.ShuttingDown)
 		if b.Fenced != s.Fenced || b.ShuttingDown != s.ShuttingDown {
 			records = append(records, &BrokerChanged{
-				Broker: s.ID, Epoch: s.Epoch, Fenced: s.Fenced, ShuttingDown: s.ShuttingDown,
+				Broker: s.ID, Epoch: s.Epoch, Fenced: s.Fenced, ShuttingDown: s.ShuttingDown, Draining: b.Draining,
 			})
 		}
 	}

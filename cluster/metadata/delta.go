@@ -121,7 +121,7 @@ func (r *Registration) equal(o *Registration) bool {
 	return r.ID == o.ID && r.Epoch == o.Epoch && r.Incarnation == o.Incarnation &&
 		slices.Equal(r.Directories, o.Directories) && r.Host == o.Host && r.Port == o.Port &&
 		r.ClusterAddress == o.ClusterAddress && r.Rack == o.Rack && r.BootID == o.BootID &&
-		r.RaftID == o.RaftID && r.Fenced == o.Fenced && r.ShuttingDown == o.ShuttingDown
+		r.RaftID == o.RaftID && r.Fenced == o.Fenced && r.ShuttingDown == o.ShuttingDown && r.Draining == o.Draining
 }
 
 // diffSorted walks two sets at once and calls differ with each pair of items that have the same

@@ -90,6 +90,7 @@ type Registration struct {
 	RaftID         uint64 // as a voter of the metadata log; never used again, not by the same broker. 0: no voter
 	Fenced         bool
 	ShuttingDown   bool
+	Draining       bool // an operator removes it: it gets no new replicas
 }
 
 // Directory is a log directory of a broker.

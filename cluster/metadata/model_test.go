@@ -76,7 +76,7 @@ func (m *model) apply(index uint64, records []Record) {
 				Port: r.Port, ClusterAddress: r.ClusterAddress, Rack: r.Rack, BootID: r.BootID, Fenced: r.Fenced,
 			}
 			if old := m.brokers[r.Broker]; old != nil {
-				b.Directories = old.Directories
+				b.Directories, b.Draining = old.Directories, old.Draining
 			}
 			b.RaftID = r.RaftID
 			if r.RaftID == 0 && len(m.brokers) == 0 {
@@ -108,7 +108,8 @@ func (m *model) apply(index uint64, records []Record) {
 			t.partitions[r.Partition].PartitionEpoch++
 			t.dirs[r.Partition][slices.Index(t.partitions[r.Partition].Replicas, r.Broker)] = r.Directory
 		case *BrokerChanged:
-			m.brokers[r.Broker].Fenced, m.brokers[r.Broker].ShuttingDown = r.Fenced, r.ShuttingDown
+			b := m.brokers[r.Broker]
+			b.Fenced, b.ShuttingDown, b.Draining = r.Fenced, r.ShuttingDown, r.Draining
 		case *TopicCreated:
 			t := &modelTopic{number: r.Topic, id: r.ID, configs: map[string]string{}}
 			for _, s := range r.Configs {

@@ -126,16 +126,17 @@ func decodeBrokerRegistered(r *reader) Record {
 }
 
 func (r *BrokerChanged) encode(w *writer) {
-	w.array(4)
+	w.array(5)
 	w.int(int64(r.Broker))
 	w.uint(r.Epoch)
 	w.bool(r.Fenced)
 	w.bool(r.ShuttingDown)
+	w.bool(r.Draining)
 }
 
 func decodeBrokerChanged(r *reader) Record {
 	return &BrokerChanged{
-		Broker: signed[wire.BrokerID](r), Epoch: r.uint(), Fenced: r.bool(), ShuttingDown: r.bool(),
+		Broker: signed[wire.BrokerID](r), Epoch: r.uint(), Fenced: r.bool(), ShuttingDown: r.bool(), Draining: r.bool(),
 	}
 }
 

@@ -19,7 +19,7 @@ func everyRecord() []Record {
 			Broker: 1, Incarnation: 1 << 60, Directories: []DirectoryID{"d1", "d2"}, Host: "host", Port: 9092,
 			ClusterAddress: "host:7946", Rack: "rack", BootID: "boot", Fenced: true, RaftID: 1 << 63,
 		},
-		&BrokerChanged{Broker: 1, Epoch: 300, Fenced: true, ShuttingDown: true},
+		&BrokerChanged{Broker: 1, Epoch: 300, Fenced: true, ShuttingDown: true, Draining: true},
 		&BrokerRemoved{Broker: 2, Epoch: 70_000},
 		&TopicCreated{
 			Topic: 5, ID: wire.TopicID{15: 1}, Name: "t", Replicated: true, Configs: []Setting{{"k", "v"}},
@@ -48,7 +48,7 @@ func everyRecord() []Record {
 const goldenEntry = "9e" +
 	"940101c291a7636c7573746572" +
 	"940201c29a01cf100000000000000092a26431a26432a4686f7374cd2384a9686f73743a37393436a47261636ba4626f6f74c3cf8000000000000000" +
-	"940301c29401cd012cc3c3" +
+	"940301c29501cd012cc3c3c3" +
 	"940401c29202ce00011170" +
 	"940501c29605c41000000000000000000000000000000001a174c392a16ba176" +
 	"92 949203ccc80303c4020102 949101ff00c400" +

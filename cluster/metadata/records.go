@@ -74,12 +74,13 @@ type BrokerRegistered struct {
 	RaftID         uint64 // 0 in the records of the version before
 }
 
-// BrokerChanged tells that a broker was fenced, unfenced, or wants to shut down.
+// BrokerChanged tells that a broker was fenced, unfenced, wants to shut down, or is to be removed.
 type BrokerChanged struct {
 	Broker       wire.BrokerID
 	Epoch        uint64 // of the registration this is about
 	Fenced       bool
 	ShuttingDown bool
+	Draining     bool
 }
 
 // BrokerRemoved tells that an operator removed a broker. Its directories never come back.

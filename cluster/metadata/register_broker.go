@@ -127,7 +127,7 @@ func (c RegisterBroker) repeats(old *Registration) bool {
 		ID: c.ID, Epoch: old.Epoch, Incarnation: c.Incarnation,
 		Directories: registeredDirectories(old.Directories, c.Directories),
 		Host:        c.Host, Port: c.Port, ClusterAddress: c.ClusterAddress, Rack: c.Rack, BootID: c.BootID,
-		RaftID: c.RaftID, Fenced: old.Fenced, ShuttingDown: old.ShuttingDown,
+		RaftID: c.RaftID, Fenced: old.Fenced, ShuttingDown: old.ShuttingDown, Draining: old.Draining,
 	}
 	if c.RaftID == 0 {
 		again.RaftID = old.RaftID

@@ -193,7 +193,7 @@ func decodeBrokerConfig(r *reader) brokerConfig {
 }
 
 func (b *broker) encode(w *writer) {
-	w.array(13)
+	w.array(14)
 	w.int(int64(b.ID))
 	w.uint(b.Epoch)
 	w.uint(uint64(b.Incarnation))
@@ -212,6 +212,7 @@ func (b *broker) encode(w *writer) {
 	w.bool(b.ShuttingDown)
 	encodePartitionRefs(w, b.failed)
 	w.uint(b.RaftID)
+	w.bool(b.Draining)
 }
 
 func decodeBroker(r *reader) *broker {
@@ -222,7 +223,7 @@ func decodeBroker(r *reader) *broker {
 		ClusterAddress: r.string(), Rack: r.string(), BootID: r.string(), Fenced: r.bool(), ShuttingDown: r.bool(),
 	}}
 	b.failed = decodePartitionRefs(r)
-	b.RaftID = r.uint()
+	b.RaftID, b.Draining = r.uint(), r.bool()
 	r.close(outer)
 	return b
 }
