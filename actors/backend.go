@@ -273,24 +273,6 @@ func (b *Broker) InitProducerID(ctx context.Context, q wire.InitProducerID) (wir
 	}
 }
 
-// ask has the controller decide a command and waits until its effect is visible here.
-func (b *Broker) ask(ctx context.Context, command metadata.Command) (any, error) {
-	reply := make(chan proposed, 1)
-	gone, pid := b.controller.present()
-	if pid == nil {
-		return nil, wire.NotController
-	}
-	b.root.Send(pid, &propose{command: command, reply: reply})
-	select {
-	case p := <-reply:
-		return p.reply, p.err
-	case <-gone:
-		return nil, wire.NotController
-	case <-ctx.Done():
-		return nil, wire.RequestTimedOut
-	}
-}
-
 // CreateTopics creates topics; each has its own outcome.
 func (b *Broker) CreateTopics(ctx context.Context, topics []wire.NewTopic, validateOnly bool) []wire.CreatedTopic {
 	reply, err := b.ask(ctx, metadata.CreateTopics{Topics: topics, ValidateOnly: validateOnly})

@@ -24,13 +24,21 @@ type Broker struct {
 	dirs   []*storage.Dir
 	now    func() time.Time
 	logger *slog.Logger
+	raftID uint64
 
 	system      *actor.ActorSystem
 	root        *actor.RootContext
 	actor       *actor.PID // the broker actor
 	producerIDs *actor.PID
+	commands    *actor.PID // nil, as all that follows, for a broker that is alone
+	membership  *actor.PID
 	controller  controllerRef
 	remotes     *remotes // the actors of other brokers
+	forwards    *forwards
+	peers       *peers   // those that are linked
+	disks       *diskProbes
+	proposals   atomic.Uint64 // made to other brokers: their ids
+	standing    atomic.Pointer[standing]
 
 	image  atomic.Pointer[metadata.Local] // as this broker sees it
 	routes routes
@@ -103,7 +111,7 @@ func Start(ctx context.Context, cfg Config, deps Dependencies) (*Broker, error) 
 		return nil, err
 	}
 	b := &Broker{
-		cfg: cfg, dirs: deps.Dirs, now: deps.Now, logger: deps.Logger,
+		cfg: cfg, dirs: deps.Dirs, now: deps.Now, logger: deps.Logger, raftID: deps.RaftID,
 		slots: semaphore.NewWeighted(backgroundJobs), ending: make(chan struct{}), ended: make(chan struct{}),
 	}
 	b.lost, b.lose = context.WithCancelCause(context.Background())
@@ -111,6 +119,10 @@ func Start(ctx context.Context, cfg Config, deps Dependencies) (*Broker, error) 
 	b.system = newSystem(cfg.ID, cfg.Incarnation, deps.Metrics, deps.Logger, b.panicked)
 	b.root = b.system.Root
 	b.remotes = newRemotes(b.system, deps.Links, deps.Metrics)
+	b.forwards = newForwards(b)
+	if deps.Links != nil {
+		b.peers = newPeers()
+	}
 	var err error
 	b.actor, err = b.root.SpawnNamed(propsOf(func() actor.Actor { return newBrokerActor(b, deps) }), "broker")
 	if err != nil {
@@ -122,8 +134,13 @@ func Start(ctx context.Context, cfg Config, deps Dependencies) (*Broker, error) 
 	if err != nil {
 		return nil, fmt.Errorf("spawn the producer id actor: %w", err)
 	}
+	if err := b.forwards.start(); err != nil {
+		return nil, err
+	}
 	if deps.Links != nil {
-		deps.Links.Attach(b)
+		if err := b.meetOthers(deps); err != nil {
+			return nil, err
+		}
 	}
 	if err := b.join(ctx); err != nil {
 		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpTimeout)
@@ -135,30 +152,42 @@ func Start(ctx context.Context, cfg Config, deps Dependencies) (*Broker, error) 
 	return b, nil
 }
 
+// meetOthers starts what a broker needs in order to be one of several, and lets the links speak.
+func (b *Broker) meetOthers(deps Dependencies) (err error) {
+	b.commands, err = b.root.SpawnNamed(propsOf(func() actor.Actor {
+		return &commands{Broker: b, outstanding: make(map[uint64]outstanding)}
+	}), commandsName)
+	if err != nil {
+		return fmt.Errorf("spawn the commands actor: %w", err)
+	}
+	b.disks = newDiskProbes(deps.FS, deps.Dirs, b.now())
+	for i := range deps.Dirs {
+		b.work.Go(func() { b.disks.run(i, b.now, b.ending) })
+	}
+	b.membership, err = b.root.SpawnNamed(propsOf(func() actor.Actor {
+		return &membership{Broker: b, hints: make(map[wire.BrokerID]*wire.Hint)}
+	}), membershipName)
+	if err != nil {
+		return fmt.Errorf("spawn the membership actor: %w", err)
+	}
+	deps.Links.Attach(b)
+	return nil
+}
+
 // join founds the cluster if there is none yet, and registers this broker in it. The answer to
-// the registration comes when all partitions of this broker are there. A controller that fails
-// meanwhile has its own reason: the next one is asked, until there is none any more.
+// the registration comes when all partitions of this broker are there.
 func (b *Broker) join(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(b.lost, cancel)()
-	for {
-		err := b.controller.wait(ctx)
-		gone, _ := b.controller.present()
-		if err == nil {
-			err = b.found(ctx)
-		}
-		if cause := context.Cause(b.lost); err != nil && cause != nil {
-			return cause
-		}
-		if !errors.Is(err, wire.NotController) {
-			return err
-		}
-		select {
-		case <-gone:
-		case <-ctx.Done():
-		}
+	err := b.controller.wait(ctx)
+	if err == nil {
+		err = b.found(ctx)
 	}
+	if cause := context.Cause(b.lost); err != nil && cause != nil {
+		return cause
+	}
+	return err
 }
 
 func (b *Broker) found(ctx context.Context) error {
@@ -169,7 +198,9 @@ func (b *Broker) found(ctx context.Context) error {
 			return fmt.Errorf("found the cluster: %w", err)
 		}
 	}
-	reply, err := b.ask(ctx, b.cfg.Registration)
+	registration := b.cfg.Registration
+	registration.RaftID = b.raftID
+	reply, err := b.ask(ctx, registration)
 	if registered, ok := reply.(metadata.RegisteredBroker); ok && err == nil {
 		err = registered.Err
 	}
@@ -195,7 +226,8 @@ const giveUpTimeout = 10 * time.Second
 // panicked hears of every actor that panicked. Most are watched by another one; if those at the
 // top stop, the broker has.
 func (b *Broker) panicked(actor string, reason any) {
-	if actor == "broker" || actor == "producer-ids" {
+	switch actor {
+	case "broker", "producer-ids", commandsName, membershipName:
 		b.fail(fmt.Errorf("the %s actor panicked: %v", actor, reason))
 	}
 }
@@ -314,6 +346,10 @@ func (b *Broker) Stop(ctx context.Context) error {
 
 func (b *Broker) stop(ctx context.Context) error {
 	stopped := make(chan struct{})
+	if b.membership != nil {
+		b.root.Stop(b.membership)
+		b.root.Stop(b.commands)
+	}
 	b.root.Send(b.actor, &stopBroker{done: func() { close(stopped) }})
 	select {
 	case <-stopped:
@@ -321,6 +357,7 @@ func (b *Broker) stop(ctx context.Context) error {
 		return fmt.Errorf("stop the replicas: %w", ctx.Err())
 	}
 	b.root.Stop(b.producerIDs)
+	b.forwards.close()
 	finished := make(chan struct{})
 	go func() {
 		b.work.Wait()

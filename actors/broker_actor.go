@@ -104,7 +104,7 @@ func (b *brokerActor) onStarted(ctx actor.Context) {
 }
 
 func (b *brokerActor) onImageApplied(ctx actor.Context, msg *imageApplied) {
-	image := msg.image.WithController(b.cfg.ID).Local(b.cfg.ID, b.cfg.Static)
+	image := msg.image.WithController(msg.controller).Local(b.cfg.ID, b.cfg.Static)
 	delta := msg.delta
 	for _, id := range delta.Brokers {
 		b.meet(image, id)
@@ -118,7 +118,9 @@ func (b *brokerActor) onImageApplied(ctx actor.Context, msg *imageApplied) {
 	if b.registered && b.stopping == nil {
 		b.follow(ctx, image, delta)
 	}
-	b.image.Store(image)
+	if before := b.image.Swap(image); before.Controller() != image.Controller() {
+		b.tellNamed(membershipName, &memberNow{})
+	}
 	b.releaseSettled()
 	b.noteRecovery()
 	if len(msg.replies) > 0 {

@@ -45,13 +45,18 @@ func (b *brokerActor) startController(ctx actor.Context) {
 		return
 	}
 	dir := b.dirs[0]
-	props := controllerProps(controllerConfig{
+	cfg := controllerConfig{
 		raftID: b.raftID, self: b.cfg.ID, broker: ctx.Self(),
 		fs: b.fs, dir: filepath.Join(dir.Path(), metadataLogDir), wal: storage.DefaultWALConfig(),
-		found: b.cfg.ClusterID != "", cluster: dir.Identity().ClusterID, static: b.cfg.Static,
-		snapshotBytes: defaultSnapshotBytes, now: b.now, newTopicID: newTopicID, logger: b.logger,
-	})
-	pid, err := b.root.SpawnNamed(props, "controller")
+		found: b.cfg.ClusterID != "", join: b.cfg.Join, cluster: dir.Identity().ClusterID, static: b.cfg.Static,
+		known: b.image.Load().Image, snapshotBytes: defaultSnapshotBytes, keepBytes: defaultKeepBytes,
+		now: b.now, newTopicID: newTopicID, logger: b.logger,
+	}
+	if b.peers != nil {
+		links := &raftLinks{broker: b.Broker, met: make(map[uint64]wire.BrokerID)}
+		cfg.transport, cfg.admits, cfg.peers, cfg.post = links, links.admits, b.peers, links.post
+	}
+	pid, err := b.root.SpawnNamed(controllerProps(cfg), controllerName)
 	if err != nil {
 		b.fail(fmt.Errorf("spawn the controller: %w", err))
 		return

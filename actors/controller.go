@@ -3,6 +3,7 @@ package actors
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -15,8 +16,9 @@ import (
 	"github.com/troupe-mq/troupe/wire"
 )
 
-// controller drives the metadata log: it is one voter of a raft group (so far the only one), and
-// while it leads, it decides what enters the log.
+// controller drives the metadata log on this broker. It is a voter of a raft group, or a learner, or
+// neither: then it observes, and is told of the committed log by those who have it. While its raft
+// node leads, it is the controller of the cluster: it decides what enters the log.
 //
 //	propose ─> Decide(next) ─> raft ─> metadataLog (write, sync) ─> raft ─> Apply(image) ─> imageApplied
 //	             next += records             pending                             replies to the broker actor
@@ -25,6 +27,15 @@ import (
 // uncommitted entries too. Each command is decided on next, so that its entry meets exactly the state it was
 // computed for. It decides nothing before the first entry of its own term is applied: until then
 // an earlier leader's entries may be on their way. Commands that come earlier are held.
+//
+//	controller.go            commands: held, decided, answered
+//	controller_raft.go       the raft node: what it wants done, and what is committed
+//	controller_reads.go      answers that change nothing, and wait until it is sure that this one leads
+//	controller_peers.go      raft messages from and to other brokers
+//	controller_quorum.go     who votes, and who votes in a hurry
+//	controller_liveness.go   heartbeats, hints, leases
+//	controller_serving.go    the committed log for those who observe
+//	controller_observing.go  observing
 //
 // The disk is the metadataLog's, the bytes of snapshots are the snapshotEncoder's; both are
 // children, and stop with it. It tells the broker actor why it ends, and ends with a panic only where
@@ -38,22 +49,33 @@ type controller struct {
 	timers     *scheduler.TimerScheduler
 	cancelTick scheduler.CancelFunc
 
-	node      *raft.RawNode       // nil until the log is open
-	storage   *raft.MemoryStorage // what the log holds durably since its snapshot; only this actor touches it
+	node      *raft.RawNode // nil until the log is open
+	storage   *raftStorage  // what the log holds durably since its snapshot; only this actor touches it
 	confState *raftpb.ConfState
 	pumping   bool // a pumpRaft is in the mailbox
 
 	image   *metadata.Image // as committed
-	applied uint64          // index of the last entry in image
+	applied uint64          // index of the last entry that raft has had applied
+	seen    uint64          // index that image stands for: applied, or beyond when it was observed
 
 	leading      bool
-	term         uint64 // that it leads in
-	current      bool   // the first entry of term is applied: it may decide
+	lead         uint64        // the raft id that leads, as far as raft knows
+	quiet        int           // ticks since something was heard of lead
+	controllerID wire.BrokerID // who leads, as far as is known in any way; the broker has been told
+	term         uint64        // that it leads in
+	current      bool          // the first entry of term is applied: it may decide
 	next         *metadata.Image
 	proposedUpTo uint64    // index of the last entry in next
 	pending      []pending // own entries between image and next
 	pendingBytes int
 	held         []*propose // in the order they came
+	reads        reads
+	awaiting     []*awaitIndex // in no order
+
+	quorum    quorum
+	overseer  overseer
+	serving   serving
+	observing observing
 
 	unsnapshotted int  // bytes of entries applied since the last snapshot
 	snapshotting  bool // one is under way
@@ -68,9 +90,10 @@ type pending struct {
 	answers []answer
 }
 
+// answer is a reply that waits to be given.
 type answer struct {
-	to    chan<- proposed
-	reply any
+	propose *propose
+	reply   any
 }
 
 // controllerConfig is what a controller is given.
@@ -82,11 +105,17 @@ type controllerConfig struct {
 	dir       string // of the metadata log
 	wal       storage.WALConfig
 	found     bool   // a blank log may become that of a new cluster
-	cluster   string // whose log it is, if it may not
+	join      bool   // a blank log waits to be filled by others
+	cluster   string // whose log it is, if it may be neither
 	static    map[string]string
-	transport raftTransport // to other voters; nil while there are none
+	transport raftTransport                                    // to other voters; nil for a broker that is alone
+	admits    func(raftID uint64, from wire.BrokerID) bool     // whether a broker may speak for a voter
+	peers     *peers                                           // other brokers; nil for a broker that is alone
+	post      func(to wire.BrokerID, m wire.PeerMessage) error // to another broker's controller
+	known     *metadata.Image                                  // what the run before has brought the broker to; nil if there was none
 
 	snapshotBytes int // a snapshot is taken after so many bytes of entries
+	keepBytes     int // of entries that a snapshot stands for, and which are kept for those who are a little behind
 	now           func() time.Time
 	newTopicID    func() wire.TopicID
 	logger        *slog.Logger
@@ -107,6 +136,7 @@ const (
 	raftElectionTicks  = 5
 
 	defaultSnapshotBytes = 20 << 20
+	defaultKeepBytes     = 4 << 20
 	maxEntryBytes        = 16 << 20
 	maxPendingBytes      = 32 << 20 // of entries not yet committed; more commands are held
 	maxHeldCommands      = 10_000
@@ -119,7 +149,12 @@ func controllerProps(cfg controllerConfig) *actor.Props {
 }
 
 func newController(cfg controllerConfig) actor.Actor {
-	return &controller{cfg: cfg, logger: cfg.logger, image: metadata.NewImage()}
+	c := &controller{cfg: cfg, logger: cfg.logger, image: metadata.NewImage(), controllerID: wire.NoBroker}
+	c.observing.leader = wire.NoBroker
+	if cfg.known != nil {
+		c.image, c.seen = cfg.known, cfg.known.Index()
+	}
+	return c
 }
 
 // Receive implements actor.Actor.
@@ -136,19 +171,54 @@ func (c *controller) Receive(ctx actor.Context) {
 	case *walAppended:
 		c.onWALAppended(ctx, msg)
 	case *stepRaft:
-		c.onStep(msg)
+		c.onStep(msg.message)
 	case *raftTick:
 		c.onTick(ctx)
 	case *snapshotSaved:
 		c.onSnapshotSaved(ctx, msg)
+	case *awaitIndex:
+		c.onAwaitIndex(ctx, msg)
 	case *walFailed:
 		c.fail(ctx, &metadataDiskError{fmt.Errorf("write the metadata log: %w", msg.err)})
 	case *actor.Terminated:
 		c.fail(ctx, fmt.Errorf("actor %s stopped", msg.Who.GetId()))
 	case *actor.Stopping:
-		c.end()
+		c.end(ctx)
+	case *killActor:
+		panic("killed")
+	default:
+		c.receiveFromPeers(ctx)
 	}
 	c.pump(ctx)
+}
+
+// receiveFromPeers dispatches what other brokers say, and what is said of them.
+func (c *controller) receiveFromPeers(ctx actor.Context) {
+	if c.ended {
+		return // they ask again, or have seen the link go down
+	}
+	switch msg := ctx.Message().(type) {
+	case *wire.RaftStep:
+		c.onRaftStep(msg)
+	case *wire.Propose:
+		c.onRemotePropose(ctx, msg)
+	case *wire.FetchMetadata:
+		c.onFetch(ctx, msg)
+	case *wire.MetadataFetched:
+		c.onFetched(ctx, msg)
+	case *wire.Heartbeat:
+		c.onHeartbeat(ctx, msg)
+	case *wire.Hint:
+		c.onHint(ctx, msg)
+	case *linkUp:
+		c.onLinkUp(ctx, msg)
+	case *linkDown:
+		c.onLinkDown(ctx, msg)
+	case *peerRefused:
+		c.onPeerRefused(msg)
+	case *handOver:
+		c.onHandOver()
+	}
 }
 
 func (c *controller) onStarted(ctx actor.Context) {
@@ -165,6 +235,12 @@ func (c *controller) onTick(ctx actor.Context) {
 		return
 	}
 	c.node.Tick()
+	c.quiet++
+	c.watchSnapshots()
+	c.campaignIfUrgent()
+	c.releasePolls(ctx)
+	c.observe(ctx)
+	c.oversee(ctx)
 	c.armTick(ctx)
 }
 
@@ -176,9 +252,9 @@ func (c *controller) armTick(ctx actor.Context) {
 func (c *controller) onPropose(ctx actor.Context, msg *propose) {
 	switch {
 	case c.ended || !c.leading && !c.alone():
-		msg.reply <- proposed{err: wire.NotController}
+		msg.refuse(ctx, wire.NotController)
 	case len(c.held) >= maxHeldCommands:
-		msg.reply <- proposed{err: wire.Errorf(wire.ThrottlingQuotaExceeded, "%d changes of metadata are waiting", len(c.held))}
+		msg.refuse(ctx, wire.Errorf(wire.ThrottlingQuotaExceeded, "%d changes of metadata are waiting", len(c.held)))
 	default:
 		c.held = append(c.held, msg)
 		c.decideHeld(ctx)
@@ -203,33 +279,33 @@ func (c *controller) decideHeld(ctx actor.Context) {
 }
 
 func (c *controller) decide(ctx actor.Context, msg *propose) {
+	c.fenceIfOneOfSeveral(msg)
 	d := msg.command.Decide(c.next, metadata.Env{
 		Now: c.cfg.now(), Self: c.cfg.self, NewTopicID: c.cfg.newTopicID, Static: c.cfg.static,
 	})
-	a := answer{to: msg.reply, reply: d.Reply}
+	a := answer{propose: msg, reply: d.Reply}
 	if len(d.Records) == 0 {
-		// What it saw may not be committed yet. While there is one voter, what is committed is the
-		// latest there is; with more it takes a round among them first.
+		// What it saw may not be committed yet, and is the latest there is only if this one still leads.
 		if n := len(c.pending); n > 0 {
 			c.pending[n-1].answers = append(c.pending[n-1].answers, a)
 		} else {
-			ctx.Send(c.cfg.broker, &imageApplied{image: c.image, index: c.applied, replies: []func(){a.give}})
+			c.read(ctx, a)
 		}
 		return
 	}
 	data := metadata.EncodeRecords(d.Records)
 	if len(data) > maxEntryBytes {
-		a.refuse(wire.Errorf(wire.InvalidRequest, "the change takes %d bytes of the metadata log, more than %d", len(data), maxEntryBytes))
+		msg.refuse(ctx, wire.Errorf(wire.InvalidRequest, "the change takes %d bytes of the metadata log, more than %d", len(data), maxEntryBytes))
 		return
 	}
 	next, _, err := c.next.Apply(c.proposedUpTo+1, d.Records)
 	if err != nil {
-		a.refuse(wire.NotController)
+		msg.refuse(ctx, wire.NotController)
 		c.fail(ctx, fmt.Errorf("decide %T: %w", msg.command, err))
 		return
 	}
 	if err := c.node.Propose(data); err != nil {
-		a.refuse(wire.NotController) // raft does not lead any more, and the next Ready says so
+		msg.refuse(ctx, wire.NotController) // raft does not lead any more, and the next Ready says so
 		return
 	}
 	c.next = next
@@ -238,20 +314,70 @@ func (c *controller) decide(ctx actor.Context, msg *propose) {
 	c.pending = append(c.pending, pending{index: c.proposedUpTo, bytes: len(data), answers: []answer{a}})
 }
 
-func (a answer) give()            { a.to <- proposed{reply: a.reply} }
-func (a answer) refuse(err error) { a.to <- proposed{err: err} }
+// fenceIfOneOfSeveral has a broker that registers begin fenced, unless there is no other: its heartbeats tell
+// when its image and its logs are as they should be. The only one there is would be waited for in vain.
+func (c *controller) fenceIfOneOfSeveral(msg *propose) {
+	registration, ok := msg.command.(metadata.RegisterBroker)
+	if ok && slices.ContainsFunc(c.next.Brokers(), func(b wire.Broker) bool { return b.ID != registration.ID }) {
+		registration.Fenced = true
+		msg.command = registration
+	}
+}
 
-// abandon answers everyone who waits. What is in the log may still be committed.
-func (c *controller) abandon() {
-	for _, p := range c.pending {
-		for _, a := range p.answers {
-			a.refuse(wire.NotController)
+// give answers those for whom an entry was applied, or whose commands needed none. The broker actor does
+// it for its own broker, once the effect can be seen there: these are returned.
+func (c *controller) give(ctx actor.Context, answers []answer) (replies []func()) {
+	for _, a := range answers {
+		switch p := a.propose; {
+		case p.remote != nil:
+			ctx.Send(p.remote.from, &wire.Proposed{
+				ID: p.remote.id, Index: c.seen, Reply: metadata.EncodeReply(p.command, a.reply),
+			})
+		case p.reply != nil:
+			replies = append(replies, func() { p.reply <- proposed{reply: a.reply} })
 		}
 	}
-	for _, msg := range c.held {
-		msg.reply <- proposed{err: wire.NotController}
+	return replies
+}
+
+// onAwaitIndex has something done once this broker is as far as the broker that decided.
+func (c *controller) onAwaitIndex(ctx actor.Context, msg *awaitIndex) {
+	if c.seen < msg.index && !c.ended {
+		c.awaiting = append(c.awaiting, msg)
+		return
 	}
-	c.pending, c.pendingBytes, c.held, c.next, c.current = nil, 0, nil, nil, false
+	ctx.Send(c.cfg.broker, &imageApplied{image: c.image, index: c.seen, controller: c.controllerID, replies: []func(){msg.reached}})
+}
+
+// arrived returns what waited for the image to come this far.
+func (c *controller) arrived() (replies []func()) {
+	c.awaiting = slices.DeleteFunc(c.awaiting, func(a *awaitIndex) bool {
+		if a.index > c.seen {
+			return false
+		}
+		replies = append(replies, a.reached)
+		return true
+	})
+	return replies
+}
+
+// abandon answers everyone who waits for this one as the leader. What is in the log may still be committed.
+func (c *controller) abandon(ctx actor.Context) {
+	for _, p := range c.pending {
+		for _, a := range p.answers {
+			a.propose.leaveOpen(ctx)
+		}
+	}
+	c.refuseHeld(ctx)
+	c.abandonReads(ctx)
+	c.pending, c.pendingBytes, c.next, c.current = nil, 0, nil, false
+}
+
+func (c *controller) refuseHeld(ctx actor.Context) {
+	for _, msg := range c.held {
+		msg.refuse(ctx, wire.NotController)
+	}
+	c.held = nil
 }
 
 // fail ends the controller for a reason that another start may or may not cure; the broker decides.
@@ -262,14 +388,21 @@ func (c *controller) fail(ctx actor.Context, err error) {
 		return
 	}
 	c.logger.Error("controller failed", "err", err)
-	c.end()
+	c.end(ctx)
 	ctx.Send(c.cfg.broker, &controllerFailed{err: err})
 }
 
-func (c *controller) end() {
+func (c *controller) end(ctx actor.Context) {
+	if c.ended {
+		return
+	}
 	c.ended = true
 	if c.cancelTick != nil {
 		c.cancelTick()
 	}
-	c.abandon()
+	c.abandon(ctx)
+	for _, a := range c.awaiting {
+		a.reached() // it was decided; that it cannot be seen here yet is the lesser evil
+	}
+	c.awaiting = nil
 }

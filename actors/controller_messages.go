@@ -1,10 +1,12 @@
 package actors
 
 import (
+	"github.com/asynkron/protoactor-go/actor"
 	raftpb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/troupe-mq/troupe/cluster/metadata"
 	"github.com/troupe-mq/troupe/storage"
+	"github.com/troupe-mq/troupe/wire"
 )
 
 // Messages to and from the controller, and between it and its children.
@@ -13,25 +15,63 @@ import (
 // has stopped before it came to the message: whoever asks must also watch for that.
 type propose struct {
 	command metadata.Command
-	reply   chan<- proposed // of capacity 1
+	reply   chan<- proposed // of capacity 1; nil if nobody on this broker waits
+	remote  *remoteAsker    // who waits on another broker, or nil
+}
+
+// remoteAsker is who has sent a wire.Propose.
+type remoteAsker struct {
+	from *actor.PID
+	id   uint64
 }
 
 // proposed answers propose. With err nil the reply is the command's own, which may be a refusal, and the broker
-// actor has made its effect visible here. wire.NotController: the outcome is unknown if the command
-// was already in the log.
+// actor has made its effect visible here.
 type proposed struct {
 	reply any
 	err   error
+	open  bool // with an error: the command was already in the log, and may yet be committed
 }
+
+// refuse answers that nothing came of a command.
+func (p *propose) refuse(ctx actor.Context, err error) {
+	if p.reply != nil {
+		p.reply <- proposed{err: err}
+	}
+	if p.remote != nil {
+		ctx.Send(p.remote.from, &wire.Proposed{ID: p.remote.id, Err: err})
+	}
+}
+
+// leaveOpen answers that the controller lost its place before it knew what came of a command.
+func (p *propose) leaveOpen(ctx actor.Context) {
+	if p.reply != nil {
+		p.reply <- proposed{err: wire.NotController, open: true}
+	}
+	if p.remote != nil {
+		ctx.Send(p.remote.from, &wire.Proposed{ID: p.remote.id, Err: wire.RequestTimedOut})
+	}
+}
+
+// awaitIndex has the controller call reached, by way of the broker actor, once the image of this broker
+// has come to an index.
+type awaitIndex struct {
+	index   uint64
+	reached func() // does not block
+}
+
+// handOver asks a controller that leads to let another voter lead.
+type handOver struct{}
 
 // imageApplied tells the broker actor that entries of the metadata log were applied, and who waited for
 // them: it brings the broker to the new image, and then calls the replies in order. Without a
 // change there are only replies.
 type imageApplied struct {
-	image   *metadata.Image
-	delta   metadata.Delta // since the image sent before
-	index   uint64         // of the last entry applied
-	replies []func()       // none of them blocks
+	image      *metadata.Image
+	delta      metadata.Delta // since the image sent before
+	index      uint64         // that the image stands for
+	controller wire.BrokerID  // who leads, as far as is known
+	replies    []func()       // none of them blocks
 }
 
 // controllerFailed tells the broker actor why the controller has ended, and is to be stopped.
@@ -75,6 +115,14 @@ type encodeSnapshot struct {
 	metadata *raftpb.SnapshotMetadata
 }
 
+// encodeForObserver asks for the image in bytes for a broker that observes.
+type encodeForObserver struct {
+	image *metadata.Image
+	index uint64
+	to    *actor.PID
+	reply *wire.MetadataFetched // but for the data
+}
+
 // saveSnapshot asks the metadata log to keep a snapshot.
 type saveSnapshot struct{ snapshot *raftpb.Snapshot }
 
@@ -83,3 +131,6 @@ type snapshotSaved struct{ snapshot *raftpb.Snapshot }
 
 // walFailed tells the controller that the metadata log cannot be written any more.
 type walFailed struct{ err error }
+
+// killActor makes an actor panic. Those who try out what happens then send it.
+type killActor struct{}

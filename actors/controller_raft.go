@@ -3,7 +3,6 @@ package actors
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"go.etcd.io/raft/v3"
@@ -36,14 +35,21 @@ func (c *controller) onWALOpened(ctx actor.Context, msg *walOpened) {
 	if msg.state.PassedBy != nil {
 		c.logger.Error("newest snapshot of the metadata is unreadable, took the one before it", "err", msg.state.PassedBy)
 	}
+	before := c.cfg.known
+	if before == nil {
+		before = metadata.NewImage()
+	}
 	ctx.Send(c.cfg.broker, &imageApplied{
-		image: c.image, delta: metadata.Diff(metadata.NewImage(), c.image), index: c.applied,
+		image: c.image, delta: metadata.Diff(before, c.image), index: c.seen, controller: c.controllerID,
 	})
 	c.armTick(ctx)
-	if c.alone() {
-		if err := c.node.Campaign(); err != nil {
-			c.fail(ctx, fmt.Errorf("campaign: %w", err))
-		}
+	if !c.alone() {
+		c.refuseHeld(ctx)
+		c.observe(ctx)
+		return
+	}
+	if err := c.node.Campaign(); err != nil {
+		c.fail(ctx, fmt.Errorf("campaign: %w", err))
 	}
 }
 
@@ -51,13 +57,6 @@ func (c *controller) restore(state *storage.WALState) error {
 	var hardState raftpb.HardState
 	if err := proto.Unmarshal(state.HardState, &hardState); err != nil {
 		return fmt.Errorf("read the hard state of the metadata log: %w", err)
-	}
-	snapshot := &raftpb.Snapshot{}
-	if err := proto.Unmarshal(state.Snapshot.Data, snapshot); err != nil {
-		return fmt.Errorf("read the snapshot of the metadata: %w", err)
-	}
-	if snapshot.GetMetadata().GetIndex() != state.Snapshot.Index {
-		return errors.New("read the snapshot of the metadata: its index is not that of the file")
 	}
 	entries := make([]*raftpb.Entry, len(state.Entries))
 	for i, e := range state.Entries {
@@ -73,8 +72,8 @@ func (c *controller) restore(state *storage.WALState) error {
 	if hardState.GetCommit() < state.Snapshot.Index {
 		hardState.Commit = proto.Uint64(state.Snapshot.Index)
 	}
-	c.storage = raft.NewMemoryStorage()
-	if err := errors.Join(c.takeSnapshot(snapshot), c.storage.SetHardState(&hardState), c.storage.Append(entries)); err != nil {
+	c.storage = &raftStorage{MemoryStorage: raft.NewMemoryStorage()}
+	if err := errors.Join(c.restoreSnapshot(&state.Snapshot), c.storage.SetHardState(&hardState), c.storage.Append(entries)); err != nil {
 		return fmt.Errorf("restore the metadata log: %w", err)
 	}
 	node, err := raft.NewRawNode(&raft.Config{
@@ -102,16 +101,34 @@ func (c *controller) restore(state *storage.WALState) error {
 	return nil
 }
 
-// takeSnapshot makes image and storage what a snapshot says.
-func (c *controller) takeSnapshot(snapshot *raftpb.Snapshot) error {
-	image, err := metadata.DecodeSnapshot(snapshot.GetData())
-	if err != nil {
+// restoreSnapshot begins with the snapshot on disk. Who has joined a cluster and was never a voter has none.
+func (c *controller) restoreSnapshot(from *storage.WALSnapshot) error {
+	if from.Index == 0 {
+		return nil
+	}
+	snapshot := &raftpb.Snapshot{}
+	if err := proto.Unmarshal(from.Data, snapshot); err != nil {
 		return fmt.Errorf("read the snapshot of the metadata: %w", err)
+	}
+	if snapshot.GetMetadata().GetIndex() != from.Index {
+		return errors.New("read the snapshot of the metadata: its index is not that of the file")
+	}
+	return c.takeSnapshot(snapshot)
+}
+
+// takeSnapshot makes image and storage what a snapshot says. An image that was observed may be ahead.
+func (c *controller) takeSnapshot(snapshot *raftpb.Snapshot) error {
+	if index := snapshot.GetMetadata().GetIndex(); index > c.seen {
+		image, err := metadata.DecodeSnapshot(snapshot.GetData())
+		if err != nil {
+			return fmt.Errorf("read the snapshot of the metadata: %w", err)
+		}
+		c.image, c.seen = image, index
 	}
 	if err := c.storage.ApplySnapshot(snapshot); err != nil {
 		return err
 	}
-	c.image, c.applied = image, snapshot.GetMetadata().GetIndex()
+	c.applied = snapshot.GetMetadata().GetIndex()
 	c.confState = snapshot.GetMetadata().GetConfState()
 	c.unsnapshotted = 0
 	return nil
@@ -130,8 +147,9 @@ func (c *controller) onPump(ctx actor.Context) {
 	for !c.ended && c.node.HasReady() {
 		rd := c.node.Ready()
 		if rd.SoftState != nil {
-			c.onRole(rd.SoftState)
+			c.onRole(ctx, rd.SoftState)
 		}
+		c.confirmReads(ctx, rd.ReadStates)
 		for _, m := range rd.Messages {
 			switch m.GetTo() {
 			case raft.LocalAppendThread:
@@ -147,40 +165,46 @@ func (c *controller) onPump(ctx actor.Context) {
 
 func (c *controller) transmit(m *raftpb.Message) {
 	sent := c.cfg.transport != nil && c.cfg.transport.Send(m)
-	if m.GetType() == raftpb.MsgSnap {
-		status := raft.SnapshotFinish
-		if !sent {
-			status = raft.SnapshotFailure
-		}
-		c.node.ReportSnapshot(m.GetTo(), status)
-	} else if !sent {
+	switch {
+	case m.GetType() == raftpb.MsgSnap:
+		c.snapshotSent(m.GetTo(), sent)
+	case !sent:
 		c.node.ReportUnreachable(m.GetTo())
 	}
 }
 
 // onRole follows raft's role. A leader that led before in another term begins anew.
-func (c *controller) onRole(soft *raft.SoftState) {
+func (c *controller) onRole(ctx actor.Context, soft *raft.SoftState) {
 	leading := soft.RaftState == raft.StateLeader
 	term := c.node.BasicStatus().GetTerm()
+	if soft.Lead != c.lead {
+		c.lead, c.quiet = soft.Lead, 0
+	}
 	if leading == c.leading && (!leading || term == c.term) {
+		c.tellController(ctx)
 		return
 	}
 	if c.leading {
-		c.abandon()
+		c.abandon(ctx)
 		c.logger.Info("controller stopped leading", "term", c.term)
 	}
 	c.leading, c.term, c.current = leading, term, false
 	if leading {
 		c.logger.Info("controller leads", "term", term)
 	}
+	c.tellController(ctx)
 }
 
-func (c *controller) onStep(msg *stepRaft) {
+// onStep gives raft a message from another voter.
+func (c *controller) onStep(m *raftpb.Message) {
 	if c.node == nil || c.ended {
 		return
 	}
-	if err := c.node.Step(msg.message); err != nil {
-		c.logger.Debug("raft message dropped", "peer", msg.message.GetFrom(), "err", err)
+	if m.GetFrom() == c.lead {
+		c.quiet = 0
+	}
+	if err := c.node.Step(m); err != nil {
+		c.logger.Debug("raft message dropped", "peer", m.GetFrom(), "err", err)
 	}
 }
 
@@ -196,7 +220,11 @@ func (c *controller) onWALAppended(ctx actor.Context, msg *walAppended) {
 				c.fail(ctx, err)
 				return
 			}
-			ctx.Send(c.cfg.broker, &imageApplied{image: c.image, delta: metadata.Diff(before, c.image), index: c.applied})
+			ctx.Send(c.cfg.broker, &imageApplied{
+				image: c.image, delta: metadata.Diff(before, c.image), index: c.seen, controller: c.controllerID,
+				replies: c.arrived(),
+			})
+			c.tellController(ctx)
 		}
 		if err := c.storage.Append(m.GetEntries()); err != nil {
 			c.fail(ctx, fmt.Errorf("take over appended entries: %w", err))
@@ -234,7 +262,7 @@ func (c *controller) apply(ctx actor.Context, m *raftpb.Message) {
 		if changed {
 			changes++
 		}
-		out.replies = append(out.replies, c.settle(e)...)
+		out.replies = append(out.replies, c.settle(ctx, e)...)
 	}
 	for _, response := range m.GetResponses() {
 		c.step(response)
@@ -242,36 +270,51 @@ func (c *controller) apply(ctx actor.Context, m *raftpb.Message) {
 	if changes > 1 {
 		out.delta = metadata.Diff(before, c.image)
 	}
+	out.replies = append(out.replies, c.arrived()...)
 	if changes > 0 || len(out.replies) > 0 {
-		out.image, out.index = c.image, c.applied
+		out.image, out.index, out.controller = c.image, c.seen, c.controllerID
 		ctx.Send(c.cfg.broker, out)
+	}
+	if changes > 0 {
+		c.tellController(ctx)
 	}
 	if len(c.pending) == 0 && c.current {
 		c.next = c.image // they are the same, and now share memory
 	}
+	c.releasePolls(ctx)
 	c.snapshotIfDue(ctx)
 	c.decideHeld(ctx)
 }
 
+// applyEntry applies one committed entry. What an observed image has already is passed over.
 func (c *controller) applyEntry(e *raftpb.Entry, delta *metadata.Delta) (changed bool, err error) {
 	switch {
 	case e.GetType() != raftpb.EntryNormal:
 		err = c.applyConfChange(e)
-	case len(e.GetData()) > 0:
-		var records []metadata.Record
-		if records, err = metadata.DecodeRecords(e.GetData()); err == nil {
-			var image *metadata.Image
-			if image, *delta, err = c.image.Apply(e.GetIndex(), records); err == nil {
-				c.image, changed = image, true
-			}
-		}
-	case c.leading && e.GetTerm() == c.term && !c.current:
+	case isRecords(e) && e.GetIndex() > c.seen:
+		changed, err = c.applyRecords(e.GetIndex(), e.GetData(), delta)
+	case len(e.GetData()) == 0 && c.leading && e.GetTerm() == c.term && !c.current:
 		// A leader's first entry is empty.
 		c.current, c.next, c.proposedUpTo = true, c.image, e.GetIndex()
+		c.beginOverseeing()
 	}
 	c.applied = e.GetIndex()
+	c.seen = max(c.seen, c.applied)
 	c.unsnapshotted += len(e.GetData()) + entryOverheadBytes
 	return changed, err
+}
+
+func (c *controller) applyRecords(index uint64, data []byte, delta *metadata.Delta) (changed bool, err error) {
+	records, err := metadata.DecodeRecords(data)
+	if err != nil {
+		return false, err
+	}
+	image, changes, err := c.image.Apply(index, records)
+	if err != nil {
+		return false, err
+	}
+	c.image, *delta = image, changes
+	return true, nil
 }
 
 func (c *controller) applyConfChange(e *raftpb.Entry) error {
@@ -290,11 +333,14 @@ func (c *controller) applyConfChange(e *raftpb.Entry) error {
 		change = v2
 	}
 	c.confState = c.node.ApplyConfChange(change)
+	c.storage.joined = e.GetIndex()
+	c.logger.Info("voters of the metadata log changed", "voters", len(c.confState.GetVoters()),
+		"outgoing", len(c.confState.GetVotersOutgoing()), "learners", len(c.confState.GetLearners()))
 	return nil
 }
 
-// settle returns the replies of those who waited for an entry.
-func (c *controller) settle(e *raftpb.Entry) (replies []func()) {
+// settle answers those who waited for an entry. The replies are left to the broker actor.
+func (c *controller) settle(ctx actor.Context, e *raftpb.Entry) (replies []func()) {
 	if len(c.pending) == 0 || c.pending[0].index != e.GetIndex() {
 		return nil
 	}
@@ -302,16 +348,17 @@ func (c *controller) settle(e *raftpb.Entry) (replies []func()) {
 	c.pending[0] = pending{}
 	c.pending = c.pending[1:]
 	c.pendingBytes -= p.bytes
-	for _, a := range p.answers {
-		replies = append(replies, a.give)
-	}
-	return replies
+	return c.give(ctx, p.answers)
 }
 
+// snapshotIfDue takes a snapshot when the log has grown, or when raft misses one that knows of those who have joined.
+// An image that was observed is not what the log has led to, so that has to catch up first.
 func (c *controller) snapshotIfDue(ctx actor.Context) {
-	if c.snapshotting || c.unsnapshotted < c.cfg.snapshotBytes {
+	due := c.unsnapshotted >= c.cfg.snapshotBytes || c.storage.wanted
+	if c.snapshotting || !due || c.seen > c.applied {
 		return
 	}
+	c.storage.wanted = false
 	term, err := c.storage.Term(c.applied)
 	if err != nil {
 		panic(fmt.Sprintf("actors: entry %d was applied and is not in storage: %v", c.applied, err))
@@ -334,7 +381,7 @@ func (c *controller) onSnapshotSaved(ctx actor.Context, msg *snapshotSaved) {
 		return // one from the leader has overtaken it
 	}
 	if err == nil {
-		err = c.storage.Compact(index)
+		err = c.storage.compact(index, c.cfg.keepBytes)
 	}
 	if err != nil {
 		c.fail(ctx, fmt.Errorf("compact the metadata log at %d: %w", index, err))
@@ -343,25 +390,3 @@ func (c *controller) onSnapshotSaved(ctx actor.Context, msg *snapshotSaved) {
 	c.logger.Info("snapshot of the metadata taken", "index", index, "bytes", len(msg.snapshot.GetData()))
 	c.snapshotIfDue(ctx)
 }
-
-// raftLogger lets raft speak through ours. What it calls information is for those who look into raft.
-type raftLogger struct{ logger *slog.Logger }
-
-const raftSays = "raft"
-
-func (l raftLogger) Debug(...any)             {}
-func (l raftLogger) Debugf(string, ...any)    {}
-func (l raftLogger) Info(v ...any)            { l.logger.Debug(raftSays, "text", fmt.Sprint(v...)) }
-func (l raftLogger) Infof(f string, v ...any) { l.logger.Debug(raftSays, "text", fmt.Sprintf(f, v...)) }
-func (l raftLogger) Warning(v ...any)         { l.logger.Warn(raftSays, "text", fmt.Sprint(v...)) }
-func (l raftLogger) Warningf(f string, v ...any) {
-	l.logger.Warn(raftSays, "text", fmt.Sprintf(f, v...))
-}
-func (l raftLogger) Error(v ...any) { l.logger.Error(raftSays, "text", fmt.Sprint(v...)) }
-func (l raftLogger) Errorf(f string, v ...any) {
-	l.logger.Error(raftSays, "text", fmt.Sprintf(f, v...))
-}
-func (l raftLogger) Fatal(v ...any)            { panic(fmt.Sprint(v...)) }
-func (l raftLogger) Fatalf(f string, v ...any) { panic(fmt.Sprintf(f, v...)) }
-func (l raftLogger) Panic(v ...any)            { panic(fmt.Sprint(v...)) }
-func (l raftLogger) Panicf(f string, v ...any) { panic(fmt.Sprintf(f, v...)) }

@@ -36,12 +36,14 @@ type peerRefused struct {
 // LinkUp implements peer.Handler.
 func (b *Broker) LinkUp(p peer.Identity) {
 	b.logger.Info("link is up", "peer", p.Broker)
+	b.peers.up(p.Broker, p.Incarnation)
 	b.tellAll(&linkUp{p.Broker, p.Incarnation})
 }
 
 // LinkDown implements peer.Handler.
 func (b *Broker) LinkDown(p peer.Identity, cause error) {
 	b.logger.Info("link is down", "peer", p.Broker, "err", cause)
+	b.peers.down(p.Broker, p.Incarnation)
 	b.remotes.forget(addressOf(p.Broker, p.Incarnation))
 	b.tellAll(&linkDown{p.Broker, p.Incarnation})
 }

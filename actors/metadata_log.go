@@ -62,7 +62,7 @@ func (l *metadataLog) onStarted(ctx actor.Context) {
 	}
 	l.wal = wal
 	if state.IsBlank() {
-		if state, err = l.found(); err != nil {
+		if state, err = l.begin(); err != nil {
 			ctx.Send(ctx.Parent(), &walOpened{err: err})
 			return
 		}
@@ -78,11 +78,20 @@ func (l *metadataLog) onStarted(ctx actor.Context) {
 
 var errBlankLog = errors.New("the directory with the metadata (" + metadataLogDir + ") must be the first --data")
 
+// begin gives a blank log its first content. A log that has been written to is never blank again: one that
+// is, though this broker belongs to a cluster, has lost votes and entries that others may count on.
+func (l *metadataLog) begin() (storage.WALState, error) {
+	switch {
+	case l.cfg.found:
+		return l.found()
+	case l.cfg.join:
+		return storage.WALState{}, l.wal.Append([]byte{}, nil)
+	}
+	return storage.WALState{}, fmt.Errorf("%s holds no metadata of cluster %s: %w", filepath.Dir(l.cfg.dir), l.cfg.cluster, errBlankLog)
+}
+
 // found makes a blank log that of a cluster with one voter: its first entry is a snapshot of nothing.
 func (l *metadataLog) found() (state storage.WALState, err error) {
-	if !l.cfg.found {
-		return state, fmt.Errorf("%s holds no metadata of cluster %s: %w", filepath.Dir(l.cfg.dir), l.cfg.cluster, errBlankLog)
-	}
 	const first = 1
 	snapshot, err := proto.Marshal(&raftpb.Snapshot{
 		Data: metadata.NewImage().EncodeSnapshot(),
@@ -238,13 +247,24 @@ func (l *metadataLog) onStopped() {
 
 // snapshotEncoder turns images into bytes, which takes long for a large one, beside the controller and
 // the log.
-type snapshotEncoder struct{ log *actor.PID }
+type snapshotEncoder struct {
+	log  *actor.PID
+	last *metadata.Image // that it has encoded for one who observes; the next one may want the same
+	data []byte
+}
 
 // Receive implements actor.Actor.
 func (e *snapshotEncoder) Receive(ctx actor.Context) {
-	if msg, ok := ctx.Message().(*encodeSnapshot); ok {
+	switch msg := ctx.Message().(type) {
+	case *encodeSnapshot:
 		ctx.Send(e.log, &saveSnapshot{snapshot: &raftpb.Snapshot{
 			Data: msg.image.EncodeSnapshot(), Metadata: msg.metadata,
 		}})
+	case *encodeForObserver:
+		if e.last != msg.image {
+			e.last, e.data = msg.image, msg.image.EncodeSnapshot()
+		}
+		msg.reply.First, msg.reply.Data = msg.index, e.data
+		ctx.Send(msg.to, msg.reply)
 	}
 }
