@@ -1,0 +1,193 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"time"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// keep keeps links to a broker up: it waits while a pair stands and dials when there is none.
+func (l *Links) keep(life context.Context, b *broker) {
+	refusals, pause := 0, l.cfg.RedialMin
+	for life.Err() == nil {
+		p, broken := l.standing(b)
+		if p != nil {
+			select {
+			case <-p.done:
+			case <-life.Done():
+				return
+			}
+			select {
+			case <-b.changed:
+			default:
+			}
+			refusals, pause = 0, l.cfg.RedialMin
+			continue
+		}
+		err := l.dial(life, b)
+		if err == nil || life.Err() != nil {
+			continue
+		}
+		wait := pause/2 + rand.N(pause/2+1)
+		pause = min(2*pause, l.cfg.RedialMax)
+		switch {
+		case !errors.Is(err, syscall.ECONNREFUSED):
+			refusals = 0
+		case broken == 0:
+		case refusals == 0:
+			refusals, wait = 1, l.cfg.RefusedInterval
+		default:
+			l.gone(b, broken)
+			refusals = 0
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-b.changed:
+			refusals, pause = 0, l.cfg.RedialMin
+		case <-life.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// standing returns the pair that stands or is being agreed on. If there is none, it returns the run
+// whose links have broken, as long as nobody knows what became of it.
+func (l *Links) standing(b *broker) (*pair, wire.Incarnation) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return b.current(), b.broken
+}
+
+// gone tells, once, that a process is not there any more.
+func (l *Links) gone(b *broker, run wire.Incarnation) {
+	l.mu.Lock()
+	first := b.broken == run
+	b.broken = 0
+	l.mu.Unlock()
+	if first {
+		l.handler.Refused(b.id, run)
+	}
+}
+
+// dial tries a broker's addresses in turn. Its error is an ECONNREFUSED only if every one has
+// refused the connection.
+func (l *Links) dial(ctx context.Context, b *broker) error {
+	l.mu.RLock()
+	addresses, lost := b.addresses, b.lost
+	l.mu.RUnlock()
+	var told error
+	for _, address := range addresses {
+		err := l.dialPair(ctx, b.id, address, lost)
+		if err == nil {
+			return nil
+		}
+		l.refused(b.id, address, err)
+		if told == nil || errors.Is(told, syscall.ECONNREFUSED) {
+			told = err
+		}
+	}
+	if told == nil {
+		return errors.New("no address is known")
+	}
+	return told
+}
+
+// dialPair makes a pair of links by way of one address.
+func (l *Links) dialPair(ctx context.Context, id wire.BrokerID, address string, lost uint64) error {
+	limited, cancel := context.WithTimeout(ctx, l.cfg.HandshakeTimeout)
+	defer cancel()
+	greeting := wire.LinkGreeting{
+		MinProtocol: minProtocol, MaxProtocol: maxProtocol, From: wire.LinkEnd(l.self), To: id, Nonce: newNonce(), Lost: lost,
+	}
+	control, err := l.greet(limited, address, &greeting)
+	if err != nil {
+		return err
+	}
+	greeting.Bulk = true
+	bulk, err := l.greet(limited, address, &greeting)
+	if err == nil {
+		if err = l.agree(ctx, &greeting, control, bulk); err == nil {
+			return nil
+		}
+		bulk.close()
+	}
+	control.close()
+	return err
+}
+
+// greet opens one connection and says who wants what. The connection is closed when ctx ends,
+// until it is released from that.
+func (l *Links) greet(ctx context.Context, address string, m *wire.LinkGreeting) (*conn, error) {
+	dialling, cancel := context.WithTimeout(ctx, l.cfg.DialTimeout)
+	defer cancel()
+	raw, err := l.dialer.Dial(dialling, address)
+	if err != nil {
+		return nil, err
+	}
+	release := context.AfterFunc(ctx, func() { _ = raw.Close() })
+	var c *conn
+	if _, err = raw.Write(Preface[:]); err == nil {
+		if c, err = l.encrypt(dialling, raw, true, address); err == nil {
+			c.release = release
+			err = c.say(m)
+		}
+	}
+	if err != nil {
+		release()
+		_ = raw.Close()
+		return nil, fmt.Errorf("greet %s: %w", address, err)
+	}
+	return c, nil
+}
+
+// agree hears the answers, has the last word, and starts the pair.
+func (l *Links) agree(ctx context.Context, greeting *wire.LinkGreeting, control, bulk *conn) error {
+	var answers [2]wire.LinkWelcome
+	for i, c := range []*conn{control, bulk} {
+		if err := c.hear(&answers[i]); err != nil {
+			return err
+		}
+	}
+	p := l.newPair(Identity(answers[0].From), greeting.Nonce, 0, control, bulk)
+	r := l.checkWelcome(greeting.To, &answers[0], &answers[1])
+	if r != nil && r.theirs {
+		return r
+	}
+	var b *broker
+	if r == nil {
+		b, r = l.claim(ctx, p, false)
+	}
+	err := sayBoth(control, bulk, &wire.LinkConfirm{Refusal: r.words()})
+	if r != nil {
+		return r
+	}
+	return l.settle(b, p, err)
+}
+
+// settle starts a pair that has claimed its broker's slot, if nothing came between.
+func (l *Links) settle(b *broker, p *pair, err error) error {
+	for _, c := range []*conn{p.control.conn, p.bulk.conn} {
+		if !c.release() && err == nil {
+			err = context.DeadlineExceeded
+		}
+	}
+	if err != nil {
+		l.abandon(b, p, err)
+		return err
+	}
+	l.launch(b, p)
+	return nil
+}
+
+func sayBoth(control, bulk *conn, m wire.Message) error {
+	if err := control.say(m); err != nil {
+		return err
+	}
+	return bulk.say(m)
+}
