@@ -2,6 +2,7 @@ package actors
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -18,10 +19,11 @@ import (
 // the image: until then the image may be an old one.
 type brokerActor struct {
 	*Broker
-	metrics *Metrics
-	fs      storage.FS
-	raftID  uint64
-	links   Links
+	metrics   *Metrics
+	fs        storage.FS
+	raftID    uint64
+	links     Links
+	proposals *actor.PID
 
 	registered bool
 	topics     map[wire.TopicID]*localTopic
@@ -91,6 +93,14 @@ func (b *brokerActor) Receive(ctx actor.Context) {
 
 func (b *brokerActor) onStarted(ctx actor.Context) {
 	self := ctx.Self()
+	var err error
+	b.proposals, err = b.root.SpawnNamed(propsOf(func() actor.Actor {
+		return &isrProposals{self: b.cfg.ID, incarnation: b.cfg.Incarnation, request: b.request, send: b.send, logger: b.logger}
+	}), "isr-proposals")
+	if err != nil {
+		b.fail(fmt.Errorf("spawn the actor for proposals of in-sync replicas: %w", err))
+		return
+	}
 	for _, d := range b.dirs {
 		b.work.Go(func() {
 			select {
@@ -139,10 +149,24 @@ func (b *brokerActor) follow(ctx actor.Context, image *metadata.Local, delta met
 	for _, t := range delta.Topics {
 		b.reconcile(ctx, image, t.ID)
 	}
+	changed := make(map[wire.TopicID]struct{})
 	if len(delta.Configs) > 0 {
 		for id := range b.topics {
-			b.reconcile(ctx, image, id)
+			changed[id] = struct{}{}
 		}
+	}
+	for _, id := range delta.Brokers {
+		for tp := range image.Hosted(id) { // whose replicas may be reached elsewhere, or may join now
+			if b.topics[tp.Topic] != nil {
+				changed[tp.Topic] = struct{}{}
+			}
+		}
+	}
+	for _, t := range delta.Topics {
+		delete(changed, t.ID)
+	}
+	for id := range changed {
+		b.reconcile(ctx, image, id)
 	}
 }
 
@@ -174,40 +198,66 @@ func (b *brokerActor) reconcile(ctx actor.Context, image *metadata.Local, id wir
 		return
 	}
 	config, _ := image.TopicConfig(id)
-	var changed []assignment
+	changed := &topicChanged{}
 	parts := make([]*partition, topic.Partitions)
-	here := false
 	for n := range topic.Partitions {
 		state, _ := image.Partition(id, n)
 		if !slices.Contains(state.Replicas, b.cfg.ID) {
+			if local != nil && int(n) < len(local.parts) && local.parts[n] != nil {
+				changed.gone = append(changed.gone, n)
+				b.logsIn[local.dirs[n]]--
+				b.settled = append(b.settled, local.parts[n].tp)
+			}
 			continue
 		}
-		here = true
 		if local == nil {
 			local = b.add(ctx, id, topic.Name)
 		}
 		parts[n] = b.partitionOf(image, local, id, n)
-		if state.Leader != b.cfg.ID {
-			// Nobody leads it, or another broker does: nothing is awaited here.
+		if local.dirs[n] == nil {
 			parts[n].door.shut(wire.NotLeaderOrFollower, wire.LeaderHint{Broker: state.Leader, LeaderEpoch: state.LeaderEpoch})
 			b.settled = append(b.settled, parts[n].tp)
 			continue
 		}
-		changed = append(changed, assignment{
-			partition: parts[n], dir: local.dirs[n], log: logConfigOf(config),
-			leadership: replica.Leadership{
-				Self: b.cfg.ID, LeaderEpoch: state.LeaderEpoch, PartitionEpoch: state.PartitionEpoch,
-				Replicas: state.Replicas, ISR: state.ISR, MinISR: config.MinISR, Fsync: config.Fsync,
-			},
-		})
+		changed.assignments = append(changed.assignments, b.assignmentOf(image, parts[n], local.dirs[n], &state, &config))
 	}
-	if !here {
+	if local == nil {
 		return
 	}
 	local.parts = parts
 	b.routes.set(id, parts)
-	ctx.Send(local.pid, &topicChanged{assignments: changed})
+	ctx.Send(local.pid, changed)
 }
+
+// assignmentOf is what the image says of a partition that this broker has a replica of.
+func (b *brokerActor) assignmentOf(image *metadata.Local, part *partition, dir *storage.Dir, state *wire.Partition, config *metadata.TopicConfig) assignment {
+	a := assignment{
+		partition: part, dir: dir, log: logConfigOf(*config), leader: state.Leader, leads: state.Leader == b.cfg.ID,
+		leadership: replica.Leadership{
+			Self: b.cfg.ID, Topic: part.tp.Topic, Partition: part.tp.Partition,
+			LeaderEpoch: state.LeaderEpoch, PartitionEpoch: state.PartitionEpoch,
+			Replicas: state.Replicas, ISR: state.ISR, MinISR: config.MinISR, Fsync: config.Fsync,
+			Unclean: image.Unclean(part.tp.Topic, part.tp.Partition), MaxLag: b.cfg.MaxLag,
+			Incarnations: make([]wire.Incarnation, len(state.Replicas)), Eligible: make([]bool, len(state.Replicas)),
+		},
+		replicas: make([]*actor.PID, len(state.Replicas)),
+	}
+	name := replicaName(part.tp)
+	for i, id := range state.Replicas {
+		registration, ok := image.Registration(id)
+		if !ok {
+			continue
+		}
+		a.leadership.Incarnations[i] = registration.Incarnation
+		a.leadership.Eligible[i] = image.ReplicaUsable(part.tp.Topic, part.tp.Partition, id)
+		if id != b.cfg.ID {
+			a.replicas[i] = b.remotePID(id, registration.Incarnation, name)
+		}
+	}
+	return a
+}
+
+func replicaName(tp wire.TopicPartition) string { return "replica/" + tp.String() }
 
 func (b *brokerActor) beingRemoved(name string) bool {
 	for _, local := range b.removed {
@@ -255,7 +305,8 @@ func (b *brokerActor) forgetSuccessor(id wire.TopicID) {
 func (b *brokerActor) add(ctx actor.Context, id wire.TopicID, name string) *localTopic {
 	logger := b.logger.With("topic", name)
 	cfg := topicConfig{
-		name: name, id: id, broker: ctx.Self(),
+		name: name, id: id, broker: ctx.Self(), proposals: b.proposals, remotes: b.remotes, leased: b.leased,
+		self: b.cfg.ID, incarnation: b.cfg.Incarnation,
 		spawn: func(r replicaConfig, name string) (*actor.PID, error) {
 			return b.root.SpawnNamed(propsOf(func() actor.Actor { return newReplica(r) }), name)
 		},
@@ -340,6 +391,9 @@ func (b *brokerActor) stopIfDone(ctx actor.Context) {
 	}
 	done := b.stopping
 	b.stopping = nil
+	if b.proposals != nil {
+		ctx.Stop(b.proposals)
+	}
 	ctx.Stop(ctx.Self())
 	done()
 }

@@ -63,10 +63,12 @@ func (b *brokerActor) warnOfMissingDirs(image *metadata.Image) {
 
 // dirOf is the directory of a partition that is new here: where its log was found, else where
 // the image wants it, else the one with the fewest logs. A log that lies in another directory
-// than the image says has been moved by hand, and the image is told.
+// than the image says has been moved by hand, and the image is told. It is nil when the log lies in
+// a directory that is not here: an empty log must not take its place.
 func (b *brokerActor) dirOf(image *metadata.Local, tp wire.TopicPartition) *storage.Dir {
 	var wanted *storage.Dir
-	if id, ok := image.Directory(tp.Topic, tp.Partition, b.cfg.ID); ok {
+	id, placed := image.Directory(tp.Topic, tp.Partition, b.cfg.ID)
+	if placed {
 		wanted = b.dirByID(id)
 	}
 	dir := b.found[tp]
@@ -80,6 +82,7 @@ func (b *brokerActor) dirOf(image *metadata.Local, tp wire.TopicPartition) *stor
 	case wanted != nil:
 		dir = wanted
 		b.logsIn[dir]++
+	case placed:
 	default:
 		dir = b.emptiest()
 		b.logsIn[dir]++

@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/troupe-mq/troupe/cluster/replica"
 	"github.com/troupe-mq/troupe/storage"
 	"github.com/troupe-mq/troupe/wire"
@@ -9,10 +11,18 @@ import (
 // Messages between the actors of one broker. Those that a connection's goroutine waits for carry
 // a reply channel of capacity 1.
 
-// becomeLeader tells a replica to lead in an epoch of the metadata log. An epoch that it was
-// told of before, or an older one, is ignored.
+// becomeLeader tells a replica what the metadata log says of the epoch that it leads in. What is
+// older than what it knows is ignored.
 type becomeLeader struct {
 	leadership replica.Leadership
+	replicas   []*actor.PID // parallel to leadership.Replicas; nil for this one
+}
+
+// becomeFollower tells a replica who leads; wire.NoBroker, and no PID, when nobody does.
+type becomeFollower struct {
+	leadership replica.Leadership
+	leader     wire.BrokerID
+	pid        *actor.PID
 }
 
 // configure tells a replica of a changed topic configuration.
@@ -64,14 +74,42 @@ type applyRetention struct{}
 // expireProducers asks a replica to forget the idempotent producers that have been silent for long.
 type expireProducers struct{}
 
+// logCut is posted by the directory's syncer once a log has been cut.
+type logCut struct{ storage.Cut }
+
+// producersRecovered carries what a log that was cut tells of its producers.
+type producersRecovered struct {
+	generation uint64
+	producers  *replica.Producers
+	err        error
+}
+
+// catchUpRead is what was read of a log for a follower that is behind its tail.
+type catchUpRead struct {
+	generation uint64
+	epoch      wire.LeaderEpoch // that it was read in
+	broker     wire.BrokerID    // for whom
+	buffer     *wire.Buffer
+	from, next wire.Offset
+	lastEpoch  wire.LeaderEpoch // of the last batch
+	err        error
+}
+
+// leaderTick has the rules of a leader look at the clock.
+type leaderTick struct{ epoch wire.LeaderEpoch }
+
+// announceTick has a leader tell followers of a high watermark that nothing else brings them.
+type announceTick struct{ epoch wire.LeaderEpoch }
+
 // deadlineTick is a replica's reminder that a parked producer's time may be up.
 type deadlineTick struct{}
 
-// replicaReady tells the topic actor that a replica leads, or that its log cannot be opened.
+// replicaReady tells the topic actor that a replica has its log open, that it leads, or that its
+// log cannot be used.
 type replicaReady struct {
 	partition int32
 	run       uint64
-	epoch     wire.LeaderEpoch
+	epoch     wire.LeaderEpoch // that it leads in, or NoEpoch
 	err       error
 }
 

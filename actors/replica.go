@@ -13,12 +13,18 @@ import (
 	"github.com/troupe-mq/troupe/wire/record"
 )
 
-// replica owns one partition's log for as long as it lives. It is born opening its log, waits
-// until the metadata image makes it a leader, and leads until it is stopped.
+// replicaActor owns one partition's log for as long as it lives. It is born opening its log, waits
+// until it hears who leads, and then leads or follows until it is stopped. One function each
+// leads into leading and following, and the leader epoch decides: what is of an older one is void.
 //
-//	opening --logOpened--> waiting --becomeLeader--> leading
-//	   |                                             | becomeLeader, with a higher epoch
-//	   +--becomeLeader is remembered                 +--> leading
+//	opening ──logOpened──> waiting ──becomeLeader──> leading
+//	                          │                       │  ^   a higher epoch, from the image or
+//	                          └─becomeFollower, ──> following  from another leader
+//	                            Probe, Append         │  ^
+//	                                       Truncate   v  │ log cut, producers known
+//	                                               cutting
+//
+// While the log is being opened or cut, the last that was heard of the role is remembered.
 //
 // What it owns: the log's writing side, the rules, the producers' state, and those who are
 // parked. What others read is published as a replicaView.
@@ -30,9 +36,14 @@ type replicaActor struct {
 	log        *storage.Log
 	generation uint64
 	producers  *replica.Producers
-	accounted  wire.Offset     // producers knows of every batch below
-	leader     *replica.Leader // nil unless leading
-	next       *becomeLeader   // came while the log was being opened
+	accounted  wire.Offset      // producers knows of every batch below
+	epoch      wire.LeaderEpoch // the highest that it has led or followed in
+	next       any              // a becomeLeader or becomeFollower that came while the log was being opened or cut
+
+	leader   *replica.Leader // nil unless leading
+	follower *replica.Follower
+	streams  streams    // while leading
+	upstream *actor.PID // the leader that is followed, if it is known
 
 	parked   replica.Parked[*produceMsg]
 	waiters  map[*wire.Waiter]wire.Offset
@@ -41,25 +52,33 @@ type replicaActor struct {
 
 // replicaConfig is what a replica actor is made with.
 type replicaConfig struct {
-	partition *partition
-	run       uint64
-	owner     *actor.PID // the topic actor
-	open      func(hooks logHooks, opened func(*logOpened))
-	send      func(to *actor.PID, message any) // from outside of any actor
-	metrics   *Metrics
-	now       func() time.Time
-	logger    *slog.Logger
+	partition   *partition
+	run         uint64
+	owner       *actor.PID // the topic actor
+	proposals   *actor.PID // who asks the controller for another ISR
+	remotes     *remotes
+	leased      func() bool // whether the controller counts this broker among the living
+	open        func(hooks logHooks, opened func(*logOpened))
+	background  func(func())
+	send        func(to *actor.PID, message any) // from outside of any actor
+	metrics     *Metrics
+	now         func() time.Time
+	logger      *slog.Logger
+	broker      wire.BrokerID
+	incarnation wire.Incarnation
+	identity    uint64 // of this actor, among all that this process has spawned
 }
 
-// logHooks is what a log calls back. synced is called by the directory's syncer; producers by
-// whoever appends to or closes the log, for the snapshot that it then writes.
+// logHooks is what a log calls back. synced and cut are called by the directory's syncer; producers
+// by whoever appends to or closes the log, for the snapshot that it then writes.
 type logHooks struct {
 	synced    func(storage.Synced)
+	cut       func(storage.Cut)
 	producers func() []wire.ProducerBatch
 }
 
 func newReplica(cfg replicaConfig) *replicaActor {
-	r := &replicaActor{replicaConfig: cfg, behavior: actor.NewBehavior()}
+	r := &replicaActor{replicaConfig: cfg, behavior: actor.NewBehavior(), epoch: wire.NoEpoch}
 	r.behavior.Become(r.opening)
 	return r
 }
@@ -73,7 +92,7 @@ func (r *replicaActor) opening(ctx actor.Context) {
 		r.onStarted(ctx)
 	case *logOpened:
 		r.onLogOpened(ctx, msg)
-	case *becomeLeader:
+	case *becomeLeader, *becomeFollower:
 		r.next = msg
 	default:
 		r.any(ctx)
@@ -84,7 +103,12 @@ func (r *replicaActor) waiting(ctx actor.Context) {
 	switch msg := ctx.Message().(type) {
 	case *becomeLeader:
 		r.onBecomeLeader(ctx, msg)
-	case *logSynced: // of an earlier epoch's append; the next leader is told by the log itself
+	case *becomeFollower:
+		r.onBecomeFollower(msg)
+	case *wire.Probe:
+		r.onProbe(ctx, msg)
+	case *wire.Append:
+		r.onAppend(ctx, msg)
 	default:
 		r.any(ctx)
 	}
@@ -109,7 +133,17 @@ func (r *replicaActor) any(ctx actor.Context) {
 		msg.reply <- nil
 	case *configure:
 		r.onConfigure(msg)
-	case *applyRetention, *expireProducers, *deadlineTick:
+	case *expireProducers:
+		r.onExpireProducers()
+	case *killActor:
+		panic("killed on request")
+	case *wire.Append: // the leader asks again where this log ends
+		msg.Buffer.Release()
+	case *catchUpRead: // for a follower in an epoch that is over
+		msg.buffer.Release()
+	case *logSynced, *applyRetention, *deadlineTick, *leaderTick, *announceTick,
+		*linkUp, *linkDown, *linkRoom, *producersRecovered,
+		*wire.Probe, *wire.Truncate, *wire.Position, *wire.Appended: // of an epoch or a role that is over
 	default:
 		r.metrics.unknownMessage()
 		r.logger.Warn("unknown message", "type", fmt.Sprintf("%T", msg))
@@ -123,6 +157,7 @@ func (r *replicaActor) onStarted(ctx actor.Context) {
 		synced: func(s storage.Synced) {
 			send(self, &logSynced{generation: s.Generation, upTo: s.UpTo, err: s.Err})
 		},
+		cut:       func(c storage.Cut) { send(self, &logCut{c}) },
 		producers: r.snapshotProducers,
 	}
 	r.open(hooks, func(opened *logOpened) { send(self, opened) })
@@ -148,35 +183,41 @@ func (r *replicaActor) onLogOpened(ctx actor.Context, msg *logOpened) {
 	r.log, r.producers, r.generation = msg.log, msg.producers, msg.log.Generation()
 	r.accounted = msg.log.EndOffset()
 	r.behavior.Become(r.waiting)
-	if next := r.next; next != nil {
-		r.next = nil
-		r.onBecomeLeader(ctx, next)
+	ctx.Send(r.owner, &replicaReady{partition: r.partition.tp.Partition, run: r.run, epoch: wire.NoEpoch})
+	r.takeRole(ctx)
+}
+
+// takeRole takes up what was heard of the role while the log was not to be used.
+func (r *replicaActor) takeRole(ctx actor.Context) {
+	next := r.next
+	r.next = nil
+	switch msg := next.(type) {
+	case *becomeLeader:
+		r.onBecomeLeader(ctx, msg)
+	case *becomeFollower:
+		r.onBecomeFollower(msg)
 	}
 }
 
-// onBecomeLeader begins a leader epoch: the only way into leading.
-func (r *replicaActor) onBecomeLeader(ctx actor.Context, msg *becomeLeader) {
-	epoch := msg.leadership.LeaderEpoch
-	if r.leader != nil && epoch <= r.leader.LeaderEpoch() {
-		return
+// leave ends the present role: whoever waits for it is told.
+func (r *replicaActor) leave() {
+	if r.leader != nil {
+		r.streams.end()
+		r.leader = nil
+		r.partition.view.Store(nil)
+		r.failParked(wire.NotLeaderOrFollower)
+		for w := range r.waiters {
+			w.Wake()
+		}
+		r.waiters = nil
 	}
-	r.failParked(wire.NotLeaderOrFollower)
-	var effects replica.Effects
-	r.leader, effects = replica.NewLeader(msg.leadership, replica.LogState{
-		Start: r.log.StartOffset(), End: r.log.EndOffset(), Flushed: r.log.FlushedOffset(),
-		HighWatermark: r.log.CheckpointedHighWatermark(),
-	}, r.now())
-	r.behavior.Become(r.leading)
-	r.publish()
-	r.perform(effects)
-	r.logger.Info("became leader", "leader_epoch", epoch, "leo", r.log.EndOffset(), "hw", r.leader.HighWatermark())
-	ctx.Send(r.owner, &replicaReady{partition: r.partition.tp.Partition, run: r.run, epoch: epoch})
+	r.follower, r.upstream = nil, nil
 }
 
 func (r *replicaActor) onConfigure(msg *configure) {
 	if r.log != nil {
 		cfg, hooks := msg.log, r.log.Config()
-		cfg.Synced, cfg.Producers = hooks.Synced, hooks.Producers
+		cfg.Synced, cfg.Producers, cfg.Cut = hooks.Synced, hooks.Producers, hooks.Cut
 		r.log.SetConfig(cfg)
 	}
 	if r.leader != nil {
@@ -185,15 +226,10 @@ func (r *replicaActor) onConfigure(msg *configure) {
 }
 
 func (r *replicaActor) onStopping() {
+	r.leave()
 	if r.deadline != nil {
 		r.deadline.Stop()
 	}
-	r.partition.view.Store(nil)
-	r.failParked(wire.NotLeaderOrFollower)
-	for w := range r.waiters {
-		w.Wake()
-	}
-	r.waiters = nil
 }
 
 func (r *replicaActor) failParked(why error) {
@@ -202,12 +238,17 @@ func (r *replicaActor) failParked(why error) {
 	}
 }
 
-// publish shows readers what the replica is now.
-func (r *replicaActor) publish() {
-	r.partition.view.Store(&replicaView{
-		log: r.log, leaderEpoch: r.leader.LeaderEpoch(),
-		start: r.leader.LogStartOffset(), highWatermark: r.leader.HighWatermark(), caughtUp: r.leader.CaughtUp(),
-	})
+// producerExpiry is how long an idempotent producer may be silent before it is forgotten
+// (producer.id.expiration.ms).
+const producerExpiry = 24 * time.Hour
+
+func (r *replicaActor) onExpireProducers() {
+	if r.producers == nil {
+		return
+	}
+	if expired := r.producers.Expire(r.now().Add(-producerExpiry).UnixMilli()); expired > 0 {
+		r.logger.Debug("producers expired", "count", expired)
+	}
 }
 
 func refused(why error) wire.ProduceReply {

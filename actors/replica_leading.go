@@ -14,31 +14,86 @@ func (r *replicaActor) leading(ctx actor.Context) {
 	switch msg := ctx.Message().(type) {
 	case *produceMsg:
 		r.onProduce(msg)
+	case *wire.Appended:
+		r.onAppended(msg)
 	case *logSynced:
 		r.onLogSynced(msg)
+	case *wire.Position:
+		r.perform(r.leader.Positioned(msg, r.log, r.now()))
+	case *catchUpRead:
+		r.onCatchUpRead(msg)
+	case *announceTick:
+		r.onAnnounceTick(msg)
+	case *leaderTick:
+		r.onLeaderTick(msg)
+	case *linkUp:
+		r.onLinkUp(msg)
+	case *linkDown:
+		r.onLinkDown(msg)
+	case *linkRoom:
+		r.onLinkRoom(msg)
 	case *park:
 		r.onPark(msg)
 	case *deadlineTick:
 		r.onDeadline()
 	case *applyRetention:
 		r.onApplyRetention()
-	case *expireProducers:
-		r.onExpireProducers()
 	case *deleteRecords:
 		r.onDeleteRecords(msg)
 	case *describeProducers:
 		msg.reply <- r.producers.States()
 	case *becomeLeader:
 		r.onBecomeLeader(ctx, msg)
+	case *becomeFollower:
+		r.onBecomeFollower(msg)
+	case *wire.Probe:
+		r.onProbe(ctx, msg)
+	case *wire.Append:
+		r.onAppend(ctx, msg)
 	default:
 		r.any(ctx)
 	}
 }
 
+// onBecomeLeader begins a leader epoch, the only way into leading, or takes what has changed within
+// the one that is led in.
+func (r *replicaActor) onBecomeLeader(ctx actor.Context, msg *becomeLeader) {
+	epoch := msg.leadership.LeaderEpoch
+	if r.leader != nil && epoch == r.epoch {
+		r.streams.follow(msg)
+		r.perform(r.leader.Changed(msg.leadership, r.now()))
+		return
+	}
+	if epoch <= r.epoch {
+		return
+	}
+	r.leave()
+	r.epoch = epoch
+	var effects replica.Effects
+	r.leader, effects = replica.NewLeader(msg.leadership, replica.LogState{
+		Start: r.log.StartOffset(), End: r.log.EndOffset(), Flushed: r.log.FlushedOffset(),
+		HighWatermark: r.log.CheckpointedHighWatermark(),
+	}, r.now())
+	r.behavior.Become(r.leading)
+	r.streams.follow(msg)
+	r.publish()
+	r.perform(effects)
+	r.logger.Info("became leader", "leader_epoch", epoch, "leo", r.log.EndOffset(), "hw", r.leader.HighWatermark(), "isr", msg.leadership.ISR)
+	ctx.Send(r.owner, &replicaReady{partition: r.partition.tp.Partition, run: r.run, epoch: epoch})
+}
+
+// publish shows readers what the replica is now.
+func (r *replicaActor) publish() {
+	r.partition.view.Store(&replicaView{
+		log: r.log, leaderEpoch: r.leader.LeaderEpoch(),
+		start: r.leader.LogStartOffset(), highWatermark: r.leader.HighWatermark(), caughtUp: r.leader.CaughtUp(),
+	})
+}
+
 // onProduce appends, or says why not. With acks=all the answer waits for the high watermark; a
 // duplicate of an idempotent batch waits like its original.
 func (r *replicaActor) onProduce(m *produceMsg) {
-	err := r.leader.Admit(m.Acks)
+	err := r.admit(m)
 	var head record.Header
 	if err == nil {
 		head, err = record.ParseHeader(m.Batches)
@@ -58,8 +113,8 @@ func (r *replicaActor) onProduce(m *produceMsg) {
 	if err == nil {
 		m.base, end, err = r.log.Append(m.Batches, r.leader.LeaderEpoch())
 	}
-	m.Buffer.Release()
 	if err != nil {
+		m.Buffer.Release()
 		r.metrics.refuse(wire.Code(err))
 		m.answer(refused(err))
 		return
@@ -71,8 +126,19 @@ func (r *replicaActor) onProduce(m *produceMsg) {
 	r.partition.bytesIn.Add(m.bytes)
 	r.partition.recordsIn.Add(int64(end - m.base))
 	effects := r.leader.Appended(end, r.now())
+	r.pushTail(m, end)
+	m.Buffer.Release()
 	r.settle(m, end)
 	r.perform(effects)
+}
+
+// admit says whether a batch may be appended. A broker that the controller may have given up does
+// not take what nobody else will have: an acks=all would not be answered anyway.
+func (r *replicaActor) admit(m *produceMsg) error {
+	if m.Acks != wire.AcksAll && len(r.streams.all) > 0 && !r.leased() {
+		return wire.Errorf(wire.NotLeaderOrFollower, "this broker has lost touch with the controller")
+	}
+	return r.leader.Admit(m.Acks)
 }
 
 // settle answers a batch that is in the log up to end, or parks it until it may be answered.
@@ -91,29 +157,49 @@ func (r *replicaActor) acknowledge(m *produceMsg) {
 	m.answer(wire.ProduceReply{BaseOffset: m.base, LogStartOffset: r.leader.LogStartOffset(), Leader: wire.NoHint})
 }
 
-// perform carries out what the rules decided: persist, publish, answer, wake.
+// perform carries out what the rules decided: persist, publish and answer, send, ask, and see to
+// the next tick.
 func (r *replicaActor) perform(effects replica.Effects) {
 	if effects.Sync {
 		r.log.RequestSync()
 	}
-	if !effects.Advanced {
-		return
+	if effects.Advanced {
+		r.advanced(effects.HighWatermark)
 	}
-	r.log.SetHighWatermark(effects.HighWatermark)
+	for _, m := range effects.Send {
+		r.sendTo(m)
+	}
+	if effects.Stream {
+		r.streamAll()
+	}
+	if effects.Propose != nil {
+		r.propose(effects.Propose)
+	}
+	r.streams.arm(r, effects.Announce)
+}
+
+// advanced answers and wakes those who waited for the high watermark.
+func (r *replicaActor) advanced(highWatermark wire.Offset) {
+	r.log.SetHighWatermark(highWatermark)
 	r.publish()
 	for {
-		m, ok := r.parked.Next(effects.HighWatermark)
+		m, ok := r.parked.Next(highWatermark)
 		if !ok {
 			break
 		}
 		r.acknowledge(m)
 	}
 	for w, beyond := range r.waiters {
-		if beyond < effects.HighWatermark {
+		if beyond < highWatermark {
 			delete(r.waiters, w)
 			w.Wake()
 		}
 	}
+}
+
+func (r *replicaActor) propose(p *replica.Proposal) {
+	r.logger.Info("proposes another ISR", "leader_epoch", p.LeaderEpoch, "joining", p.Joining, "leaving", p.Leaving)
+	r.send(r.proposals, &proposeISR{tp: r.partition.tp, proposal: p})
 }
 
 // onLogSynced hears from the directory's syncer. A failed fsync has taken the directory offline:
@@ -163,16 +249,6 @@ func (r *replicaActor) onApplyRetention() {
 		return
 	}
 	r.startMoved(start)
-}
-
-// producerExpiry is how long an idempotent producer may be silent before it is forgotten
-// (producer.id.expiration.ms).
-const producerExpiry = 24 * time.Hour
-
-func (r *replicaActor) onExpireProducers() {
-	if expired := r.producers.Expire(r.now().Add(-producerExpiry).UnixMilli()); expired > 0 {
-		r.logger.Debug("producers expired", "count", expired)
-	}
 }
 
 func (r *replicaActor) onDeleteRecords(msg *deleteRecords) {

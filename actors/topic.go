@@ -3,6 +3,7 @@ package actors
 import (
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -27,11 +28,16 @@ type topicActor struct {
 
 // topicConfig is what a topic actor is made with.
 type topicConfig struct {
-	name       string
-	id         wire.TopicID
-	broker     *actor.PID
-	spawn      func(r replicaConfig, name string) (*actor.PID, error)
-	background func(func()) // runs blocking work outside of all actors
+	name        string
+	id          wire.TopicID
+	broker      *actor.PID
+	proposals   *actor.PID
+	remotes     *remotes
+	leased      func() bool
+	self        wire.BrokerID
+	incarnation wire.Incarnation
+	spawn       func(r replicaConfig, name string) (*actor.PID, error)
+	background  func(func()) // runs blocking work outside of all actors
 	// newEpoch asks the metadata log to let the partition be led in an epoch after the given one,
 	// and is told the outcome on another goroutine. The epoch itself comes with the image.
 	newEpoch func(partition int32, after wire.LeaderEpoch, done func(error))
@@ -52,24 +58,47 @@ type slot struct {
 	since      time.Time        // of the present run
 	offline    bool             // its directory or its log is unusable
 	closing    bool             // the log of a run that is over is still in use
+	gone       bool             // the partition is not on this broker any more
+	next       *assignment      // it has come back since; the old log goes first
 }
 
 // assignment is what the broker actor tells of one partition.
 type assignment struct {
 	partition  *partition
 	dir        *storage.Dir
-	leadership replica.Leadership // Self is not the leader when this broker only holds a copy
+	leadership replica.Leadership
+	leader     wire.BrokerID
+	leads      bool         // this broker's replica is to lead
+	replicas   []*actor.PID // parallel to leadership.Replicas; nil where there is none to send to
 	log        storage.LogConfig
 }
 
-// topicChanged carries the partitions of which something has changed, or that are new.
-type topicChanged struct{ assignments []assignment }
+// leaderPID is the replica that leads, on another broker; or nil.
+func (a *assignment) leaderPID() *actor.PID {
+	for i, id := range a.leadership.Replicas {
+		if id == a.leader {
+			return a.replicas[i]
+		}
+	}
+	return nil
+}
+
+// topicChanged carries the partitions of which something has changed, or that are new, and those
+// that this broker has no replica of any more.
+type topicChanged struct {
+	assignments []assignment
+	gone        []int32
+}
 
 // topicStop ends the topic on this broker, and with Delete its logs.
 type topicStop struct{ delete bool }
 
 // dirOffline says that a directory failed: its partitions are lost to this broker.
 type dirOffline struct{ dir *storage.Dir }
+
+// replicaRuns numbers the replica actors of this process: what is meant for one of them must not
+// reach the next.
+var replicaRuns atomic.Uint64
 
 const (
 	epochPause        = 100 * time.Millisecond
@@ -85,6 +114,9 @@ func (t *topicActor) Receive(ctx actor.Context) {
 	case *topicChanged:
 		for _, a := range msg.assignments {
 			t.onAssignment(ctx, a)
+		}
+		for _, number := range msg.gone {
+			t.onGone(ctx, number)
 		}
 	case *replicaReady:
 		t.onReplicaReady(ctx, msg)
@@ -109,6 +141,10 @@ func (t *topicActor) onAssignment(ctx actor.Context, a assignment) {
 	}
 	number := a.partition.tp.Partition
 	s := t.slots[number]
+	if s != nil && s.gone {
+		s.next = &a
+		return
+	}
 	if s == nil {
 		if t.slots == nil {
 			t.slots = make(map[int32]*slot)
@@ -125,14 +161,18 @@ func (t *topicActor) onAssignment(ctx actor.Context, a assignment) {
 	}
 }
 
-// tell passes the leadership on if it is a new one.
+// tell passes on who leads. A replica never leads in an epoch that one before it has led in.
 func (t *topicActor) tell(ctx actor.Context, s *slot) {
-	l := s.assignment.leadership
-	if s.pid == nil || l.LeaderEpoch <= s.told {
-		return
+	a := &s.assignment
+	switch {
+	case s.pid == nil:
+	case !a.leads:
+		a.partition.door.shut(wire.NotLeaderOrFollower, wire.LeaderHint{Broker: a.leader, LeaderEpoch: a.leadership.LeaderEpoch})
+		ctx.Send(s.pid, &becomeFollower{leadership: a.leadership, leader: a.leader, pid: a.leaderPID()})
+	case a.leadership.LeaderEpoch > s.led:
+		s.told = max(s.told, a.leadership.LeaderEpoch)
+		ctx.Send(s.pid, &becomeLeader{leadership: a.leadership, replicas: a.replicas})
 	}
-	s.told = l.LeaderEpoch
-	ctx.Send(s.pid, &becomeLeader{leadership: l})
 }
 
 func (t *topicActor) onRespawnTick(ctx actor.Context, msg *respawnTick) {
@@ -161,8 +201,10 @@ func (t *topicActor) spawnReplica(ctx actor.Context, s *slot) {
 		open: func(hooks logHooks, opened func(*logOpened)) {
 			openLog(a, run, t.now().UnixMilli(), hooks, logger, opened, func(closed *logClosed) { send(self, closed) })
 		},
+		proposals: t.proposals, remotes: t.remotes, leased: t.leased, background: t.background,
+		broker: t.self, incarnation: t.incarnation, identity: replicaRuns.Add(1),
 		metrics: t.metrics, now: t.now, logger: logger,
-	}, "replica/"+a.partition.tp.String())
+	}, replicaName(a.partition.tp))
 	if err != nil {
 		logger.Error("replica cannot be spawned", "err", err)
 		a.partition.adopt(s.run, nil)
@@ -171,6 +213,7 @@ func (t *topicActor) spawnReplica(ctx actor.Context, s *slot) {
 		return
 	}
 	s.pid = pid
+	a.partition.actor.Store(pid)
 	ctx.Watch(pid)
 	t.tell(ctx, s)
 	t.askEpoch(ctx, s)
@@ -178,8 +221,7 @@ func (t *topicActor) spawnReplica(ctx actor.Context, s *slot) {
 
 // askEpoch asks for a leader epoch above the one that an earlier run was told, if there is none yet.
 func (t *topicActor) askEpoch(ctx actor.Context, s *slot) {
-	l := s.assignment.leadership
-	if s.led == wire.NoEpoch || s.led < s.told || l.LeaderEpoch > s.told {
+	if s.led == wire.NoEpoch || !s.assignment.leads || s.assignment.leadership.LeaderEpoch > s.led {
 		return
 	}
 	self, send, asked := ctx.Self(), t.send, &epochAsked{partition: s.assignment.partition.tp.Partition, run: s.run}
@@ -209,7 +251,7 @@ func (t *topicActor) onEpochAsked(ctx actor.Context, msg *epochAsked) {
 // instead of opened: a log is never opened twice at a time.
 func openLog(a assignment, run uint64, now int64, hooks logHooks, logger *slog.Logger, opened func(*logOpened), closed func(*logClosed)) {
 	cfg := a.log
-	cfg.Synced, cfg.Producers = hooks.synced, hooks.producers
+	cfg.Synced, cfg.Producers, cfg.Cut = hooks.synced, hooks.producers, hooks.cut
 	a.dir.OpenLogAsync(a.ref(), cfg, func(log *storage.Log, err error) {
 		var producers *replica.Producers
 		if err == nil {
@@ -246,7 +288,12 @@ func (t *topicActor) onReplicaReady(ctx actor.Context, msg *replicaReady) {
 		t.lose(ctx, s, wire.Errorf(wire.KafkaStorageError, "the log of the partition cannot be opened"))
 		return
 	}
-	s.assignment.partition.door.open(s.pid)
+	if s.assignment.leads {
+		if msg.epoch < s.assignment.leadership.LeaderEpoch {
+			return // its log is open; that it leads is still to come
+		}
+		s.assignment.partition.door.open(s.pid)
+	}
 	ctx.Send(t.broker, &partitionReady{tp: s.assignment.partition.tp})
 }
 
@@ -273,6 +320,7 @@ func (t *topicActor) onTerminated(ctx actor.Context, who *actor.PID) {
 		}
 		p, run := s.assignment.partition, s.run
 		s.pid = nil
+		p.actor.Store(nil)
 		if !s.offline {
 			p.door.shut(wire.NotLeaderOrFollower, wire.NoHint)
 		}
@@ -313,7 +361,7 @@ func (t *topicActor) onLogClosed(ctx actor.Context, msg *logClosed) {
 		return
 	}
 	s.closing = false
-	if t.stopping {
+	if t.stopping || s.gone {
 		t.endSlot(ctx, msg.partition, s, msg.removed)
 		return
 	}
@@ -360,11 +408,30 @@ func (t *topicActor) onStop(ctx actor.Context, msg *topicStop) {
 	t.stopIfDone(ctx)
 }
 
+// onGone ends a partition that this broker has no replica of any more, and its log.
+func (t *topicActor) onGone(ctx actor.Context, number int32) {
+	s := t.slots[number]
+	if s == nil || t.stopping || s.gone {
+		return
+	}
+	s.gone = true
+	s.assignment.partition.deleted.Store(true)
+	s.assignment.partition.door.shut(wire.NotLeaderOrFollower, wire.NoHint)
+	if s.pid != nil {
+		ctx.Stop(s.pid)
+	} else if !s.closing {
+		t.endSlot(ctx, number, s, false)
+	}
+}
+
 // endSlot forgets a partition whose log nobody uses any more. A log that was not open when its topic
 // was deleted is still on the disk.
 func (t *topicActor) endSlot(ctx actor.Context, number int32, s *slot, removed bool) {
-	if !t.deleting || removed {
+	if !t.deleting && !s.gone || removed {
 		delete(t.slots, number)
+		if s.next != nil {
+			t.onAssignment(ctx, *s.next)
+		}
 		t.stopIfDone(ctx)
 		return
 	}
@@ -379,7 +446,7 @@ func (t *topicActor) endSlot(ctx actor.Context, number int32, s *slot, removed b
 }
 
 func (t *topicActor) stopIfDone(ctx actor.Context) {
-	if len(t.slots) == 0 {
+	if len(t.slots) == 0 && t.stopping {
 		ctx.Stop(ctx.Self())
 	}
 }
