@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/tracker"
 
 	"github.com/troupe-mq/troupe/cluster/metadata"
 	"github.com/troupe-mq/troupe/wire"
@@ -38,6 +40,9 @@ func (c *controller) beginOverseeing() {
 		c.overseer.liveness.Hint(hint)
 	}
 	c.overseer.early, c.overseer.due = nil, now
+	c.quorum.rules, c.quorum.changing = metadata.Quorum{}, 0
+	c.quorum.heard = make(map[uint64]time.Time)
+	c.node.WithProgress(func(id uint64, _ raft.ProgressType, _ tracker.Progress) { c.quorum.heard[id] = now })
 }
 
 // onHeartbeat renews a broker's lease, and changes its state if the heartbeat is a reason to.
@@ -81,5 +86,5 @@ func (c *controller) oversee(ctx actor.Context) {
 	for _, command := range c.overseer.liveness.Tick(c.next, now) {
 		c.onPropose(ctx, &propose{command: command})
 	}
-	c.chooseVoters(ctx)
+	c.chooseVoters(now)
 }

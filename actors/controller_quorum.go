@@ -3,10 +3,12 @@ package actors
 import (
 	"time"
 
-	"github.com/asynkron/protoactor-go/actor"
 	"go.etcd.io/raft/v3"
+	raftpb "go.etcd.io/raft/v3/raftpb"
 	"go.etcd.io/raft/v3/tracker"
+	"google.golang.org/protobuf/proto"
 
+	"github.com/troupe-mq/troupe/cluster/metadata"
 	"github.com/troupe-mq/troupe/wire"
 )
 
@@ -15,6 +17,8 @@ type quorum struct {
 	snapshots map[uint64]time.Time // on their way to these, and when they are taken for lost
 	urgent    int                  // ticks for which an election is wanted at once
 	changing  uint64               // index of the change of voters that was proposed last
+	rules     metadata.Quorum
+	heard     map[uint64]time.Time // when each of the others was heard last, while this one leads
 }
 
 const (
@@ -136,5 +140,69 @@ func (c *controller) onHandOver() {
 	}
 }
 
-// chooseVoters proposes the next change of the voters, if one is due.
-func (c *controller) chooseVoters(actor.Context) {}
+// chooseVoters proposes the next change of those who keep the log, if one is due.
+//
+// Changes are proposed like any entry, and one at a time. Raft would end a joint configuration by an entry of
+// its own making, of which the controller, who counts the entries, would know nothing: so it does that itself.
+func (c *controller) chooseVoters(now time.Time) {
+	joint := len(c.confState.GetVotersOutgoing()) > 0
+	state := metadata.RaftState{
+		Self: c.cfg.raftID, Commit: c.node.BasicStatus().GetCommit(),
+		Changing: joint || c.quorum.changing > c.applied,
+	}
+	c.node.WithProgress(func(id uint64, kind raft.ProgressType, p tracker.Progress) {
+		m := metadata.RaftMember{ID: id, Learner: kind == raft.ProgressTypeLearner, Match: p.Match}
+		if id != c.cfg.raftID {
+			m.Silent = now.Sub(c.quorum.heard[id])
+		}
+		state.Members = append(state.Members, m)
+	})
+	change := c.quorum.rules.Next(c.image, state, c.overseer.liveness, now)
+	switch {
+	case c.quorum.changing > c.applied:
+	case joint:
+		c.changeVoters(&raftpb.ConfChangeV2{})
+	case change == nil:
+	case change.TransferTo != raft.None:
+		c.node.TransferLeader(change.TransferTo)
+	default:
+		c.changeVoters(confChangeOf(change))
+	}
+}
+
+// confChangeOf says in raft's words what is to change. A single one needs no joint configuration; of
+// several learners, whose change has no effect on any majority, the others have their turn next.
+func confChangeOf(change *metadata.VoterChange) *raftpb.ConfChangeV2 {
+	var voters, learners []*raftpb.ConfChangeSingle
+	for _, part := range []struct {
+		what raftpb.ConfChangeType
+		ids  []uint64
+		list *[]*raftpb.ConfChangeSingle
+	}{
+		{raftpb.ConfChangeAddNode, change.AddVoters, &voters},
+		{raftpb.ConfChangeRemoveNode, change.RemoveVoters, &voters},
+		{raftpb.ConfChangeRemoveNode, change.RemoveLearners, &learners},
+		{raftpb.ConfChangeAddLearnerNode, change.AddLearners, &learners},
+	} {
+		for _, id := range part.ids {
+			*part.list = append(*part.list, &raftpb.ConfChangeSingle{Type: part.what.Enum(), NodeId: proto.Uint64(id)})
+		}
+	}
+	switch {
+	case len(voters) == 0:
+		return &raftpb.ConfChangeV2{Changes: learners[:1]}
+	case len(voters) == 1:
+		return &raftpb.ConfChangeV2{Changes: voters}
+	}
+	return &raftpb.ConfChangeV2{Transition: raftpb.ConfChangeTransitionJointExplicit.Enum(), Changes: voters}
+}
+
+// changeVoters proposes a change. It takes an entry also if raft makes nothing of it.
+func (c *controller) changeVoters(change *raftpb.ConfChangeV2) {
+	if err := c.node.ProposeConfChange(change); err != nil {
+		c.logger.Debug("change of voters dropped", "err", err)
+		return
+	}
+	c.proposedUpTo++
+	c.quorum.changing = c.proposedUpTo
+}

@@ -3,6 +3,7 @@ package actors
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"go.etcd.io/raft/v3"
@@ -161,6 +162,9 @@ func (c *controller) onPump(ctx actor.Context) {
 			}
 		}
 	}
+	if !c.ended {
+		c.snapshotIfDue(ctx)
+	}
 }
 
 func (c *controller) transmit(m *raftpb.Message) {
@@ -202,6 +206,9 @@ func (c *controller) onStep(m *raftpb.Message) {
 	}
 	if m.GetFrom() == c.lead {
 		c.quiet = 0
+	}
+	if c.leading && c.quorum.heard != nil {
+		c.quorum.heard[m.GetFrom()] = c.cfg.now()
 	}
 	if err := c.node.Step(m); err != nil {
 		c.logger.Debug("raft message dropped", "peer", m.GetFrom(), "err", err)
@@ -334,6 +341,7 @@ func (c *controller) applyConfChange(e *raftpb.Entry) error {
 	}
 	c.confState = c.node.ApplyConfChange(change)
 	c.storage.joined = e.GetIndex()
+	c.overseer.due = time.Time{} // there may be more to change
 	c.logger.Info("voters of the metadata log changed", "voters", len(c.confState.GetVoters()),
 		"outgoing", len(c.confState.GetVotersOutgoing()), "learners", len(c.confState.GetLearners()))
 	return nil

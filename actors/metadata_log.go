@@ -85,7 +85,11 @@ func (l *metadataLog) begin() (storage.WALState, error) {
 	case l.cfg.found:
 		return l.found()
 	case l.cfg.join:
-		return storage.WALState{}, l.wal.Append([]byte{}, nil)
+		mark, err := proto.Marshal(&raftpb.HardState{Commit: proto.Uint64(0)})
+		if err != nil {
+			return storage.WALState{}, err
+		}
+		return storage.WALState{HardState: mark}, l.wal.Append(mark, nil)
 	}
 	return storage.WALState{}, fmt.Errorf("%s holds no metadata of cluster %s: %w", filepath.Dir(l.cfg.dir), l.cfg.cluster, errBlankLog)
 }
