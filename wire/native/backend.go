@@ -37,3 +37,16 @@ type Backend interface {
 	DescribeConfigs(resource wire.ConfigResource) ([]wire.ConfigEntry, error)
 	LogDirs() []wire.LogDir
 }
+
+// Forwarder is a Backend that also reaches what other brokers lead: its Produce and DeleteRecords
+// do, and these are for the rest, which may then wait for another broker. The connection calls them on goroutines of
+// their own.
+type Forwarder interface {
+	// Elsewhere says that another broker leads a partition.
+	Elsewhere(topic wire.TopicID, partition int32) bool
+	// FetchElsewhere answers a fetch wherever its partitions are led, and waits for records as it
+	// says. The caller releases the records.
+	FetchElsewhere(ctx context.Context, req *wire.FetchRequest) []wire.Fetched
+	ListOffsetsElsewhere(ctx context.Context, queries []wire.ListOffsets) []wire.ListedOffset
+	OffsetsForEpochsElsewhere(ctx context.Context, queries []wire.OffsetForEpoch) []wire.OffsetForEpochReply
+}

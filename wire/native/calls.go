@@ -33,6 +33,14 @@ func (c *conn) task(f wire.Frame, admitted int, do func(context.Context) wire.Me
 			for i := range m.Topics {
 				m.Topics[i].Err = c.edge(kind, m.Topics[i].Err)
 			}
+		case *wire.ListOffsetsReply:
+			for i := range m.Partitions {
+				m.Partitions[i].Err = c.edge(kind, m.Partitions[i].Err)
+			}
+		case *wire.OffsetForEpochsReply:
+			for i := range m.Partitions {
+				m.Partitions[i].Err = c.edge(kind, m.Partitions[i].Err)
+			}
 		case *wire.ErrorsReply:
 			for i := range m.Errors {
 				m.Errors[i] = c.edge(kind, m.Errors[i])

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"context"
 	"time"
 
 	"github.com/troupe-mq/troupe/wire"
@@ -34,21 +35,60 @@ func (c *conn) fetch(f wire.Frame, admitted int) {
 	call.req.MaxWait = min(call.req.MaxWait, c.s.cfg.MaxFetchWait)
 	call.req.MaxBytes = min(call.req.MaxBytes, c.s.cfg.MaxFetchBytes)
 	call.reply.Partitions = make([]wire.Fetched, len(call.req.Partitions))
+	if elsewhere(c.s.forward, call.req.Partitions, func(p *wire.Fetch) (wire.TopicID, int32) { return p.Topic, p.Partition }) {
+		c.inTurn(f, call, c.forwardFetch)
+		return
+	}
 	if c.look(call) || call.req.MaxWait == 0 {
 		c.fetched(call)
 		return
 	}
+	c.inTurn(f, call, c.wait)
+}
+
+// inTurn has a fetch wait on a goroutine of its own, if there are not too many already.
+func (c *conn) inTurn(f wire.Frame, call *fetchCall, wait func(*fetchCall)) {
 	select {
 	case c.slots.fetches <- struct{}{}:
 		c.tasks.Go(func() {
 			defer func() { <-c.slots.fetches }()
-			c.wait(call)
+			wait(call)
 		})
 	default:
 		call.release()
-		c.refuse(f, admitted, wire.Errorf(wire.ThrottlingQuotaExceeded,
+		c.refuse(f, call.admitted, wire.Errorf(wire.ThrottlingQuotaExceeded,
 			"%d fetches of this connection are waiting already", cap(c.slots.fetches)))
 	}
+}
+
+// elsewhere says whether any partition of a request is led by another broker.
+func elsewhere[T any](f Forwarder, list []T, which func(*T) (wire.TopicID, int32)) bool {
+	if f == nil {
+		return false
+	}
+	for i := range list {
+		if f.Elsewhere(which(&list[i])) {
+			return true
+		}
+	}
+	return false
+}
+
+// forwardFetch has other brokers do what the fetch asks of them.
+func (c *conn) forwardFetch(call *fetchCall) {
+	ctx, cancel := context.WithCancel(c.ctx)
+	defer cancel()
+	done := make(chan struct{})
+	defer close(done)
+	c.tasks.Go(func() {
+		select {
+		case <-c.drain:
+			cancel()
+		case <-done:
+		}
+	})
+	call.reply.Partitions = c.s.forward.FetchElsewhere(ctx, &call.req)
+	c.fetched(call)
 }
 
 func (c *conn) fetched(call *fetchCall) {

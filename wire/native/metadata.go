@@ -121,6 +121,12 @@ func (c *conn) listOffsets(f wire.Frame, admitted int) {
 		c.refuse(f, admitted, err)
 		return
 	}
+	if elsewhere(c.s.forward, req.Partitions, func(q *wire.ListOffsets) (wire.TopicID, int32) { return q.Topic, q.Partition }) {
+		c.task(f, admitted, func(ctx context.Context) wire.Message {
+			return &wire.ListOffsetsReply{Partitions: c.s.forward.ListOffsetsElsewhere(ctx, req.Partitions)}
+		})
+		return
+	}
 	reply := wire.ListOffsetsReply{Partitions: make([]wire.ListedOffset, len(req.Partitions))}
 	for i := range req.Partitions {
 		reply.Partitions[i] = c.s.backend.ListOffsets(&req.Partitions[i])
@@ -133,6 +139,12 @@ func (c *conn) offsetForEpoch(f wire.Frame, admitted int) {
 	var req wire.OffsetForEpochRequest
 	if err := wire.Parse(f.Body, &req); err != nil {
 		c.refuse(f, admitted, err)
+		return
+	}
+	if elsewhere(c.s.forward, req.Partitions, func(q *wire.OffsetForEpoch) (wire.TopicID, int32) { return q.Topic, q.Partition }) {
+		c.task(f, admitted, func(ctx context.Context) wire.Message {
+			return &wire.OffsetForEpochsReply{Partitions: c.s.forward.OffsetsForEpochsElsewhere(ctx, req.Partitions)}
+		})
 		return
 	}
 	reply := wire.OffsetForEpochsReply{Partitions: make([]wire.OffsetForEpochReply, len(req.Partitions))}

@@ -68,11 +68,16 @@ func (p *peer) write(b ...byte) {
 // greet opens the connection properly.
 func (p *peer) greet() *peer {
 	p.t.Helper()
+	return p.greetBroker(1)
+}
+
+func (p *peer) greetBroker(id wire.BrokerID) *peer {
+	p.t.Helper()
 	p.write(wire.AppendFrame(wire.Magic[:], 0, wire.KindGreeting, &wire.Greeting{MinProtocol: 1, MaxProtocol: 1, Software: "test"}, 0)...)
 	var welcome wire.Welcome
 	p.magic()
 	p.parse(p.read(), wire.KindGreeting, &welcome)
-	if welcome.Protocol != 1 || welcome.Broker != 1 || welcome.MaxFrame == 0 {
+	if welcome.Protocol != 1 || welcome.Broker != id || welcome.MaxFrame == 0 {
 		p.t.Errorf("welcome %+v", welcome)
 	}
 	p.frames.Limit(1 << 30)

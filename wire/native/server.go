@@ -81,6 +81,7 @@ func (c *Config) Validate() error {
 type Server struct {
 	cfg     Config
 	backend Backend
+	forward Forwarder // the backend too; nil when it forwards nothing
 	log     *slog.Logger
 	metrics Metrics
 	now     func() time.Time
@@ -94,8 +95,9 @@ type Server struct {
 
 // New returns a Server that serves nobody yet. The configuration must be valid.
 func New(cfg Config, backend Backend, log *slog.Logger, metrics Metrics, now func() time.Time) *Server {
+	forward, _ := backend.(Forwarder)
 	return &Server{
-		cfg: cfg, backend: backend, log: log, metrics: metrics.complete(), now: now,
+		cfg: cfg, backend: backend, forward: forward, log: log, metrics: metrics.complete(), now: now,
 		listeners: make(map[net.Listener]struct{}), conns: make(map[*conn]struct{}),
 	}
 }
