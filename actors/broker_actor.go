@@ -305,7 +305,7 @@ func (b *brokerActor) forgetSuccessor(id wire.TopicID) {
 func (b *brokerActor) add(ctx actor.Context, id wire.TopicID, name string) *localTopic {
 	logger := b.logger.With("topic", name)
 	cfg := topicConfig{
-		name: name, id: id, broker: ctx.Self(), proposals: b.proposals, remotes: b.remotes, leased: b.leased,
+		name: name, id: id, broker: ctx.Self(), proposals: b.proposals, remotes: b.remotes, leased: b.leased, linked: b.linked,
 		self: b.cfg.ID, incarnation: b.cfg.Incarnation,
 		spawn: func(r replicaConfig, name string) (*actor.PID, error) {
 			return b.root.SpawnNamed(propsOf(func() actor.Actor { return newReplica(r) }), name)

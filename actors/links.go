@@ -86,3 +86,13 @@ func (b *Broker) tellReplicas(message any) {
 func (b *Broker) remotePID(id wire.BrokerID, incarnation wire.Incarnation, actorID string) *actor.PID {
 	return actor.NewPID(addressOf(id, incarnation), actorID)
 }
+
+// linked says that there is a link to the run of a broker that an actor belongs to.
+func (b *Broker) linked(pid *actor.PID) bool {
+	id, incarnation, ok := parseAddress(pid.Address)
+	if !ok || b.peers == nil {
+		return false
+	}
+	present, up := b.peers.incarnation(id)
+	return up && present == incarnation
+}

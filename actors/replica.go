@@ -57,7 +57,8 @@ type replicaConfig struct {
 	owner       *actor.PID // the topic actor
 	proposals   *actor.PID // who asks the controller for another ISR
 	remotes     *remotes
-	leased      func() bool // whether the controller counts this broker among the living
+	leased      func() bool           // whether the controller counts this broker among the living
+	linked      func(*actor.PID) bool // whether there is a link to that run of a broker
 	open        func(hooks logHooks, opened func(*logOpened))
 	background  func(func())
 	send        func(to *actor.PID, message any) // from outside of any actor

@@ -60,8 +60,9 @@ func (r *replicaActor) leading(ctx actor.Context) {
 func (r *replicaActor) onBecomeLeader(ctx actor.Context, msg *becomeLeader) {
 	epoch := msg.leadership.LeaderEpoch
 	if r.leader != nil && epoch == r.epoch {
-		r.streams.follow(msg)
+		begun := r.streams.follow(msg)
 		r.perform(r.leader.Changed(msg.leadership, r.now()))
+		r.meet(begun)
 		return
 	}
 	if epoch <= r.epoch {
@@ -75,7 +76,7 @@ func (r *replicaActor) onBecomeLeader(ctx actor.Context, msg *becomeLeader) {
 		HighWatermark: r.log.CheckpointedHighWatermark(),
 	}, r.now())
 	r.behavior.Become(r.leading)
-	r.streams.follow(msg)
+	_ = r.streams.follow(msg) // all of them are probed, which shows who is linked
 	r.publish()
 	r.perform(effects)
 	r.logger.Info("became leader", "leader_epoch", epoch, "leo", r.log.EndOffset(), "hw", r.leader.HighWatermark(), "isr", msg.leadership.ISR)

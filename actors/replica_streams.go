@@ -2,6 +2,7 @@ package actors
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -52,8 +53,9 @@ const (
 	minTickPause = 10 * time.Millisecond
 )
 
-// follow takes who the followers are. Another run of a broker is another stream.
-func (s *streams) follow(msg *becomeLeader) {
+// follow takes who the followers are, and returns the streams that begin: another run of a broker is
+// another stream.
+func (s *streams) follow(msg *becomeLeader) (begun []*stream) {
 	before := s.all
 	s.all = nil
 	for i, pid := range msg.replicas {
@@ -67,7 +69,22 @@ func (s *streams) follow(msg *becomeLeader) {
 				next = old
 			}
 		}
-		s.all = append(s.all, next)
+		if s.all = append(s.all, next); !slices.Contains(before, next) {
+			begun = append(begun, next)
+		}
+	}
+	return begun
+}
+
+// meet tells the rules whether there is a link to followers that are new in an epoch: it may have
+// come up before the image told of that run.
+func (r *replicaActor) meet(begun []*stream) {
+	for _, s := range begun {
+		if r.linked(s.pid) {
+			r.perform(r.leader.LinkUp(s.broker, r.now()))
+		} else {
+			r.leader.LinkDown(s.broker)
+		}
 	}
 }
 

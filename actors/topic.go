@@ -34,6 +34,7 @@ type topicConfig struct {
 	proposals   *actor.PID
 	remotes     *remotes
 	leased      func() bool
+	linked      func(*actor.PID) bool
 	self        wire.BrokerID
 	incarnation wire.Incarnation
 	spawn       func(r replicaConfig, name string) (*actor.PID, error)
@@ -201,7 +202,7 @@ func (t *topicActor) spawnReplica(ctx actor.Context, s *slot) {
 		open: func(hooks logHooks, opened func(*logOpened)) {
 			openLog(a, run, t.now().UnixMilli(), hooks, logger, opened, func(closed *logClosed) { send(self, closed) })
 		},
-		proposals: t.proposals, remotes: t.remotes, leased: t.leased, background: t.background,
+		proposals: t.proposals, remotes: t.remotes, leased: t.leased, linked: t.linked, background: t.background,
 		broker: t.self, incarnation: t.incarnation, identity: replicaRuns.Add(1),
 		metrics: t.metrics, now: t.now, logger: logger,
 	}, replicaName(a.partition.tp))
