@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -16,8 +17,21 @@ const (
 	KeyAdmin     = "admin.listener"       // --admin
 )
 
-// keyNodeID is the broker's id.
-const keyNodeID = "node.id"
+// The keys about the cluster that a broker is part of.
+const (
+	KeyJoin             = "cluster.join"      // --join
+	KeyClusterAdvertise = "cluster.advertise" // --cluster-advertise
+	KeyClusterKeyFile   = "cluster.key.file"  // --cluster-key-file
+	KeyClusterTLSCert   = "cluster.tls.cert"  // --cluster-tls-cert
+	KeyClusterTLSKey    = "cluster.tls.key"   // --cluster-tls-key
+	KeyClusterTLSCA     = "cluster.tls.ca"    // --cluster-tls-ca
+)
+
+// The broker's id, and where it stands.
+const (
+	keyNodeID = "node.id"     // --node-id
+	keyRack   = "broker.rack" // --rack
+)
 
 // aliases are other names of keys: the short names, and Kafka's own older ones.
 var aliases = map[string]string{
@@ -28,6 +42,15 @@ var aliases = map[string]string{
 	"admin":     KeyAdmin,
 	"log.dir":   KeyData,
 	"broker.id": keyNodeID,
+	"node-id":   keyNodeID,
+	"rack":      keyRack,
+	"join":      KeyJoin,
+
+	"cluster-advertise": KeyClusterAdvertise,
+	"cluster-key-file":  KeyClusterKeyFile,
+	"cluster-tls-cert":  KeyClusterTLSCert,
+	"cluster-tls-key":   KeyClusterTLSKey,
+	"cluster-tls-ca":    KeyClusterTLSCA,
 }
 
 // AdminOff as the admin address switches the admin server off.
@@ -53,6 +76,11 @@ type Config struct {
 	Cluster   string   // host:port for other brokers
 	Admin     string   // host:port of the admin server, or AdminOff
 
+	Join             []string // host:port of brokers whose cluster to join, as typed
+	ClusterAdvertise string   // host:port that other brokers are told, port 0: the listener's; "" derives it from Cluster
+	ClusterKeyFile   string   // with the keys that encrypt gossip, "" for none
+	ClusterTLS       TLSFiles // for links between brokers
+
 	// Static holds every key that was set and that DescribeConfigs knows, under Kafka's name, its
 	// value checked: the STATIC_BROKER_CONFIG.
 	Static map[string]string
@@ -60,6 +88,9 @@ type Config struct {
 	// Ignored are the keys of Kafka that were set and have no effect here, sorted.
 	Ignored []string
 }
+
+// TLSFiles name what two brokers prove themselves to each other with, in PEM. All are "" for no TLS.
+type TLSFiles struct{ Cert, Key, CA string }
 
 // Validate checks what the parts of a broker rely on.
 func (c Config) Validate() error {
@@ -86,7 +117,7 @@ func (c Config) Validate() error {
 			return fmt.Errorf("%s: %w", listener.key, err)
 		}
 	}
-	return c.validatePorts()
+	return errors.Join(c.validatePorts(), c.validateCluster())
 }
 
 // validatePorts refuses two listeners on one port before the second fails to bind with less to say.

@@ -96,6 +96,18 @@ func (c *Config) apply(setting Setting, names listenerNames) (err error) {
 		c.Advertise, err = parseAdvertised(setting.Value, names)
 	case KeyCluster:
 		c.Cluster, err = parseListener(setting.Value, names)
+	case KeyClusterAdvertise:
+		c.ClusterAdvertise, err = parseAdvertised(setting.Value, listenerNames{})
+	case KeyJoin:
+		c.Join, err = parseJoin(setting.Value)
+	case KeyClusterKeyFile:
+		c.ClusterKeyFile = setting.Value
+	case KeyClusterTLSCert:
+		c.ClusterTLS.Cert = setting.Value
+	case KeyClusterTLSKey:
+		c.ClusterTLS.Key = setting.Value
+	case KeyClusterTLSCA:
+		c.ClusterTLS.CA = setting.Value
 	case KeyAdmin:
 		if c.Admin = strings.ToLower(setting.Value); c.Admin != AdminOff {
 			c.Admin, err = parseListener(setting.Value, names)

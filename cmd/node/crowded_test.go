@@ -12,10 +12,12 @@ import (
 type crowded struct {
 	net.Listener
 	failures []error
+	close    func()
 }
 
 func (c *crowded) Accept() (net.Conn, error) {
 	if len(c.failures) == 0 {
+		c.close()
 		return nil, net.ErrClosed
 	}
 	err := c.failures[0]
@@ -23,9 +25,16 @@ func (c *crowded) Accept() (net.Conn, error) {
 	return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", err)}
 }
 
-func TestAWantOfDescriptorsDoesNotEndTheClusterListener(t *testing.T) {
-	n := &Node{log: slog.New(slog.DiscardHandler), cluster: &crowded{failures: []error{syscall.EMFILE, syscall.ENFILE}}}
-	if err := n.refuseBrokers(); err != nil {
+func (c *crowded) Close() error { return nil }
+
+func TestAWantOfDescriptorsEndsNoListener(t *testing.T) {
+	listener := &crowded{failures: []error{syscall.EMFILE, syscall.ENFILE}}
+	a := newAcceptor(listener, "others", 1, slog.New(slog.DiscardHandler))
+	listener.close = a.close
+	if err := a.accept(func(net.Conn) {}); err != nil {
 		t.Fatal(err)
+	}
+	if len(listener.failures) > 0 {
+		t.Error("it ended at the first failure")
 	}
 }

@@ -26,8 +26,7 @@ func (n *Node) identify() error {
 	}
 	first := n.dirs[0].Identity()
 	if known == nil {
-		first.BrokerID, first.RaftID = n.firstBrokerID(), firstRaftID
-		return n.dirs[0].SaveIdentity(first)
+		return nil // all are blank: bootstrap.go gives them a cluster
 	}
 	if first.ClusterID == "" {
 		return fmt.Errorf("%s is blank, but %s belongs to cluster %s: the directory with the metadata (__cluster_metadata) must be the first --data",
@@ -39,11 +38,8 @@ func (n *Node) identify() error {
 	return nil
 }
 
-// The founder of a cluster is broker 1 with raft id 1.
-const (
-	firstBroker = 1
-	firstRaftID = 1
-)
+// firstBroker is the founder of a cluster, unless it was told another id.
+const firstBroker = 1
 
 func (n *Node) firstBrokerID() wire.BrokerID {
 	if id, ok := n.cfg.nodeID(); ok {
@@ -53,18 +49,30 @@ func (n *Node) firstBrokerID() wire.BrokerID {
 }
 
 // remember writes the cluster's id into every directory, once the metadata log has it. A crash
-// before that is made good at the next start, which finds the id in the metadata log.
+// before that is made good at the next start, which goes on founding.
 func (n *Node) remember(clusterID string) error {
-	first := n.dirs[0].Identity()
+	me := n.identity.Load()
+	if me.ClusterID != clusterID {
+		return fmt.Errorf("%s is of cluster %s, but the metadata log in it of %s", n.dirs[0].Path(), me.ClusterID, clusterID)
+	}
+	if err := n.keepIdentity(*me); err != nil {
+		return err
+	}
+	return removeFile(n.opts.FS, n.beginningName())
+}
+
+// keepIdentity writes into every directory whose it is.
+func (n *Node) keepIdentity(me storage.Identity) error {
 	for _, d := range n.dirs {
 		identity := d.Identity()
-		if identity.ClusterID == clusterID {
+		if identity.ClusterID == me.ClusterID {
 			continue
 		}
 		if identity.ClusterID != "" {
-			return fmt.Errorf("%s belongs to cluster %s, but the metadata to %s", d.Path(), identity.ClusterID, clusterID)
+			return fmt.Errorf("%s belongs to cluster %s, but the metadata to %s", d.Path(), identity.ClusterID, me.ClusterID)
 		}
-		identity.ClusterID, identity.BrokerID, identity.RaftID = clusterID, first.BrokerID, first.RaftID
+		identity.ClusterID, identity.BrokerID, identity.RaftID = me.ClusterID, me.BrokerID, me.RaftID
+		identity.RecoveryEpoch = me.RecoveryEpoch
 		if err := d.SaveIdentity(identity); err != nil {
 			return fmt.Errorf("log directory %s: %w", d.Path(), err)
 		}

@@ -1,20 +1,27 @@
 // Package node assembles one broker out of the parts and starts and stops it. It is the only
 // place that knows all of them.
 //
-//	config*.go   what a broker is told: flags, environment, file
-//	node.go      start upwards, floor by floor; stop downwards
-//	identity.go  who this broker is: meta.json in every log directory
-//	mux.go       two protocols on the clients' port
+//	config*.go       what a broker is told: flags, environment, file
+//	node.go          start upwards, floor by floor; stop downwards
+//	identity.go      who this broker is: meta.json in every log directory
+//	bootstrap.go     how a broker without a cluster comes to one; the rules are cluster/bootstrap's
+//	hello.go         what brokers say to each other before they have links
+//	cluster.go       links and gossip, once the cluster is known
+//	address_book.go  where the other brokers are, by all that anybody says
+//	mux.go           two protocols on the clients' port
+//	cluster_port.go  three protocols on the port for other brokers
 //
-// Start opens the log directories, recovers the metadata log, registers the broker, opens its
-// partitions, and only then lets clients in. Stop closes the door to clients first and the
-// directories last.
+// Start opens the log directories, comes to a cluster, connects to its brokers, recovers the metadata
+// log, registers, opens its partitions, and only then lets clients in. Stop has others take over
+// what this broker leads, closes the door to clients, and closes the directories last.
 package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -30,12 +37,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/troupe-mq/troupe/actors"
+	"github.com/troupe-mq/troupe/cluster/gossip"
 	"github.com/troupe-mq/troupe/cluster/metadata"
 	"github.com/troupe-mq/troupe/storage"
 	"github.com/troupe-mq/troupe/wire"
 	"github.com/troupe-mq/troupe/wire/console"
 	"github.com/troupe-mq/troupe/wire/kafka"
 	"github.com/troupe-mq/troupe/wire/native"
+	"github.com/troupe-mq/troupe/wire/peer"
 )
 
 // Options are what a test replaces; the zero value is the real thing.
@@ -45,6 +54,11 @@ type Options struct {
 	Logger  *slog.Logger     // silent
 	Version string           // of Troupe, for people
 	BootID  string           // of the machine: its kernel's
+
+	// Cluster and ClusterPackets are the cluster port, bound already: a list of addresses to join
+	// can be written before the brokers on it have started. Both or none.
+	Cluster        net.Listener
+	ClusterPackets net.PacketConn
 }
 
 // Ready is what a started broker tells the world.
@@ -57,22 +71,40 @@ type Ready struct {
 
 // Node is a running broker.
 type Node struct {
-	cfg   Config
-	opts  Options
-	log   *slog.Logger
-	ready Ready
+	cfg         Config
+	opts        Options
+	log         *slog.Logger
+	incarnation wire.Incarnation // of this process
+	ready       Ready
 
+	life     context.Context // over when Stop begins to disconnect
+	end      context.CancelFunc
+	registry *prometheus.Registry
 	dirs     []*storage.Dir
-	broker   *actors.Broker
 	clients  net.Listener
 	cluster  net.Listener
+	packets  net.PacketConn // of the cluster port
 	admin    net.Listener
-	mux      *mux
-	kafka    *kafka.Server
-	native   *native.Server
-	console  *console.Console
-	registry *prometheus.Registry
 
+	clusterTLS     *tls.Config
+	gossipKeys     [][]byte
+	clusterAddress string                  // as other brokers are told
+	registration   metadata.RegisterBroker // how this broker makes itself known
+	port           *clusterPort
+	caller         caller
+	book           *addressBook
+	identity       atomic.Pointer[storage.Identity] // nil before there is a cluster
+	links          *peer.Links
+	gossip         *gossip.Gossip
+	actors         atomic.Pointer[actors.Broker] // from when links are attached to it
+	broker         *actors.Broker                // from when it has started
+
+	mux     *mux
+	kafka   *kafka.Server
+	native  *native.Server
+	console *console.Console
+
+	status   atomic.Pointer[string] // what a broker that starts waits for
 	serving  atomic.Bool
 	tasks    sync.WaitGroup
 	ended    chan error // why the broker ended by itself; capacity 1
@@ -82,14 +114,18 @@ type Node struct {
 
 // Start starts a broker and returns when it serves clients. On an error nothing is left running.
 func Start(ctx context.Context, cfg Config, opts Options) (*Node, error) {
-	n := &Node{cfg: cfg, opts: opts.complete(), ended: make(chan error, 1), registry: prometheus.NewRegistry()}
+	n := &Node{
+		cfg: cfg, opts: opts.complete(), incarnation: wire.Incarnation(rand.Uint64() | 1),
+		ended: make(chan error, 1), registry: prometheus.NewRegistry(), book: newAddressBook(),
+	}
 	n.log = n.opts.Logger
+	n.life, n.end = context.WithCancel(context.WithoutCancel(ctx))
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	n.registry.MustRegister(buildInfo(n.opts.Version), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, step := range []func(context.Context) error{
-		n.listen, n.openDirectories, n.startConsole, n.startActors, n.serveClients,
+		n.listen, n.openDirectories, n.startConsole, n.openClusterPort, n.joinCluster, n.connect, n.startActors, n.serveClients,
 	} {
 		if err := step(ctx); err != nil {
 			stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
@@ -124,22 +160,54 @@ func (o Options) complete() Options {
 
 // listen takes the ports first: a port that is taken is found out before anything is touched.
 func (n *Node) listen(ctx context.Context) error {
-	var lc net.ListenConfig
+	n.cluster, n.packets = n.opts.Cluster, n.opts.ClusterPackets
 	for _, l := range []struct {
 		at      *net.Listener
 		key     string
 		address string
-	}{{&n.clients, KeyListen, n.cfg.Listen}, {&n.cluster, KeyCluster, n.cfg.Cluster}, {&n.admin, KeyAdmin, n.cfg.Admin}} {
+	}{{&n.clients, KeyListen, n.cfg.Listen}, {&n.admin, KeyAdmin, n.cfg.Admin}} {
 		if l.key == KeyAdmin && l.address == AdminOff {
 			continue
 		}
-		listener, err := lc.Listen(ctx, "tcp", l.address)
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", l.address)
 		if err != nil {
-			return fmt.Errorf("%s: %w; choose another address or stop the process that has it", l.key, err)
+			return taken(l.key, err)
 		}
 		*l.at = listener
 	}
-	return nil
+	if n.cluster != nil {
+		return nil
+	}
+	var err error
+	n.cluster, n.packets, err = listenCluster(ctx, n.cfg.Cluster)
+	return err
+}
+
+func taken(key string, err error) error {
+	return fmt.Errorf("%s: %w; choose another address or stop the process that has it", key, err)
+}
+
+// clusterPortAttempts is how often a free port is asked for whose number is free for UDP too.
+const clusterPortAttempts = 20
+
+// listenCluster takes the cluster port: one number, for connections and for packets.
+func listenCluster(ctx context.Context, address string) (l net.Listener, packets net.PacketConn, err error) {
+	var lc net.ListenConfig
+	for range clusterPortAttempts {
+		l, err = lc.Listen(ctx, "tcp", address)
+		if err != nil {
+			return nil, nil, taken(KeyCluster, err)
+		}
+		packets, err = lc.ListenPacket(ctx, "udp", l.Addr().String())
+		if err == nil {
+			return l, packets, nil
+		}
+		_ = l.Close()
+		if !strings.HasSuffix(address, ":0") {
+			break
+		}
+	}
+	return nil, nil, taken(KeyCluster, err)
 }
 
 func (n *Node) openDirectories(context.Context) error {
@@ -176,52 +244,41 @@ func (n *Node) startConsole(context.Context) error {
 	return nil
 }
 
+// startActors returns when this broker is registered and its partitions are open. Where the cluster
+// has no quorum at the moment, that takes until it has one.
 func (n *Node) startActors(ctx context.Context) error {
-	host, port, err := n.cfg.AdvertisedAddress(n.clients.Addr(), net.InterfaceAddrs)
-	if err != nil {
-		return err
-	}
-	identity := n.dirs[0].Identity()
+	waiting := "the cluster's controller has not been found yet"
+	n.status.Store(&waiting)
+	identity := *n.identity.Load()
 	cfg := actors.DefaultConfig()
-	cfg.ID = identity.BrokerID
-	cfg.Incarnation = wire.Incarnation(rand.Uint64() | 1)
-	if identity.ClusterID == "" {
-		cfg.ClusterID = newUUID()
+	cfg.ID, cfg.Incarnation = identity.BrokerID, n.incarnation
+	cfg.Registration = n.registration
+	cfg.Registration.ID = cfg.ID
+	begun := n.beginning()
+	if begun.Founding {
+		cfg.ClusterID = identity.ClusterID
 	}
+	cfg.Join = begun.ClusterID != "" && !begun.Founding
+	cfg.Registration.Fenced = cfg.Join || len(n.book.members()) > 0 // alone, nobody has to be asked
 	cfg.Static = maps.Clone(n.cfg.Static)
 	cfg.Static[keyNodeID] = strconv.Itoa(int(cfg.ID)) // for Kafka's tools to see
 	cfg.AutoCreateTopics = n.cfg.staticBool("auto.create.topics.enable", true)
 	cfg.RetentionInterval = time.Duration(n.cfg.number("log.retention.check.interval.ms")) * time.Millisecond
-	directories, paths := make([]metadata.DirectoryID, len(n.dirs)), make([]string, len(n.dirs))
-	for i, d := range n.dirs {
-		paths[i] = d.Path()
-		directories[i] = metadata.DirectoryID(d.Identity().DirectoryID)
-	}
-	cfg.Registration = metadata.RegisterBroker{
-		ID: cfg.ID, Incarnation: cfg.Incarnation, Directories: directories,
-		Host: host, Port: port, ClusterAddress: n.cluster.Addr().String(), Rack: n.cfg.Static["broker.rack"], BootID: n.opts.BootID,
-	}
-	n.broker, err = actors.Start(ctx, cfg, actors.Dependencies{
-		Dirs: n.dirs, FS: n.opts.FS, RaftID: identity.RaftID,
+	broker, err := actors.Start(ctx, cfg, actors.Dependencies{
+		Dirs: n.dirs, FS: n.opts.FS, RaftID: identity.RaftID, Links: linkTable{n.links, n},
 		Metrics: actors.NewMetrics(n.registry), Now: n.opts.Now, Logger: n.log,
 	})
 	if err != nil {
+		n.actors.Store(nil)
 		return err
 	}
+	n.broker = broker
+	n.actors.Store(broker)
 	n.registry.MustRegister(n.broker.Collector())
 	if err := n.remember(n.broker.View().ClusterID()); err != nil {
 		return err
 	}
-	n.ready = Ready{
-		Kafka: n.clients.Addr().String(), Cluster: n.cluster.Addr().String(), Admin: AdminOff,
-		Data: strings.Join(paths, ","), ClusterID: n.broker.View().ClusterID(), BrokerID: cfg.ID,
-	}
-	if listen, _, err := splitAddress(n.cfg.Listen); err == nil && isWildcard(listen) {
-		n.ready.Kafka = net.JoinHostPort(host, strconv.Itoa(int(port))) // nobody connects to a wildcard
-	}
-	if n.admin != nil {
-		n.ready.Admin = n.admin.Addr().String()
-	}
+	n.ready = n.whereReached(identity)
 	n.run("broker", func() error {
 		select {
 		case <-n.broker.Failed():
@@ -231,6 +288,27 @@ func (n *Node) startActors(ctx context.Context) error {
 		}
 	})
 	return nil
+}
+
+func (n *Node) whereReached(identity storage.Identity) Ready {
+	paths := make([]string, len(n.dirs))
+	for i, d := range n.dirs {
+		paths[i] = d.Path()
+	}
+	r := Ready{
+		Kafka: n.clients.Addr().String(), Cluster: n.cluster.Addr().String(), Admin: AdminOff,
+		Data: strings.Join(paths, ","), ClusterID: identity.ClusterID, BrokerID: identity.BrokerID,
+	}
+	if listen, _, err := splitAddress(n.cfg.Listen); err == nil && isWildcard(listen) { // nobody connects to a wildcard
+		r.Kafka = net.JoinHostPort(n.registration.Host, strconv.Itoa(int(n.registration.Port)))
+	}
+	if cluster, _, err := splitAddress(n.cfg.Cluster); err == nil && isWildcard(cluster) {
+		r.Cluster = n.clusterAddress
+	}
+	if n.admin != nil {
+		r.Admin = n.admin.Addr().String()
+	}
+	return r
 }
 
 func (n *Node) serveClients(context.Context) error {
@@ -243,30 +321,8 @@ func (n *Node) serveClients(context.Context) error {
 	n.native = native.New(nativeConfig, n.broker, n.log, nativeMetrics(n.registry), n.opts.Now)
 	n.mux = newMux(n.clients, func(c net.Conn) { n.kafka.ServeConn(c, nil) }, n.native.ServeConn, n.log)
 	n.run("client listener", n.mux.serve)
-	n.run("cluster listener", n.refuseBrokers)
 	n.serving.Store(true)
 	return nil
-}
-
-// refuseBrokers holds the cluster port. Until there are links between brokers it has nothing to
-// say to whoever connects.
-func (n *Node) refuseBrokers() error {
-	for {
-		c, err := n.cluster.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return nil
-		}
-		if isCrowded(err) {
-			// Clients that take all descriptors must not end the broker.
-			n.log.Warn("no more connections can be accepted for now", "err", err)
-			time.Sleep(acceptPause) //nolint:forbidigo // the kernel gives nothing to wait for
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("accept brokers on %s: %w", n.cluster.Addr(), err)
-		}
-		_ = c.Close()
-	}
 }
 
 // run runs a part of the broker. If it fails, the broker has ended.
@@ -298,20 +354,29 @@ func (n *Node) Stop(ctx context.Context) error {
 	return n.stopErr
 }
 
+// handOverTimeout bounds how long other brokers may take to take over: clients are served meanwhile.
+const handOverTimeout = 5 * time.Second
+
 func (n *Node) stop(ctx context.Context) error {
-	n.serving.Store(false)
 	var errs []error
+	if n.broker != nil && n.serving.Load() {
+		n.handOver(ctx)
+	}
+	n.serving.Store(false)
 	if n.mux != nil {
 		n.stopClients(ctx)
 	}
+	n.end()
+	errs = append(errs, n.leaveCluster(ctx))
 	if n.broker != nil {
 		errs = append(errs, n.broker.Stop(ctx))
 	}
+	errs = append(errs, n.disconnect(ctx))
 	errs = append(errs, within(ctx, "close the log directories", n.closeDirectories))
 	if n.console != nil {
 		errs = append(errs, n.console.Shutdown(ctx))
 	}
-	for _, l := range []net.Listener{n.clients, n.cluster, n.admin} {
+	for _, l := range []io.Closer{n.clients, n.cluster, n.packets, n.admin} {
 		if l != nil {
 			_ = l.Close()
 		}
@@ -320,6 +385,37 @@ func (n *Node) stop(ctx context.Context) error {
 		n.tasks.Wait()
 		return nil
 	}))
+	return errors.Join(errs...)
+}
+
+// handOver has other brokers take over what this one leads, while it still serves. Half of the time
+// there is must be left for the rest.
+func (n *Node) handOver(ctx context.Context) {
+	patience := handOverTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(deadline)/2)
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := n.broker.HandOver(ctx); err != nil {
+		n.log.Warn("stopping although others have not taken over all", "err", err)
+	}
+}
+
+// disconnect ends what connects this broker to others.
+func (n *Node) disconnect(ctx context.Context) error {
+	var errs []error
+	if n.links != nil {
+		if err := n.links.Close(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("close the links: %w", err))
+		}
+	}
+	if n.port != nil {
+		n.port.close()
+		if err := n.port.wait(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("close the cluster port: %w", err))
+		}
+	}
 	return errors.Join(errs...)
 }
 
@@ -366,17 +462,20 @@ func (n *Node) stopClients(ctx context.Context) {
 type source struct{ n *Node }
 
 func (s source) Ready() error {
-	if !s.n.serving.Load() {
-		return errors.New("the broker is starting or stopping")
+	if s.n.serving.Load() {
+		return s.n.broker.Ready()
 	}
-	return nil
+	if waiting := s.n.status.Load(); waiting != nil {
+		return errors.New("the broker is starting or stopping: " + *waiting)
+	}
+	return errors.New("the broker is starting or stopping")
 }
 
 func (s source) BrokerID() wire.BrokerID {
-	if len(s.n.dirs) == 0 {
-		return wire.NoBroker
+	if identity := s.n.identity.Load(); identity != nil {
+		return identity.BrokerID
 	}
-	return s.n.dirs[0].Identity().BrokerID
+	return wire.NoBroker
 }
 
 func (s source) View() wire.View {
