@@ -12,15 +12,19 @@ import (
 // failover takes.
 const metadataMinAge = 100 * time.Millisecond
 
-// KafkaSettings says what is not franz-go's default.
-const KafkaSettings = "MetadataMinAge 100 ms, ProducerLinger 0, no compression; idempotent, acks=all, unlimited retries as by default"
+// Kafka is franz-go.
+type Kafka struct{}
 
-type kafkaProducer struct {
-	topic  string
-	client *kgo.Client
+// Name implements Library.
+func (Kafka) Name() string { return "franz-go" }
+
+// Settings implements Library.
+func (Kafka) Settings() string {
+	return "MetadataMinAge 100 ms, ProducerLinger 0, no compression; idempotent, acks=all and unlimited retries by default"
 }
 
-func newKafkaProducer(cfg *LoadConfig) (*kafkaProducer, error) {
+// NewProducer implements Library.
+func (Kafka) NewProducer(cfg *LoadConfig) (Producer, error) {
 	client, err := kgo.NewClient(
 		kgo.SeedBrokers(cfg.Addresses...),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
@@ -29,20 +33,14 @@ func newKafkaProducer(cfg *LoadConfig) (*kafkaProducer, error) {
 		kgo.MaxBufferedRecords(1<<22), // an open loop must not wait
 		kgo.MetadataMinAge(metadataMinAge),
 	)
-	return &kafkaProducer{cfg.Topic, client}, err
+	if err != nil {
+		return nil, err
+	}
+	return &kafkaProducer{cfg.Topic, client}, nil
 }
 
-func (p *kafkaProducer) produce(partition int32, value []byte, done func(int64, error)) {
-	record := &kgo.Record{Topic: p.topic, Partition: partition, Value: value}
-	p.client.Produce(context.Background(), record, func(r *kgo.Record, err error) { done(r.Offset, err) })
-}
-
-func (p *kafkaProducer) flush(ctx context.Context) error { return p.client.Flush(ctx) }
-func (p *kafkaProducer) close()                          { p.client.Close() }
-
-type kafkaReader struct{ client *kgo.Client }
-
-func newKafkaReader(cfg *LoadConfig) (*kafkaReader, error) {
+// NewReader implements Library.
+func (Kafka) NewReader(cfg *LoadConfig) (Reader, error) {
 	partitions := make(map[int32]kgo.Offset)
 	for partition := range cfg.Partitions {
 		partitions[partition] = kgo.NewOffset().AtStart()
@@ -54,10 +52,33 @@ func newKafkaReader(cfg *LoadConfig) (*kafkaReader, error) {
 		kgo.FetchMaxWait(500*time.Millisecond),
 		kgo.MetadataMinAge(metadataMinAge),
 	)
-	return &kafkaReader{client}, err
+	if err != nil {
+		return nil, err
+	}
+	return &kafkaReader{client}, nil
 }
 
-func (r *kafkaReader) poll(ctx context.Context, each func(int32, int64, []byte)) error {
+type kafkaProducer struct {
+	topic  string
+	client *kgo.Client
+}
+
+// Produce implements Producer.
+func (p *kafkaProducer) Produce(partition int32, value []byte, done func(int64, error)) {
+	record := &kgo.Record{Topic: p.topic, Partition: partition, Value: value}
+	p.client.Produce(context.Background(), record, func(r *kgo.Record, err error) { done(r.Offset, err) })
+}
+
+// Flush implements Producer.
+func (p *kafkaProducer) Flush(ctx context.Context) error { return p.client.Flush(ctx) }
+
+// Close implements Producer.
+func (p *kafkaProducer) Close() { p.client.Close() }
+
+type kafkaReader struct{ client *kgo.Client }
+
+// Poll implements Reader.
+func (r *kafkaReader) Poll(ctx context.Context, each func(int32, int64, []byte)) error {
 	fetches := r.client.PollFetches(ctx)
 	fetches.EachRecord(func(r *kgo.Record) { each(r.Partition, r.Offset, r.Value) })
 	var errs []error
@@ -65,4 +86,5 @@ func (r *kafkaReader) poll(ctx context.Context, each func(int32, int64, []byte))
 	return errors.Join(errs...)
 }
 
-func (r *kafkaReader) close() { r.client.Close() }
+// Close implements Reader.
+func (r *kafkaReader) Close() { r.client.Close() }

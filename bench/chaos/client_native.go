@@ -8,16 +8,19 @@ import (
 	"github.com/troupe-mq/troupe/wire/client"
 )
 
-// NativeSettings says what is not the default of Troupe's own client.
-const NativeSettings = "Linger 0, DeliveryTimeout 30 min; idempotent, acks=all, pings each second as by default"
+// Native is Troupe's own client.
+type Native struct{}
 
-type nativeProducer struct {
-	topic    string
-	client   *client.Client
-	producer *client.Producer
+// Name implements Library.
+func (Native) Name() string { return "wire/client" }
+
+// Settings implements Library.
+func (Native) Settings() string {
+	return "Linger 0, DeliveryTimeout 30 min; idempotent and acks=all by default"
 }
 
-func newNativeProducer(cfg *LoadConfig) (*nativeProducer, error) {
+// NewProducer implements Library.
+func (Native) NewProducer(cfg *LoadConfig) (Producer, error) {
 	c, err := client.New(cfg.Addresses...)
 	if err != nil {
 		return nil, err
@@ -33,26 +36,8 @@ func newNativeProducer(cfg *LoadConfig) (*nativeProducer, error) {
 	return &nativeProducer{cfg.Topic, c, p}, nil
 }
 
-func (p *nativeProducer) produce(partition int32, value []byte, done func(int64, error)) {
-	record := client.Record{Topic: p.topic, Partition: partition, Value: value}
-	err := p.producer.Produce(context.Background(), record, func(r client.Record, err error) { done(int64(r.Offset), err) })
-	if err != nil {
-		done(-1, err)
-	}
-}
-
-func (p *nativeProducer) flush(ctx context.Context) error { return p.producer.Flush(ctx) }
-
-func (p *nativeProducer) close() {
-	_ = p.client.Close() // what was not flushed has an unknown outcome, which its callbacks say
-}
-
-type nativeReader struct {
-	client   *client.Client
-	consumer *client.Consumer
-}
-
-func newNativeReader(cfg *LoadConfig) (*nativeReader, error) {
+// NewReader implements Library.
+func (Native) NewReader(cfg *LoadConfig) (Reader, error) {
 	c, err := client.New(cfg.Addresses...)
 	if err != nil {
 		return nil, err
@@ -64,7 +49,36 @@ func newNativeReader(cfg *LoadConfig) (*nativeReader, error) {
 	return &nativeReader{c, consumer}, nil
 }
 
-func (r *nativeReader) poll(ctx context.Context, each func(int32, int64, []byte)) error {
+type nativeProducer struct {
+	topic    string
+	client   *client.Client
+	producer *client.Producer
+}
+
+// Produce implements Producer.
+func (p *nativeProducer) Produce(partition int32, value []byte, done func(int64, error)) {
+	record := client.Record{Topic: p.topic, Partition: partition, Value: value}
+	err := p.producer.Produce(context.Background(), record, func(r client.Record, err error) { done(int64(r.Offset), err) })
+	if err != nil {
+		done(-1, err)
+	}
+}
+
+// Flush implements Producer.
+func (p *nativeProducer) Flush(ctx context.Context) error { return p.producer.Flush(ctx) }
+
+// Close implements Producer.
+func (p *nativeProducer) Close() {
+	_ = p.client.Close() // what was not flushed has an unknown outcome, which its callbacks say
+}
+
+type nativeReader struct {
+	client   *client.Client
+	consumer *client.Consumer
+}
+
+// Poll implements Reader.
+func (r *nativeReader) Poll(ctx context.Context, each func(int32, int64, []byte)) error {
 	records, err := r.consumer.Poll(ctx)
 	for _, record := range records {
 		each(record.Partition, int64(record.Offset), record.Value)
@@ -72,6 +86,7 @@ func (r *nativeReader) poll(ctx context.Context, each func(int32, int64, []byte)
 	return err
 }
 
-func (r *nativeReader) close() {
+// Close implements Reader.
+func (r *nativeReader) Close() {
 	_ = r.client.Close() // nothing is lost with what was read ahead
 }

@@ -1,7 +1,8 @@
 // Package chaos breaks a cluster of real processes while clients use it, and says whether the log
 // was harmed.
 //
-//	run.go          a whole run: start, load, faults, healing, reading back, verdict
+//	run.go          a whole run: a storm of faults on a stage, and its verdict
+//	stage.go        a cluster under load, watched: opened, and finished by reading everything back
 //	fault.go        what can be done to a cluster, and how a fault is seen to have bitten
 //	observer.go     what the brokers say of leaders, in-sync replicas and the controller meanwhile
 //	load.go         writers and readers, of several client libraries; client_*.go, one library each

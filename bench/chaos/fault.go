@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/troupe-mq/troupe/bench/testbed"
@@ -174,27 +173,12 @@ func (n *nemesis) term(ctx context.Context, f *Fault) error {
 func (n *nemesis) all(ctx context.Context, f *Fault) error {
 	f.planned = n.between(100*time.Millisecond, 600*time.Millisecond)
 	f.Text = "every broker"
-	var killing sync.WaitGroup
-	for _, m := range n.cluster.Members {
-		killing.Go(m.Process().Kill)
-	}
-	killing.Wait()
+	n.cluster.KillAll()
 	f.Seen = !slices.ContainsFunc(n.cluster.Members, (*testbed.Member).Alive)
 	if err := sleep(ctx, f.planned); err != nil {
 		return err
 	}
-	return startAll(ctx, n.cluster.Members)
-}
-
-// startAll starts members at the same time: none may be ready before others are.
-func startAll(ctx context.Context, members []*testbed.Member) error {
-	var starting sync.WaitGroup
-	errs := make([]error, len(members))
-	for i, m := range members {
-		starting.Go(func() { errs[i] = m.Start(ctx) })
-	}
-	starting.Wait()
-	return errors.Join(errs...)
+	return n.cluster.StartAll(ctx)
 }
 
 // alone lets a leader believe for a moment that it has followers which do not take anything, and

@@ -11,21 +11,15 @@ import (
 	"github.com/troupe-mq/troupe/wire"
 )
 
-// The client libraries.
-const (
-	Kafka  = "franz-go"
-	Native = "wire/client"
-)
-
 // LoadConfig is what clients do to a topic.
 type LoadConfig struct {
 	Addresses  []string // where clients begin
 	Topic      string
 	Partitions int32
-	Clients    []string // libraries, each with a writer for every partition
-	Rate       int      // records a second of each library, over all its partitions
-	Size       int      // bytes of a value
-	Tail       bool     // each library also reads everything as it comes
+	Libraries  []Library
+	Rate       int  // records a second of each library, over all its partitions
+	Size       int  // bytes of a value
+	Tail       bool // each library that can also reads everything as it comes
 }
 
 // Load is clients at work. What they see goes to History.
@@ -37,7 +31,7 @@ type Load struct {
 	writing   context.Context // ends when no more records are offered
 	cease     context.CancelFunc
 	writers   sync.WaitGroup
-	producers []producer
+	producers []Producer
 
 	reading  context.Context
 	stopRead context.CancelFunc
@@ -45,39 +39,31 @@ type Load struct {
 	tails    []*tail
 }
 
-// producer is a client library that writes.
-type producer interface {
-	// produce never waits for an acknowledgement; done is called once, on any goroutine.
-	produce(partition int32, value []byte, done func(offset int64, err error))
-	flush(ctx context.Context) error
-	close()
+// Library is a client library. Each has a writer for every partition.
+type Library interface {
+	Name() string
+	// Settings says what is not the library's default.
+	Settings() string
+	NewProducer(cfg *LoadConfig) (Producer, error)
+	// NewReader returns nil for a library that only writes here.
+	NewReader(cfg *LoadConfig) (Reader, error)
 }
 
-// reader is a client library that reads all partitions of a topic from their beginning.
-type reader interface {
-	// poll waits for records; each is called for all that have come, in the order of their partition.
-	poll(ctx context.Context, each func(partition int32, offset int64, value []byte)) error
-	close()
+// Producer is a library at writing.
+type Producer interface {
+	// Produce never waits for an acknowledgement; done is called once, on any goroutine.
+	Produce(partition int32, value []byte, done func(offset int64, err error))
+	// Flush waits until everything is answered, or ctx ends.
+	Flush(ctx context.Context) error
+	// Close gives up what is unanswered.
+	Close()
 }
 
-func newProducer(library string, cfg *LoadConfig) (producer, error) {
-	switch library {
-	case Kafka:
-		return newKafkaProducer(cfg)
-	case Native:
-		return newNativeProducer(cfg)
-	}
-	return nil, fmt.Errorf("there is no client %q", library)
-}
-
-func newReader(library string, cfg *LoadConfig) (reader, error) {
-	switch library {
-	case Kafka:
-		return newKafkaReader(cfg)
-	case Native:
-		return newNativeReader(cfg)
-	}
-	return nil, fmt.Errorf("there is no client %q", library)
+// Reader is a library at reading all partitions of a topic from their beginning.
+type Reader interface {
+	// Poll waits for records; each is called for all that have come, in the order of their partition.
+	Poll(ctx context.Context, each func(partition int32, offset int64, value []byte)) error
+	Close()
 }
 
 // StartLoad begins to write, and to read; times are counted from begun. Stop must be called.
@@ -85,34 +71,34 @@ func StartLoad(ctx context.Context, cfg LoadConfig, begun time.Time) (*Load, err
 	l := &Load{cfg: cfg, begun: begun, History: &history.History{}}
 	l.writing, l.cease = context.WithCancel(ctx)
 	l.reading, l.stopRead = context.WithCancel(ctx)
-	for _, library := range cfg.Clients {
+	for _, library := range cfg.Libraries {
 		if err := l.start(library); err != nil {
 			l.close()
-			return nil, fmt.Errorf("start %s: %w", library, err)
+			return nil, fmt.Errorf("start %s: %w", library.Name(), err)
 		}
 	}
 	return l, nil
 }
 
-func (l *Load) start(library string) error {
-	p, err := newProducer(library, &l.cfg)
+func (l *Load) start(library Library) error {
+	p, err := library.NewProducer(&l.cfg)
 	if err != nil {
 		return err
 	}
 	l.producers = append(l.producers, p)
 	var writers []*history.Writer
 	for partition := range l.cfg.Partitions {
-		writers = append(writers, l.History.NewWriter(library, history.Place{Topic: l.cfg.Topic, Partition: partition}))
+		writers = append(writers, l.History.NewWriter(library.Name(), history.Place{Topic: l.cfg.Topic, Partition: partition}))
 	}
 	l.writers.Go(func() { l.offer(p, writers) })
 	if !l.cfg.Tail {
 		return nil
 	}
-	r, err := newReader(library, &l.cfg)
-	if err != nil {
+	r, err := library.NewReader(&l.cfg)
+	if r == nil || err != nil {
 		return err
 	}
-	t := newTail(library+" on the way", &l.cfg, r)
+	t := newTail(library.Name()+" on the way", &l.cfg, r)
 	l.tails = append(l.tails, t)
 	l.readers.Go(func() { t.follow(l.reading) })
 	return nil
@@ -123,7 +109,7 @@ func (l *Load) now() time.Duration { return time.Since(l.begun) }
 
 // offer hands a record to the client at each intended time. A client that made it wait is given the
 // missed ones at once.
-func (l *Load) offer(p producer, writers []*history.Writer) {
+func (l *Load) offer(p Producer, writers []*history.Writer) {
 	interval := time.Second / time.Duration(l.cfg.Rate)
 	start := time.Now()
 	timer := time.NewTimer(0)
@@ -142,7 +128,7 @@ func (l *Load) offer(p producer, writers []*history.Writer) {
 		}
 		w := writers[i%len(writers)]
 		number := w.Sending(l.now())
-		p.produce(w.Place.Partition, history.Value(w.ID, number, l.cfg.Size), func(offset int64, err error) {
+		p.Produce(w.Place.Partition, history.Value(w.ID, number, l.cfg.Size), func(offset int64, err error) {
 			if err != nil {
 				w.Fail(number, outcomeOf(err), err, l.now())
 				return
@@ -170,7 +156,7 @@ func (l *Load) Stop(ctx context.Context) error {
 	l.writers.Wait()
 	var errs []error
 	for _, p := range l.producers {
-		errs = append(errs, p.flush(ctx))
+		errs = append(errs, p.Flush(ctx))
 	}
 	l.close()
 	for _, t := range l.tails {
@@ -183,7 +169,7 @@ func (l *Load) close() {
 	l.cease()
 	l.stopRead()
 	for _, p := range l.producers {
-		p.close()
+		p.Close()
 	}
 	l.writers.Wait()
 	l.readers.Wait()
@@ -193,21 +179,21 @@ func (l *Load) close() {
 type tail struct {
 	name   string
 	topic  string
-	reader reader
+	reader Reader
 	read   [][]history.Read // by partition
 	final  bool
 }
 
-func newTail(name string, cfg *LoadConfig, r reader) *tail {
+func newTail(name string, cfg *LoadConfig, r Reader) *tail {
 	return &tail{name: name, topic: cfg.Topic, reader: r, read: make([][]history.Read, cfg.Partitions)}
 }
 
 // follow reads until ctx ends. Errors pass: during faults there are many, and a reader that gets
 // stuck for good saw less, which the final readings make up for.
 func (t *tail) follow(ctx context.Context) {
-	defer t.reader.close()
+	defer t.reader.Close()
 	for ctx.Err() == nil {
-		if err := t.reader.poll(ctx, t.saw); err != nil && ctx.Err() == nil {
+		if err := t.reader.Poll(ctx, t.saw); err != nil && ctx.Err() == nil {
 			select {
 			case <-ctx.Done():
 			case <-time.After(50 * time.Millisecond):

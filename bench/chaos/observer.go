@@ -7,6 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/troupe-mq/troupe/bench/testbed"
 )
 
@@ -222,4 +225,51 @@ func (o *Observer) Replicas(partition int32) []int32 {
 		return nil
 	}
 	return slices.Clone(o.partitions[partition].Replicas)
+}
+
+// Led are the partitions that a broker leads, by what is known newest; all of them for broker -1.
+func (o *Observer) Led(broker int32) []int32 {
+	var led []int32
+	for partition, leader := range o.Leaders() {
+		if leader == broker || broker == -1 {
+			led = append(led, int32(partition))
+		}
+	}
+	return led
+}
+
+// AwaitPreferred has every partition led by its first replica: it asks for that, so as not to wait
+// until the cluster does it by itself.
+func (o *Observer) AwaitPreferred(ctx context.Context, addresses []string, limit time.Duration) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(addresses...), kgo.MetadataMinAge(metadataMinAge))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for begun := time.Now(); ; {
+		partition := o.displaced()
+		if partition < 0 {
+			return nil
+		}
+		if time.Since(begun) > limit {
+			return fmt.Errorf("%s/%d is not led by its preferred replica after %s", o.topic, partition, limit)
+		}
+		asked, cancel := context.WithTimeout(ctx, observeWithin)
+		topics := make(kadm.TopicsSet)
+		topics.Add(o.topic, o.Led(-1)...)
+		_, _ = kadm.NewClient(client).ElectLeaders(asked, kadm.ElectPreferredReplica, topics) // what it did is observed
+		cancel()
+		if err := sleep(ctx, 2*observeEvery); err != nil {
+			return err
+		}
+	}
+}
+
+// displaced is a partition that another than its first replica leads, or -1.
+func (o *Observer) displaced() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.IndexFunc(o.partitions, func(p testbed.PartitionView) bool {
+		return len(p.Replicas) == 0 || p.Leader != p.Replicas[0]
+	})
 }

@@ -24,15 +24,18 @@ func readAll(ctx context.Context, cfg *LoadConfig, h *history.History) (ends []i
 	if ends, err = endOffsets(ctx, cfg); err != nil {
 		return nil, err
 	}
-	for _, library := range cfg.Clients {
-		r, err := newReader(library, cfg)
+	for _, library := range cfg.Libraries {
+		r, err := library.NewReader(cfg)
 		if err != nil {
 			return nil, err
 		}
-		t := newTail(library+" at the end", cfg, r)
+		if r == nil {
+			continue
+		}
+		t := newTail(library.Name()+" at the end", cfg, r)
 		t.final = true
 		err = t.readTo(ctx, ends)
-		r.close()
+		r.Close()
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", t.name, err)
 		}
@@ -53,7 +56,7 @@ func (t *tail) readTo(ctx context.Context, ends []int64) error {
 		if behind < 0 {
 			return nil
 		}
-		if err := t.reader.poll(ctx, t.saw); err != nil && ctx.Err() != nil {
+		if err := t.reader.Poll(ctx, t.saw); err != nil && ctx.Err() != nil {
 			return fmt.Errorf("partition %d ends at %d, was read up to %d: %w", behind, ends[behind], t.next(int32(behind)), err)
 		}
 	}

@@ -44,22 +44,19 @@ type Result struct {
 	Clients         map[string]string            `json:"clients"` // with the settings that are not their defaults
 }
 
-// settings are what is said of each library.
-var settings = map[string]string{Kafka: KafkaSettings, Native: NativeSettings}
-
-func (r *run) result(loaded time.Duration, ends []int64) *Result {
+func (r *run) result(loaded time.Duration) *Result {
 	result := &Result{
 		Seed: r.cfg.Seed, Duration: loaded, Errors: make(map[string]int64), Gaps: make(map[string]measure.Quantiles),
-		Faults: len(r.faults), Timeline: r.faults, Witnesses: r.found.Witnesses, Clients: make(map[string]string),
+		Faults: len(r.faults), Timeline: r.faults, Witnesses: r.Found.Witnesses, Clients: make(map[string]string),
 	}
-	result.Sent, result.Acked, result.Failed = r.load.History.Counts()
-	for _, w := range r.load.History.Writers {
+	result.Sent, result.Acked, result.Failed = r.Load.History.Counts()
+	for _, w := range r.Load.History.Writers {
 		for text, n := range w.Errors() {
 			result.Errors[w.Client+": "+text] += n
 		}
 	}
-	for _, library := range r.cfg.Clients {
-		result.Clients[library] = settings[library]
+	for _, library := range r.cfg.Libraries {
+		result.Clients[library.Name()] = library.Settings()
 	}
 	gaps := make(map[string][]time.Duration)
 	for _, f := range r.faults {
@@ -85,11 +82,11 @@ func (r *run) result(loaded time.Duration, ends []int64) *Result {
 		{&result.Diverged, history.Diverged},
 		{&result.Unhealed, history.Unhealed},
 	} {
-		*count.of = r.found.Count(count.kind)
+		*count.of = r.Found.Count(count.kind)
 	}
-	result.Verdict, result.Reason = history.Judge(&r.found, history.Evidence{
+	result.Verdict, result.Reason = history.Judge(&r.Found, history.Evidence{
 		Duration: r.cfg.Duration, Acknowledged: result.Acked, Faults: result.FaultsEffective,
-		Final: len(ends), Places: int(r.cfg.Partitions),
+		Final: r.ReadBack, Places: int(r.cfg.Partitions),
 	})
 	return result
 }

@@ -180,6 +180,30 @@ func (c *Cluster) Member(id int32) *Member {
 	return c.Members[i]
 }
 
+// KillAll ends all members at once, as a power cut in the room would: SIGKILL.
+func (c *Cluster) KillAll() {
+	var killing sync.WaitGroup
+	for _, m := range c.Members {
+		if m.Alive() {
+			killing.Go(m.process.Kill)
+		}
+	}
+	killing.Wait()
+}
+
+// StartAll starts all members that are down, at the same time: none may be ready before others are.
+func (c *Cluster) StartAll(ctx context.Context) error {
+	var starting sync.WaitGroup
+	errs := make([]error, len(c.Members))
+	for i, m := range c.Members {
+		if !m.Alive() {
+			starting.Go(func() { errs[i] = m.Start(ctx) })
+		}
+	}
+	starting.Wait()
+	return errors.Join(errs...)
+}
+
 // Stop ends all members as an operator would who stops the machines: SIGTERM to each in turn.
 func (c *Cluster) Stop() error {
 	var errs []error
