@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -41,6 +42,26 @@ type history struct {
 	flushed   wire.Offset // by a Synced without error
 	confirmed wire.Offset // by an Append without error
 	start     wire.Offset // the highest that AdvanceStart was asked for
+	emptying  bool        // a cut is under way that leaves an empty log
+	emptied   wire.Offset // where that one starts
+}
+
+// digest tells the content of the log below an offset.
+func (h *history) digest(end wire.Offset) int64 {
+	sum := crc32.NewIEEE()
+	for _, e := range h.batches {
+		if e.base < end {
+			_, _ = sum.Write(e.bytes)
+		}
+	}
+	return int64(sum.Sum32())
+}
+
+// adopt makes what a crash left the history's truth, so that the log can live on.
+func (h *history) adopt(l *storage.Log) {
+	end := l.EndOffset()
+	h.batches = slices.DeleteFunc(h.batches, func(e entry) bool { return e.base >= end || l.StartOffset() == end })
+	h.flushed, h.confirmed, h.start, h.emptying = l.FlushedOffset(), end, max(h.start, l.StartOffset()), false
 }
 
 type entry struct {
@@ -55,10 +76,11 @@ type session struct {
 	dir    *storage.Dir
 	log    *storage.Log
 	synced chan storage.Synced
+	cuts   chan storage.Cut
 }
 
 func openSession(fsys storage.FS, boot string, h *history) (*session, error) {
-	s := &session{h: h, synced: make(chan storage.Synced, 1000)}
+	s := &session{h: h, synced: make(chan storage.Synced, 1000), cuts: make(chan storage.Cut, 1)}
 	var err error
 	if s.dir, err = storage.OpenDir(fsys, "data", dirConfig(boot), nopLogger()); err != nil {
 		return nil, err
@@ -66,8 +88,10 @@ func openSession(fsys storage.FS, boot string, h *history) (*session, error) {
 	cfg := storage.DefaultLogConfig()
 	cfg.SegmentBytes, cfg.IndexIntervalBytes, cfg.Fsync = 1200, 150, false
 	cfg.Synced = func(synced storage.Synced) { s.synced <- synced }
+	cfg.Cut = func(c storage.Cut) { s.cuts <- c }
 	cfg.Producers = func() []wire.ProducerBatch {
-		return []wire.ProducerBatch{{Producer: producer, LastOffset: s.log.EndOffset() - 1, CurrentTxnStart: -1}}
+		end := s.log.EndOffset()
+		return []wire.ProducerBatch{{Producer: producer, LastOffset: end - 1, Timestamp: h.digest(end), CurrentTxnStart: -1}}
 	}
 	if s.log, err = s.dir.OpenLog(crashRef, cfg); err != nil {
 		_ = s.dir.Close()
@@ -112,7 +136,9 @@ func (s *session) sync() error {
 		if got.Err != nil {
 			return got.Err
 		}
-		s.h.flushed = max(s.h.flushed, got.UpTo)
+		if got.Generation == s.log.Generation() {
+			s.h.flushed = max(s.h.flushed, got.UpTo)
+		}
 	}
 	return nil
 }
@@ -185,6 +211,9 @@ func (h *history) check(t *testing.T, fsys storage.FS, boot string) {
 	}
 	l := s.log
 	start, end := l.StartOffset(), l.EndOffset()
+	if h.emptying && start == h.emptied && end == start {
+		h.batches, h.start, flushed = nil, start, start // the cut was made
+	}
 	if end < flushed || start > h.start {
 		t.Fatalf("the log is %d to %d; flushed was %d, the start at most %d", start, end, flushed, h.start)
 	}
@@ -217,7 +246,7 @@ func (h *history) check(t *testing.T, fsys storage.FS, boot string) {
 		t.Fatalf("high watermark %d, end %d", hw, end)
 	}
 	h.checkProducers(t, l)
-	if err := errors.Join(s.append(9), s.sync()); err != nil {
+	if err := errors.Join(s.append(99), s.sync()); err != nil {
 		t.Fatalf("append after recovery: %v", err)
 	}
 	if err := s.dir.Close(); err != nil {
@@ -229,9 +258,14 @@ func (h *history) check(t *testing.T, fsys storage.FS, boot string) {
 func (h *history) checkProducers(t *testing.T, l *storage.Log) {
 	t.Helper()
 	next := l.StartOffset()
-	load := func(batches []wire.ProducerBatch) { next = batches[0].LastOffset + 1 }
+	load := func(batches []wire.ProducerBatch) {
+		next = batches[0].LastOffset + 1
+		if batches[0].Timestamp != h.digest(next) {
+			t.Errorf("the snapshot at %d tells of another log", next)
+		}
+	}
 	replay := func(header record.Header) {
-		if header.BaseOffset > next {
+		if slices.ContainsFunc(h.batches, func(e entry) bool { return next <= e.base && e.base < header.BaseOffset }) {
 			t.Errorf("replay leaves out %d to %d", next, header.BaseOffset)
 		}
 		next = header.NextOffset()

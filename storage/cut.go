@@ -61,6 +61,7 @@ type cut struct {
 	keep     int   // how many of them stay
 	position int64 // where the last one that stays ends
 	end      wire.Offset
+	epoch    wire.LeaderEpoch // of the last batch that stays
 
 	// Of the last one that stays, if it gets shorter.
 	file    *openFile
@@ -151,12 +152,12 @@ func (c *cut) planLast() error {
 		if s.base >= c.to || s.size == 0 && i > 0 {
 			continue
 		}
-		position, end, err := c.log.endBelow(s, c.to)
+		position, end, epoch, err := c.log.endBelow(s, c.to)
 		if err != nil {
 			return err
 		}
 		if position > 0 {
-			c.keep, c.position, c.end = i+1, position, end
+			c.keep, c.position, c.end, c.epoch = i+1, position, end, epoch
 			return nil
 		}
 		c.end = s.base
@@ -165,16 +166,16 @@ func (c *cut) planLast() error {
 }
 
 // endBelow returns where the last batch of a segment ends that lies wholly below offset to: in the
-// file, where 0 means that there is none, and in the log.
-func (l *Log) endBelow(s *segment, to wire.Offset) (int64, wire.Offset, error) {
+// file, where 0 means that there is none, and in the log; and its leader epoch.
+func (l *Log) endBelow(s *segment, to wire.Offset) (int64, wire.Offset, wire.LeaderEpoch, error) {
 	f, err := l.openSegment(s)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	defer f.Release()
 	entry, err := l.indexBelow(s, to-1)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	for {
 		w := newWalker(f, s.base, int64(entry.position), s.size, lookupWindow)
@@ -183,15 +184,15 @@ func (l *Log) endBelow(s *segment, to wire.Offset) (int64, wire.Offset, error) {
 			w.pass(&h)
 			h, err = w.header()
 		}
-		position, end := w.pos, w.next
+		position, end, epoch := w.pos, w.next, w.epoch
 		w.close()
 		switch {
 		case isReadError(err):
-			return 0, 0, err
+			return 0, 0, 0, err
 		case (err == nil || errors.Is(err, io.EOF)) && (entry.position == 0 || position > int64(entry.position)):
-			return position, end, nil
+			return position, end, epoch, nil
 		case entry.position == 0:
-			return 0, 0, l.corruption(s, position, end, err)
+			return 0, 0, 0, l.corruption(s, position, end, err)
 		}
 		entry = indexEntry{} // the index leads astray
 	}
@@ -307,6 +308,9 @@ func (c *cut) publish() {
 	l.unindexed = slices.DeleteFunc(l.unindexed, func(s *segment) bool { return s.base >= c.end || c.keep == 0 })
 	l.snapshots = slices.DeleteFunc(l.snapshots, func(offset wire.Offset) bool { return c.takes(offset, snapshotSuffix) })
 	l.epochs = slices.DeleteFunc(slices.Clone(l.epochs), func(e EpochStart) bool { return e.StartOffset >= c.end || c.keep == 0 })
+	if len(l.epochs) == 0 && c.keep > 0 { // all that is left lies below the log start
+		l.epochs = []EpochStart{{c.epoch, c.end}}
+	}
 	l.epochsDirty = true
 	l.damage = nil
 	if c.reset {
@@ -371,6 +375,9 @@ func (c *cut) remove() error {
 	}
 	if err == nil {
 		err = l.removeFiles(logs)
+	}
+	if err == nil {
+		err = l.saveEpochs() // those before are none of the new log's, and it has no batches that tell
 	}
 	if err == nil {
 		err = l.dir.fsys.Rename(c.first()+tmpSuffix, c.first())

@@ -1,0 +1,319 @@
+package storage_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/troupe-mq/troupe/storage"
+	"github.com/troupe-mq/troupe/storage/crashfs"
+	"github.com/troupe-mq/troupe/storage/faultfs"
+	"github.com/troupe-mq/troupe/wire"
+	"github.com/troupe-mq/troupe/wire/record"
+)
+
+// replicate appends what a leader would send: some batches, of two epochs perhaps, behind a gap
+// perhaps.
+func (s *session) replicate(batches int, gap wire.Offset, epochs ...wire.LeaderEpoch) error {
+	end := s.log.EndOffset()
+	s.h.batches = slices.DeleteFunc(s.h.batches, func(e entry) bool { return e.base >= end })
+	var all []byte
+	base := end + gap
+	for i := range batches {
+		epoch := epochs[i*len(epochs)/batches]
+		var b record.Builder
+		b.Reset(record.None, 0, false)
+		records := 1 + int(base)%3
+		for r := range records {
+			value := bytes.Repeat(fmt.Appendf(nil, "%d.%d,", epoch, int(base)+r), 1+int(base)%40)
+			b.Append(noon.UnixMilli()+int64(base), nil, value, nil)
+		}
+		batch := bytes.Clone(b.Finish(producer, 0, wire.Sequence(base)))
+		record.SetBaseOffset(batch, base)
+		record.SetLeaderEpoch(batch, epoch)
+		next := base + wire.Offset(records)
+		s.h.batches = append(s.h.batches, entry{base, next, epoch, batch})
+		all = append(all, batch...)
+		base = next
+	}
+	next, err := s.log.AppendReplicated(all)
+	if err != nil {
+		return err
+	}
+	if next != base {
+		return fmt.Errorf("replicated up to %d, want %d", next, base)
+	}
+	s.h.confirmed = next
+	return nil
+}
+
+// cut cuts the log. While that goes on, the log may be found as it was, up to any offset from
+// where it is cut.
+func (s *session) cut(to wire.Offset, reset bool) error {
+	kept := slices.Clone(s.h.batches)
+	if reset {
+		kept = nil
+	}
+	kept = slices.DeleteFunc(kept, func(e entry) bool { return e.next > to })
+	end, start := wire.Offset(0), s.log.StartOffset()
+	s.log.RequestCut(to, reset)
+	if n := len(kept); n > 0 {
+		end = kept[n-1].next
+	}
+	s.h.flushed, s.h.confirmed = min(s.h.flushed, end), min(s.h.confirmed, end)
+	if reset || end == 0 {
+		if !reset {
+			to = min(to, start)
+		}
+		s.h.emptying, s.h.emptied, s.h.flushed, s.h.confirmed = true, to, 0, 0
+	}
+	c := <-s.cuts
+	if c.Err != nil {
+		return c.Err
+	}
+	if s.h.emptying {
+		end, start = to, to
+		s.h.start, s.h.flushed, s.h.confirmed, s.h.emptying = to, to, to, false
+	}
+	s.h.batches = kept
+	if c.End != end || c.Start != min(start, end) || c.Flushed > end || c.Generation != s.log.Generation() {
+		return fmt.Errorf("cut to %d (reset %t): %+v, want %d to %d", to, reset, c, start, end)
+	}
+	return nil
+}
+
+func (s *session) tick() error {
+	s.dir.Tick()
+	return s.dir.Err()
+}
+
+func (s *session) close() error {
+	if err := s.dir.Close(); err != nil {
+		return err
+	}
+	s.h.flushed = s.h.confirmed
+	return nil
+}
+
+func steps(steps ...func() error) error {
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// followerScript is the life of a follower whose leaders change and disagree.
+func followerScript(fsys storage.FS, h *history) error {
+	s, err := openSession(fsys, "boot-1", h)
+	if err != nil {
+		return err
+	}
+	replicate := func(times, batches int, gap wire.Offset, epochs ...wire.LeaderEpoch) func() error {
+		return func() error {
+			for range times {
+				if err := s.replicate(batches, gap, epochs...); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	cut := func(to wire.Offset, reset bool) func() error {
+		return func() error { return s.cut(to, reset) }
+	}
+	watermark := func(hw wire.Offset) func() error {
+		return func() error { s.log.SetHighWatermark(hw); return s.tick() }
+	}
+	err = steps(
+		replicate(3, 2, 0, 1), s.sync, s.tick,
+		replicate(1, 8, 0, 1, 2), // not synced
+		cut(17, false), replicate(2, 1, 0, 3), s.sync, s.tick,
+		replicate(1, 7, 2, 3, 4), s.sync, s.tick, s.tick,
+		cut(24, false), // of what is durable, several segments
+		replicate(2, 2, 0, 5), s.sync, watermark(30),
+		cut(22, false), // below the high watermark
+		s.tick, replicate(2, 3, 1, 6),
+		func() error { return s.advance(14) },
+		s.sync, s.tick, s.tick,
+	)
+	if err == nil {
+		err = steps(
+			cut(300, true), s.tick, replicate(4, 2, 0, 7), s.sync, s.tick, watermark(310),
+			cut(0, false), replicate(3, 2, 0, 8), s.sync, s.tick,
+			cut(5, false), replicate(3, 1, 0, 9), s.sync,
+		)
+	}
+	if err != nil {
+		_ = s.dir.Close()
+		return err
+	}
+	if err := s.close(); err != nil {
+		return err
+	}
+	if s, err = openSession(fsys, "boot-1", h); err != nil {
+		return err
+	}
+	err = steps(
+		cut(7, false), replicate(2, 2, 0, 10), s.sync, s.tick,
+		cut(5, true), replicate(1, 4, 0, 10, 11),
+	)
+	if err != nil {
+		_ = s.dir.Close()
+		return err
+	}
+	return s.close()
+}
+
+func TestAFollowersLifeOnAWholeDisk(t *testing.T) {
+	fsys, h := crashfs.New(), &history{}
+	if err := followerScript(fsys, h); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d steps", fsys.Steps())
+	h.check(t, fsys.Kill(), "boot-1")
+}
+
+func followerSteps(t *testing.T) int64 {
+	t.Helper()
+	fsys := crashfs.New()
+	if err := followerScript(fsys, &history{}); err != nil {
+		t.Fatal(err)
+	}
+	return fsys.Steps()
+}
+
+func TestAPowerCutAtAnyStepOfACutLeavesAPrefixOfTheLog(t *testing.T) {
+	t.Parallel()
+	for n := int64(1); n <= followerSteps(t); n++ {
+		fsys, h := crashfs.New(), &history{}
+		fsys.AfterStep(n, nil)
+		_ = followerScript(fsys, h)
+		for seed := range uint64(4) {
+			found := fsys.Crash(rand.New(rand.NewPCG(uint64(n), seed)))
+			t.Run(fmt.Sprintf("step=%d/seed=%d", n, seed), func(t *testing.T) {
+				h.clone().check(t, found, "boot-2")
+			})
+		}
+	}
+}
+
+func TestAKillAtAnyStepOfACutLeavesAPrefixOfTheLog(t *testing.T) {
+	t.Parallel()
+	for n := int64(1); n <= followerSteps(t); n++ {
+		fsys, h := crashfs.New(), &history{}
+		fsys.AfterStep(n, nil)
+		_ = followerScript(fsys, h)
+		found := fsys.Kill()
+		t.Run(fmt.Sprintf("step=%d", n), func(t *testing.T) {
+			h.flushed = h.confirmed // the page cache kept all of it
+			h.check(t, found, "boot-1")
+		})
+	}
+}
+
+func TestAFollowerIsCutAgainAfterACrash(t *testing.T) {
+	t.Parallel()
+	for n := int64(1); n <= followerSteps(t); n += 3 {
+		fsys, h := crashfs.New(), &history{}
+		fsys.AfterStep(n, nil)
+		_ = followerScript(fsys, h)
+		for seed := range uint64(3) {
+			rng := rand.New(rand.NewPCG(uint64(n), seed))
+			found := fsys.Crash(rng)
+			found.AfterStep(1+rng.Int64N(40), nil)
+			h := h.clone()
+			if s, err := openSession(found, "boot-2", h); err == nil {
+				h.adopt(s.log)
+				_ = steps(
+					func() error { return s.replicate(2, 0, 20) },
+					func() error { return s.cut(s.log.EndOffset()*2/3, false) },
+					func() error { return s.replicate(3, 0, 21) }, s.sync, s.tick,
+				)
+				_ = s.dir.Close()
+			}
+			found = found.Crash(rng)
+			t.Run(fmt.Sprintf("step=%d/seed=%d", n, seed), func(t *testing.T) { h.check(t, found, "boot-3") })
+		}
+	}
+}
+
+func TestWhicheverCallOfACutFailsAPrefixOfTheLogIsLeft(t *testing.T) {
+	t.Parallel()
+	whole := faultfs.New(crashfs.New())
+	if err := followerScript(whole, &history{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, fault := range []faultfs.Rule{
+		{Kind: faultfs.Write, Err: syscall.EIO, Short: 40},
+		{Kind: faultfs.Write, Err: syscall.ENOSPC, Short: 100},
+		{Kind: faultfs.Sync},
+		{Kind: faultfs.SyncDir},
+		{Kind: faultfs.Truncate},
+		{Kind: faultfs.Truncate, Err: syscall.ENOSPC},
+		{Kind: faultfs.Open},
+		{Kind: faultfs.Open, Err: syscall.ENOSPC},
+		{Kind: faultfs.Open, Err: syscall.EMFILE},
+		{Kind: faultfs.Rename},
+		{Kind: faultfs.Remove},
+		{Kind: faultfs.Read},
+		{Kind: faultfs.ReadDir},
+		{Kind: faultfs.Size},
+	} {
+		for n := 1; n <= whole.Calls(fault.Kind); n++ {
+			disk, h := crashfs.New(), &history{}
+			fsys := faultfs.New(disk)
+			fault.Nth = n
+			fsys.Fail(fault)
+			err := followerScript(fsys, h)
+			for seed := range uint64(2) {
+				found := disk.Crash(rand.New(rand.NewPCG(uint64(n), seed)))
+				t.Run(fmt.Sprintf("%s=%d/err=%v/seed=%d", fault.Kind, n, fault.Err, seed), func(t *testing.T) {
+					t.Logf("the script ended with %v", err)
+					h.clone().check(t, found, "boot-2")
+				})
+			}
+			t.Run(fmt.Sprintf("%s=%d/err=%v/kill", fault.Kind, n, fault.Err), func(t *testing.T) {
+				t.Logf("the script ended with %v", err)
+				h.check(t, disk.Kill(), "boot-1")
+			})
+		}
+	}
+}
+
+func TestACutThatTheDiskHasNoRoomForLeavesTheLogAsItWas(t *testing.T) {
+	disk, h := crashfs.New(), &history{}
+	fsys := faultfs.New(disk)
+	s, err := openSession(fsys, "boot-1", h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.dir.Close() }()
+	if err := steps(func() error { return s.replicate(9, 0, 1) }, s.sync, s.tick); err != nil {
+		t.Fatal(err)
+	}
+	before := readBack(t, s.log)
+	generation := s.log.Generation()
+	for _, cut := range []func() error{
+		func() error { return s.cut(4, false) },
+		func() error { return s.cut(700, true) },
+	} {
+		fsys.Fail(faultfs.Rule{Kind: faultfs.Open, Match: faultfs.Base("*.tmp"), Err: syscall.ENOSPC})
+		if err := cut(); !errors.Is(err, wire.KafkaStorageError) || s.dir.Err() != nil {
+			t.Fatalf("cut on a full disk: %v; directory %v", err, s.dir.Err())
+		}
+		h.emptying = false
+		if s.log.Generation() != generation || !bytes.Equal(readBack(t, s.log), before) {
+			t.Fatal("the log has changed")
+		}
+		s.dir.Tick() // space is free again
+	}
+	if err := steps(func() error { return s.cut(4, false) }, func() error { return s.replicate(3, 0, 2) }, s.sync); err != nil {
+		t.Fatal(err)
+	}
+}
