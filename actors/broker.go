@@ -39,6 +39,7 @@ type Broker struct {
 	disks       *diskProbes
 	proposals   atomic.Uint64 // made to other brokers: their ids
 	standing    atomic.Pointer[standing]
+	quorum      atomic.Pointer[wire.Quorum]
 
 	image  atomic.Pointer[metadata.Local] // as this broker sees it
 	routes routes

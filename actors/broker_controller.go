@@ -49,7 +49,7 @@ func (b *brokerActor) startController(ctx actor.Context) {
 		raftID: b.raftID, self: b.cfg.ID, broker: ctx.Self(),
 		fs: b.fs, dir: filepath.Join(dir.Path(), metadataLogDir), wal: storage.DefaultWALConfig(),
 		found: b.cfg.ClusterID != "", join: b.cfg.Join, cluster: dir.Identity().ClusterID, static: b.cfg.Static,
-		known: b.image.Load().Image, snapshotBytes: defaultSnapshotBytes, keepBytes: defaultKeepBytes,
+		quorum: &b.quorum, known: b.image.Load().Image, snapshotBytes: defaultSnapshotBytes, keepBytes: defaultKeepBytes,
 		now: b.now, newTopicID: newTopicID, logger: b.logger,
 	}
 	if b.peers != nil {

@@ -3,6 +3,7 @@ package actors
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -185,6 +186,125 @@ func TestBrokersThatJoinAreRegisteredAndUnfenced(t *testing.T) {
 				if b.Fenced {
 					t.Errorf("broker %d believes that %d is fenced", id, b.ID)
 				}
+			}
+		}
+	})
+}
+
+// voters returns the brokers that vote, as the controller knows them.
+func (cl *cluster) voters() (ids []wire.BrokerID) {
+	for id, c := range cl.members {
+		if c.View().Controller() == id {
+			for _, v := range c.Quorum().Voters {
+				ids = append(ids, v.Broker)
+			}
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// awaitVoters waits until these are the voters.
+func (cl *cluster) awaitVoters(want ...wire.BrokerID) {
+	cl.t.Helper()
+	cl.await(fmt.Sprint("the voters are ", want), func() bool { return slices.Equal(cl.voters(), want) })
+}
+
+// others are the brokers that run, but for one.
+func (cl *cluster) others(but wire.BrokerID) (ids []wire.BrokerID) {
+	for id := range cl.members {
+		if id != but {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// awaitTopic waits until every broker that runs knows a topic.
+func (cl *cluster) awaitTopic(name string) {
+	cl.t.Helper()
+	cl.await("everybody knows topic "+name, func() bool {
+		for _, c := range cl.members {
+			if _, ok := c.View().Topic(name); !ok {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func TestThreeBrokersVote(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 3)
+		defer cl.end()
+		began := time.Now()
+		cl.awaitVoters(1, 2, 3)
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		for _, c := range cl.members {
+			c.topic(fmt.Sprint("by-", c.Self()), 1) // whoever is asked
+		}
+		for id := range cl.members {
+			cl.awaitTopic(fmt.Sprint("by-", id))
+		}
+	})
+}
+
+func TestTheOthersElectAControllerAtOnceWhenItsProcessIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 3)
+		defer cl.end()
+		cl.awaitVoters(1, 2, 3)
+		cl.awaitReady()
+		cl.any().topic("before", 1)
+		cl.kill(1)
+		began := time.Now()
+		cl.await("another controller", func() bool {
+			id := cl.members[2].View().Controller()
+			return (id == 2 || id == 3) && cl.members[3].View().Controller() == id
+		})
+		if took := time.Since(began); took > 100*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+		for id, c := range cl.members {
+			c.topic(fmt.Sprint("by-", id), 1)
+			if _, ok := c.View().Topic("before"); !ok {
+				t.Errorf("broker %d has lost a topic", id)
+			}
+		}
+		cl.await("the dead one is fenced", func() bool {
+			registration, _ := cl.members[2].image.Load().Registration(1)
+			return registration.Fenced
+		})
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("it took %v", took)
+		}
+		cl.start(1)
+		cl.awaitReady()
+		cl.awaitTopic("by-2")
+		cl.awaitTopic("by-3")
+	})
+}
+
+func TestAllMayRestartAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 3)
+		defer cl.end()
+		cl.awaitVoters(1, 2, 3)
+		cl.awaitReady()
+		for round := range 3 {
+			name := fmt.Sprint("round-", round)
+			cl.any().topic(name, 1)
+			for id := range wire.BrokerID(3) {
+				cl.kill(id + 1)
+			}
+			cl.startAll(1, 2, 3)
+			cl.awaitReady()
+			cl.awaitVoters(1, 2, 3)
+			for i := range round + 1 {
+				cl.awaitTopic(fmt.Sprint("round-", i))
 			}
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -112,6 +113,7 @@ type controllerConfig struct {
 	admits    func(raftID uint64, from wire.BrokerID) bool     // whether a broker may speak for a voter
 	peers     *peers                                           // other brokers; nil for a broker that is alone
 	post      func(to wire.BrokerID, m wire.PeerMessage) error // to another broker's controller
+	quorum    *atomic.Pointer[wire.Quorum]                     // who keeps the log, for all to see; nil: nobody looks
 	known     *metadata.Image                                  // what the run before has brought the broker to; nil if there was none
 
 	snapshotBytes int // a snapshot is taken after so many bytes of entries
@@ -241,6 +243,7 @@ func (c *controller) onTick(ctx actor.Context) {
 	c.releasePolls(ctx)
 	c.observe(ctx)
 	c.oversee(ctx)
+	c.publishQuorum()
 	c.armTick(ctx)
 }
 

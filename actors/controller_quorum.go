@@ -148,15 +148,8 @@ func (c *controller) chooseVoters(now time.Time) {
 	joint := len(c.confState.GetVotersOutgoing()) > 0
 	state := metadata.RaftState{
 		Self: c.cfg.raftID, Commit: c.node.BasicStatus().GetCommit(),
-		Changing: joint || c.quorum.changing > c.applied,
+		Changing: joint || c.quorum.changing > c.applied, Members: c.raftMembers(now),
 	}
-	c.node.WithProgress(func(id uint64, kind raft.ProgressType, p tracker.Progress) {
-		m := metadata.RaftMember{ID: id, Learner: kind == raft.ProgressTypeLearner, Match: p.Match}
-		if id != c.cfg.raftID {
-			m.Silent = now.Sub(c.quorum.heard[id])
-		}
-		state.Members = append(state.Members, m)
-	})
 	change := c.quorum.rules.Next(c.image, state, c.overseer.liveness, now)
 	switch {
 	case c.quorum.changing > c.applied:
@@ -168,6 +161,41 @@ func (c *controller) chooseVoters(now time.Time) {
 	default:
 		c.changeVoters(confChangeOf(change))
 	}
+}
+
+// raftMembers returns the members of the group. Only a leader knows how far they are.
+func (c *controller) raftMembers(now time.Time) (members []metadata.RaftMember) {
+	c.node.WithProgress(func(id uint64, kind raft.ProgressType, p tracker.Progress) {
+		m := metadata.RaftMember{ID: id, Learner: kind == raft.ProgressTypeLearner}
+		if c.leading {
+			m.Match = p.Match
+		}
+		if heard, ok := c.quorum.heard[id]; ok && c.leading && id != c.cfg.raftID {
+			m.Silent = now.Sub(heard)
+		}
+		members = append(members, m)
+	})
+	return members
+}
+
+// publishQuorum lets everyone on this broker see who keeps the log.
+func (c *controller) publishQuorum() {
+	if c.cfg.quorum == nil {
+		return
+	}
+	q := &wire.Quorum{Leader: c.controllerID, Term: c.node.BasicStatus().GetTerm(), Committed: c.seen}
+	for _, m := range c.raftMembers(c.cfg.now()) {
+		member := wire.QuorumMember{Broker: wire.NoBroker, RaftID: m.ID, Match: m.Match, Silent: m.Silent}
+		if b, known := c.image.BrokerByRaftID(m.ID); known {
+			member.Broker = b.ID
+		}
+		if m.Learner {
+			q.Learners = append(q.Learners, member)
+		} else {
+			q.Voters = append(q.Voters, member)
+		}
+	}
+	c.cfg.quorum.Store(q)
 }
 
 // confChangeOf says in raft's words what is to change. A single one needs no joint configuration; of

@@ -293,3 +293,11 @@ func (b *Broker) leased() bool {
 	s := b.standing.Load()
 	return s != nil && b.now().Before(s.until)
 }
+
+// Quorum returns who keeps the metadata log, as far as this broker knows. The controller knows most.
+func (b *Broker) Quorum() wire.Quorum {
+	if q := b.quorum.Load(); q != nil {
+		return *q
+	}
+	return wire.Quorum{Leader: wire.NoBroker}
+}
