@@ -191,3 +191,48 @@ func FuzzParsePeer(f *testing.F) {
 		}
 	})
 }
+
+func linkSamples() map[string]Message {
+	end := LinkEnd{ClusterID: "IaXBTR2jSYq6kGh0X4v9Dg", Broker: 2, Directory: "d", Incarnation: math.MaxUint64, RecoveryEpoch: 3}
+	return map[string]Message{
+		"greeting": &LinkGreeting{MinProtocol: 1, MaxProtocol: 2, From: end, To: 7, Bulk: true, Nonce: math.MaxUint64, Lost: 9},
+		"welcome":  &LinkWelcome{Protocol: 1, From: end},
+		"refused":  &LinkWelcome{Refusal: LinkRefusal{Reason: "cluster", Sentence: "another one"}, From: end},
+		"confirm":  &LinkConfirm{Refusal: LinkRefusal{Reason: "linked", Sentence: "already"}},
+	}
+}
+
+func TestAHandshakeBetweenBrokersComesBackAsItWas(t *testing.T) {
+	for name, m := range linkSamples() {
+		whole, got := AppendMessage(nil, m), blank(m)
+		if err := Parse(whole, got); err != nil || !reflect.DeepEqual(got, m) {
+			t.Errorf("%s: came back as %+v, %v", name, got, err)
+		}
+		for n := range whole {
+			if err := Parse(whole[:n], blank(m)); !errors.Is(err, ErrMalformed) {
+				t.Errorf("%s: its first %d of %d bytes: %v", name, n, len(whole), err)
+			}
+		}
+		longer := append(append([]byte{whole[0] + 1}, whole[1:]...), 0x81, 0x01, 0x02)
+		if err := Parse(longer, got); err != nil || !reflect.DeepEqual(got, m) {
+			t.Errorf("%s: with one more field it is %+v, %v", name, got, err)
+		}
+	}
+}
+
+func FuzzParseHandshake(f *testing.F) {
+	for _, m := range linkSamples() {
+		f.Add(AppendMessage(nil, m))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, m := range []Message{new(LinkGreeting), new(LinkWelcome), new(LinkConfirm)} {
+			if Parse(b, m) != nil {
+				continue
+			}
+			again := blank(m)
+			if err := Parse(AppendMessage(nil, m), again); err != nil || !reflect.DeepEqual(again, m) {
+				t.Errorf("%+v became %+v, %v", m, again, err)
+			}
+		}
+	})
+}

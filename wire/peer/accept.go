@@ -103,7 +103,7 @@ func (l *Links) arrive(c *conn, greeting wire.LinkGreeting) (a *arrival, whole b
 		delete(l.arrivals, key)
 	} else {
 		if len(l.arrivals) >= maxArrivals {
-			return nil, false, errCrowded
+			l.evict()
 		}
 		a = &arrival{greeting: greeting, settled: make(chan struct{})}
 		l.arrivals[key] = a
@@ -114,6 +114,17 @@ func (l *Links) arrive(c *conn, greeting wire.LinkGreeting) (a *arrival, whole b
 		a.control = c
 	}
 	return a, whole, nil
+}
+
+// evict gives up one that waits, any: a map gives them in no order. Those who never send a second
+// greeting cannot keep out those who do so at once.
+func (l *Links) evict() {
+	for key, a := range l.arrivals {
+		delete(l.arrivals, key)
+		a.err = errCrowded
+		close(a.settled)
+		return
+	}
 }
 
 // leave takes a connection back whose sister has not come.

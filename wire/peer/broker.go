@@ -171,17 +171,8 @@ func (l *Links) vacate(b *broker, p *pair) {
 	if b.slot == p {
 		b.slot = nil
 	}
-	b.poke()
 	close(p.done)
 	if !b.inUse() && l.brokers[b.id] == b {
 		delete(l.brokers, b.id)
-	}
-}
-
-// poke wakes whoever keeps links to the broker.
-func (b *broker) poke() {
-	select {
-	case b.changed <- struct{}{}:
-	default:
 	}
 }

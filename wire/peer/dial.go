@@ -13,47 +13,75 @@ import (
 
 // keep keeps links to a broker up: it waits while a pair stands and dials when there is none.
 func (l *Links) keep(life context.Context, b *broker) {
-	refusals, pause := 0, l.cfg.RedialMin
+	redial := redials{cfg: &l.cfg, pause: l.cfg.RedialMin}
 	for life.Err() == nil {
 		p, broken := l.standing(b)
+		var wait time.Duration
 		if p != nil {
 			select {
 			case <-p.done:
+				wait = redial.afterPair(p.stood)
 			case <-life.Done():
-				return
 			}
-			select {
-			case <-b.changed:
-			default:
+		} else if err := l.dial(life, b); err != nil && life.Err() == nil {
+			var gone bool
+			if wait, gone = redial.afterFailure(err, broken != 0); gone {
+				l.gone(b, broken)
 			}
-			refusals, pause = 0, l.cfg.RedialMin
-			continue
 		}
-		err := l.dial(life, b)
-		if err == nil || life.Err() != nil {
+		if wait == 0 {
 			continue
-		}
-		wait := pause/2 + rand.N(pause/2+1)
-		pause = min(2*pause, l.cfg.RedialMax)
-		switch {
-		case !errors.Is(err, syscall.ECONNREFUSED):
-			refusals = 0
-		case broken == 0:
-		case refusals == 0:
-			refusals, wait = 1, l.cfg.RefusedInterval
-		default:
-			l.gone(b, broken)
-			refusals = 0
 		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-b.changed:
-			refusals, pause = 0, l.cfg.RedialMin
+			redial.reset()
 		case <-life.Done():
 		}
 		timer.Stop()
 	}
+}
+
+// redials says how long to wait before a broker is dialled again.
+type redials struct {
+	cfg     *Config
+	pause   time.Duration // the next one, but for jitter
+	refused bool          // the last attempt was, and a process is missed
+}
+
+func (r *redials) reset() { r.pause, r.refused = r.cfg.RedialMin, false }
+
+// afterPair returns nothing to wait for, unless the pair has stood for so short a time that what
+// ended it will end the next one too.
+func (r *redials) afterPair(stood time.Duration) time.Duration {
+	if stood >= r.cfg.RedialMax {
+		r.reset()
+		return 0
+	}
+	r.refused = false
+	return r.next()
+}
+
+// afterFailure also says if a process that is missed is known to be gone: two attempts in a row
+// were refused.
+func (r *redials) afterFailure(err error, missed bool) (wait time.Duration, gone bool) {
+	wait = r.next()
+	switch {
+	case !missed || !errors.Is(err, syscall.ECONNREFUSED):
+		r.refused = false
+	case r.refused:
+		r.refused, gone = false, true
+	default:
+		r.refused, wait = true, r.cfg.RefusedInterval
+	}
+	return wait, gone
+}
+
+func (r *redials) next() time.Duration {
+	wait := r.pause/2 + rand.N(r.pause/2+1)
+	r.pause = min(2*r.pause, r.cfg.RedialMax)
+	return wait
 }
 
 // standing returns the pair that stands or is being agreed on. If there is none, it returns the run

@@ -130,7 +130,8 @@ type writer struct {
 	*link
 	tcp     bool
 	pieces  [][]byte
-	size    int // of the pieces
+	vector  net.Buffers // the pieces that a write has still to write
+	size    int         // of the pieces
 	scratch []byte
 
 	batch   *batch
@@ -207,8 +208,8 @@ func (w *writer) flush() error {
 // every piece.
 func (w *writer) writePieces() error {
 	if w.tcp {
-		pieces := net.Buffers(w.pieces)
-		_, err := pieces.WriteTo(w.conn.Conn)
+		w.vector = w.pieces
+		_, err := w.vector.WriteTo(w.conn.Conn)
 		return err
 	}
 	w.scratch = w.scratch[:0]

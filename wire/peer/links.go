@@ -65,7 +65,10 @@ func (l *Links) SetPeer(id wire.BrokerID, incarnation wire.Incarnation, addresse
 		b.registered = incarnation
 	}
 	if b.forget != nil {
-		b.poke()
+		select {
+		case b.changed <- struct{}{}:
+		default:
+		}
 		return
 	}
 	var life context.Context

@@ -3,6 +3,7 @@ package peer
 import (
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/troupe-mq/troupe/wire"
 )
@@ -17,6 +18,7 @@ type pair struct {
 
 	before <-chan struct{} // closed when the pair that was there before has ended; set by launch
 	done   chan struct{}   // closed when nothing more comes from this one
+	stood  time.Duration   // how long the links were up; set before done is closed
 
 	once   sync.Once
 	failed chan struct{} // closed by fail
@@ -82,6 +84,7 @@ func (l *Links) run(b *broker, p *pair) {
 		return
 	}
 	l.told.forget(b.id)
+	began := l.now()
 	l.metrics.Up.Inc()
 	b.live.Store(p)
 	l.handler.LinkUp(p.remote)
@@ -96,6 +99,7 @@ func (l *Links) run(b *broker, p *pair) {
 		}
 	}
 	ends.Wait()
+	p.stood = l.now().Sub(began)
 	b.live.Store(nil)
 	l.metrics.Up.Dec()
 	p.control.queue.drop()
