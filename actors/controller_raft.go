@@ -290,6 +290,9 @@ func (c *controller) apply(ctx actor.Context, m *raftpb.Message) {
 	}
 	c.releasePolls(ctx)
 	c.snapshotIfDue(ctx)
+	if !c.leading && !c.alone() {
+		c.refuseHeld(ctx) // it was alone as far as its snapshot told
+	}
 	c.decideHeld(ctx)
 }
 
