@@ -104,18 +104,27 @@ func (d *Dir) openFiles(l *Log) error {
 	known := *p
 	d.mu.Unlock()
 	sameBoot := known.recovered && d.cfg.BootID != ""
-	l.hw.Store(int64(known.hw))
 	if err := l.recover(known.recovery, known.start, sameBoot); err != nil {
 		return err
 	}
+	end := l.EndOffset()
+	l.hw.Store(int64(min(known.hw, end)))
+	if known.hw > end {
+		d.due.Or(dueWatermarks)
+	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	p.log = l
+	p.recovery = min(p.recovery, end)
 	if !p.recovered {
 		p.recovered = true
 		d.due.Or(dueBoots)
 	}
-	return nil
+	d.mu.Unlock()
+	if known.start <= end && known.recovery <= end {
+		return nil
+	}
+	// The checkpoints speak of offsets that the log has lost, and will have again.
+	return d.correctPoints()
 }
 
 // OpenLogAsync is OpenLog on one of the directory's few opening goroutines, where done is called.

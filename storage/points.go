@@ -46,6 +46,15 @@ func (d *Dir) forgetPoints() error {
 	return err
 }
 
+// correctPoints writes starts and durable points at once, as they are too high for a log that is
+// about to be appended to.
+func (d *Dir) correctPoints() error {
+	d.keeper.ticking.Lock()
+	defer d.keeper.ticking.Unlock()
+	d.due.Or(dueStarts | duePoints)
+	return d.writeCheckpoints()
+}
+
 // The checkpoint files that have something new to say, as bits of Dir.due.
 const (
 	dueStarts uint32 = 1 << iota

@@ -34,7 +34,7 @@ func (l *Log) recover(durable, start wire.Offset, sameBoot bool) error {
 			return l.corruption(newSegment(0), 0, 0, errors.New("all segments are missing"))
 		}
 		l.segments = []*segment{newSegment(0)}
-		return nil
+		return l.dropSnapshots(0)
 	}
 	r := recovery{l: l, durable: max(durable, l.segments[0].base), sameBoot: sameBoot}
 	// The segment that the durable point closes is walked as well: it may have been sealed after
@@ -65,6 +65,9 @@ func (l *Log) recover(durable, start wire.Offset, sameBoot bool) error {
 	if end == r.durable {
 		l.flushedSize = l.active().size
 	}
+	if err := l.dropSnapshots(end); err != nil {
+		return err
+	}
 	l.mu.Lock()
 	l.trimEpochs(l.StartOffset())
 	l.mu.Unlock()
@@ -77,6 +80,7 @@ func (l *Log) list() error {
 	if err != nil {
 		return err
 	}
+	orphans := map[wire.Offset][]string{}
 	for _, entry := range entries {
 		name := entry.Name()
 		switch {
@@ -102,9 +106,37 @@ func (l *Log) list() error {
 			if offset, ok := parseOffsetFile(name, snapshotSuffix); ok {
 				l.snapshots = append(l.snapshots, offset)
 			}
+		case hasAnySuffix(name, indexSuffix, timesSuffix):
+			if base, ok := parseOffsetFile(name, filepath.Ext(name)); ok {
+				orphans[base] = append(orphans[base], name)
+			}
+		}
+	}
+	// Indexes without a segment are what a cut left that was not finished: a later segment may get
+	// that name.
+	for _, s := range l.segments {
+		delete(orphans, s.base)
+	}
+	for _, names := range orphans {
+		for _, name := range names {
+			if err := l.dir.fsys.Remove(filepath.Join(l.path, name)); err != nil && !isMissing(err) {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// dropSnapshots removes those of batches that the log has not got any more, durably: it may grow
+// over their offsets with others.
+func (l *Log) dropSnapshots(end wire.Offset) error {
+	i, _ := slices.BinarySearch(l.snapshots, end+1)
+	var names []string
+	for _, offset := range l.snapshots[i:] {
+		names = append(names, offsetFile(offset, snapshotSuffix))
+	}
+	l.snapshots = l.snapshots[:i]
+	return l.removeFiles(names)
 }
 
 func hasAnySuffix(name string, suffixes ...string) bool {
