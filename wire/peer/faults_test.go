@@ -225,7 +225,9 @@ func TestEveryBufferIsGivenBack(t *testing.T) {
 		}
 		b.Release()
 	}
-	for send() == nil { // which are written in part, or queued, when the link goes down
+	var err error
+	for err == nil { // which are written in part, or queued, when the link goes down
+		err = send()
 	}
 	s.control.close()
 	n.wait(t, "down")
