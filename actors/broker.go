@@ -148,6 +148,7 @@ func Start(ctx context.Context, cfg Config, deps Dependencies) (*Broker, error) 
 		defer cancel()
 		return nil, errors.Join(err, b.Stop(stopCtx))
 	}
+	b.tellNamed(membershipName, &memberNow{})
 	b.work.Add(1)
 	go b.janitor()
 	return b, nil

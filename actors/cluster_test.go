@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -43,8 +45,19 @@ func startCluster(t *testing.T, n int) *cluster {
 var clusterLog = slog.New(slog.DiscardHandler)
 
 // start starts a broker on its disk and returns once it is registered.
-func (cl *cluster) start(id wire.BrokerID) *company {
+func (cl *cluster) start(id wire.BrokerID) {
 	cl.t.Helper()
+	c, err := cl.begin(id)
+	if err != nil {
+		cl.t.Errorf("broker %d: %v", id, err)
+		return
+	}
+	cl.mu.Lock()
+	cl.members[id] = c
+	cl.mu.Unlock()
+}
+
+func (cl *cluster) begin(id wire.BrokerID) (*company, error) {
 	cl.mu.Lock()
 	lives++
 	incarnation := lives
@@ -61,8 +74,7 @@ func (cl *cluster) start(id wire.BrokerID) *company {
 	dc.Now, dc.BootID, dc.ReserveBytes = time.Now, "boot", 0
 	dir, err := storage.OpenDir(c.disk, "/data", dc, logger)
 	if err != nil {
-		cl.t.Error(err)
-		return nil
+		return nil, err
 	}
 	c.dirs = append(c.dirs, dir)
 	identity := dir.Identity()
@@ -75,21 +87,17 @@ func (cl *cluster) start(id wire.BrokerID) *company {
 	}
 	identity.ClusterID, identity.BrokerID, identity.RaftID = "cluster", id, 100+uint64(id)
 	if err := dir.SaveIdentity(identity); err != nil {
-		cl.t.Error(err)
-		return nil
+		return nil, err
 	}
 	cfg.Registration.Directories = []metadata.DirectoryID{metadata.DirectoryID(identity.DirectoryID)}
 	c.Broker, err = Start(cl.t.Context(), cfg, Dependencies{
 		Dirs: c.dirs, FS: c.disk, RaftID: identity.RaftID, Links: cl.net.join(id, incarnation), Now: c.now, Logger: logger,
 	})
 	if err != nil {
-		cl.t.Error(err)
-		return nil
+		cl.net.leave(id)
+		return nil, errors.Join(err, dir.Close())
 	}
-	cl.mu.Lock()
-	cl.members[id] = c
-	cl.mu.Unlock()
-	return c
+	return c, nil
 }
 
 // startAll starts brokers at once: no one of them can do without the others.
@@ -147,12 +155,16 @@ func (cl *cluster) any() *company {
 // await waits until something is so, for as long as a failover may take.
 func (cl *cluster) await(what string, so func() bool) {
 	cl.t.Helper()
-	for range 1000 {
+	cl.awaitAtMost(10*time.Second, what, so)
+}
+
+func (cl *cluster) awaitAtMost(limit time.Duration, what string, so func() bool) {
+	cl.t.Helper()
+	for began := time.Now(); time.Since(began) < limit; time.Sleep(10 * time.Millisecond) {
 		synctest.Wait()
 		if so() {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	cl.t.Fatalf("it did not come to this: %s", what)
 }
@@ -306,6 +318,163 @@ func TestAllMayRestartAtOnce(t *testing.T) {
 			for i := range round + 1 {
 				cl.awaitTopic(fmt.Sprint("round-", i))
 			}
+		}
+	})
+}
+
+func TestAControllerThatIsCutOffIsReplacedAndLosesItsLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 3)
+		defer cl.end()
+		cl.awaitVoters(1, 2, 3)
+		cl.awaitReady()
+		old := cl.members[1]
+		cl.net.cut(1, 2)
+		cl.net.cut(1, 3)
+		began := time.Now()
+		cl.await("another controller", func() bool {
+			id := cl.members[2].View().Controller()
+			return id == 2 || id == 3
+		})
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("the election took %v", took)
+		}
+		cl.members[2].topic("without-1", 1)
+		cl.await("the lease of the one that is cut off ends", func() bool { return !old.leased() })
+		registration, _ := cl.members[2].image.Load().Registration(1)
+		if registration.Fenced {
+			t.Error("it was fenced while it believed in its lease")
+		}
+		cl.await("it is fenced", func() bool {
+			registration, _ := cl.members[2].image.Load().Registration(1)
+			return registration.Fenced
+		})
+		if took := time.Since(began); took < metadata.SessionTimeout || took > metadata.SessionTimeout+2*time.Second {
+			t.Errorf("it was fenced after %v", took)
+		}
+		if old.Ready() == nil {
+			t.Error("it believes that it is ready")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		created := old.CreateTopics(ctx, []wire.NewTopic{{Name: "with-1", Partitions: 1, ReplicationFactor: 1}}, false)
+		if !errors.Is(created[0].Err, wire.RequestTimedOut) {
+			t.Errorf("it has created a topic: %v", created[0].Err)
+		}
+		cl.net.heal(1, 2)
+		cl.net.heal(1, 3)
+		cl.awaitReady()
+		cl.awaitTopic("without-1")
+		for id, c := range cl.members {
+			if _, there := c.View().Topic("with-1"); there {
+				t.Errorf("broker %d has a topic whose creation was not committed", id)
+			}
+		}
+	})
+}
+
+func TestABrokerThatIsShutDownHandsTheControllerOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 3)
+		defer cl.end()
+		cl.awaitVoters(1, 2, 3)
+		cl.awaitReady()
+		began := time.Now()
+		if err := cl.members[1].HandOver(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > 200*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+		synctest.Wait()
+		registration, _ := cl.members[2].image.Load().Registration(1)
+		if id := cl.members[2].View().Controller(); id == 1 || id == wire.NoBroker || !registration.ShuttingDown {
+			t.Errorf("controller %d, registration %+v", id, registration)
+		}
+		cl.kill(1)
+		cl.members[2].topic("afterwards", 1)
+		cl.start(1)
+		cl.awaitReady()
+		cl.awaitTopic("afterwards")
+	})
+}
+
+func TestABrokerThatIsAloneHasNobodyToHandOverTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 1)
+		defer cl.end()
+		if err := cl.members[1].Ready(); err != nil {
+			t.Errorf("it is not ready when it has started: %v", err)
+		}
+		before := time.Now()
+		if err := cl.members[1].HandOver(t.Context()); err != nil || time.Since(before) > 0 {
+			t.Errorf("%v after %v", err, time.Since(before))
+		}
+	})
+}
+
+func TestBrokersBeyondTheVotersStandByOrObserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 6)
+		defer cl.end()
+		cl.awaitReady()
+		cl.await("three voters and two learners", func() bool {
+			q := cl.members[1].Quorum()
+			return len(q.Voters) == 3 && len(q.Learners) == 2
+		})
+		for id, c := range cl.members {
+			c.topic(fmt.Sprint("by-", id), 1)
+		}
+		for id := range cl.members {
+			cl.awaitTopic(fmt.Sprint("by-", id))
+		}
+		// One who observes and was away sees all that has happened since.
+		away := cl.observer()
+		cl.kill(away)
+		for i := range 20 {
+			cl.any().topic(fmt.Sprint("while-away-", i), 1)
+		}
+		cl.start(away)
+		cl.awaitReady()
+		cl.awaitTopic("while-away-19")
+		// A voter that stays away is replaced, and no longer votes when it is back.
+		cl.kill(2)
+		voters := cl.voters()
+		cl.awaitAtMost(2*time.Minute, "another voter", func() bool {
+			voters = cl.voters()
+			return len(voters) == 3 && !slices.Contains(voters, 2)
+		})
+		cl.start(2)
+		cl.awaitReady()
+		cl.awaitTopic("while-away-19")
+		cl.members[2].topic("back", 1)
+		cl.awaitTopic("back")
+	})
+}
+
+// observer is a broker that neither votes nor learns.
+func (cl *cluster) observer() wire.BrokerID {
+	for id, c := range cl.members {
+		q := cl.members[c.View().Controller()].Quorum()
+		if !slices.ContainsFunc(slices.Concat(q.Voters, q.Learners), func(m wire.QuorumMember) bool { return m.Broker == id }) {
+			return id
+		}
+	}
+	cl.t.Fatal("nobody observes")
+	return 0
+}
+
+func TestWhoHasLostTheMetadataLogMayNotComeBackWithItsRaftID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 3)
+		defer cl.end()
+		cl.awaitVoters(1, 2, 3)
+		cl.kill(3)
+		if err := cl.disks[3].RemoveAll("/data/" + metadataLogDir); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cl.begin(3); !errors.Is(err, errBlankLog) {
+			t.Fatalf("%v, want that the log is missing", err)
 		}
 	})
 }

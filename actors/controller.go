@@ -135,7 +135,7 @@ const (
 
 	raftTickInterval   = 50 * time.Millisecond
 	raftHeartbeatTicks = 1
-	raftElectionTicks  = 5
+	raftElectionTicks  = 10 // where a process is gone, nobody waits for it: see onPeerRefused
 
 	defaultSnapshotBytes = 20 << 20
 	defaultKeepBytes     = 4 << 20

@@ -127,7 +127,7 @@ func (c *controller) following() bool {
 }
 
 // maxQuietTicks is how long a leader that says nothing is believed to be there.
-const maxQuietTicks = 3 * raftElectionTicks
+const maxQuietTicks = 2 * raftElectionTicks
 
 // tellController tells the broker who leads, if that is another one than before.
 func (c *controller) tellController(ctx actor.Context) {

@@ -26,7 +26,7 @@ const (
 	snapshotPatience = 30 * time.Second
 	// urgentTicks is for how long a voter asks for votes on each tick after the leader's process was found
 	// gone: the others find it out at about the same time.
-	urgentTicks = 5
+	urgentTicks = 4
 )
 
 // snapshotSent notes that a snapshot is on its way. Raft sends nothing else to that one until it answers, or
@@ -81,9 +81,6 @@ func (c *controller) onPeerRefused(msg *peerRefused) {
 	leader, known := c.image.BrokerByRaftID(c.lead)
 	if !known || leader.ID != msg.broker {
 		return
-	}
-	if incarnation, linked := c.cfg.peers.incarnation(leader.ID); linked && incarnation != msg.incarnation {
-		return // it is there again
 	}
 	if err := c.node.ForgetLeader(); err != nil {
 		c.logger.Debug("raft keeps its leader", "err", err)

@@ -29,6 +29,7 @@ type membership struct {
 	id    uint64 // of the last heartbeat
 	hints map[wire.BrokerID]*wire.Hint
 
+	fenced     bool              // as the last answer said
 	leaving    []chan<- struct{} // wait for this broker to have handed over
 	handedOver time.Time         // when the metadata log was handed over
 }
@@ -55,8 +56,8 @@ type memberFailed struct {
 type leave struct{ done chan<- struct{} } // closed when they are
 
 const (
-	// leavingInterval is how often a broker that waits to stop asks whether it may.
-	leavingInterval = 20 * time.Millisecond
+	// waitingInterval is how often a broker sends heartbeats that waits to be let in, or to be let go.
+	waitingInterval = 25 * time.Millisecond
 	// handOverPatience is how long it waits for another voter to lead the metadata log.
 	handOverPatience = time.Second
 )
@@ -98,8 +99,8 @@ func (m *membership) onTick(ctx actor.Context) {
 
 func (m *membership) arm(ctx actor.Context) {
 	interval := metadata.HeartbeatInterval
-	if len(m.leaving) > 0 {
-		interval = leavingInterval
+	if len(m.leaving) > 0 || m.fenced && m.recovered.Load() {
+		interval = waitingInterval
 	}
 	if m.cancel != nil {
 		m.cancel()
@@ -145,6 +146,10 @@ func (m *membership) toController(ctx actor.Context, message wire.PeerMessage) b
 func (m *membership) onReply(ctx actor.Context, msg *wire.HeartbeatReply) {
 	held := m.lease.Held(m.now())
 	m.lease.Answered(msg)
+	if msg.Err == nil && msg.Fenced != m.fenced {
+		m.fenced = msg.Fenced
+		m.arm(ctx)
+	}
 	err := msg.Err
 	if err == nil && msg.Fenced {
 		err = errFenced
@@ -271,8 +276,8 @@ func (b *Broker) Ready() error {
 		return b.Err()
 	case !registered || registration.Incarnation != b.cfg.Incarnation:
 		return errors.New("this broker is not registered yet")
-	case b.peers == nil:
-		return nil
+	case b.peers == nil || len(b.View().Brokers()) == 1:
+		return nil // there is nobody to say otherwise
 	case registration.Fenced:
 		return errFenced
 	case !b.leased():
