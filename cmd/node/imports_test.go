@@ -53,7 +53,7 @@ var mayImport = map[string][]string{
 
 	"bench/measure": {},
 	"bench/history": {},
-	"bench/testbed": {},
+	"bench/testbed": {"cmd/node", "storage/crashfs"},
 	"bench/chaos":   {"wire", "wire/client", "storage", "bench/history", "bench/measure", "bench/testbed"},
 	"bench/floor":   {},
 	"bench/load":    {"wire/client", "bench/measure", "bench/testbed", "bench/history", "bench/chaos"},
