@@ -41,6 +41,8 @@ type Partition struct {
 	ELR            []BrokerID // eligible leader replicas (KIP-966)
 	LastKnownELR   []BrokerID
 	Offline        []BrokerID // replicas on brokers that are fenced or whose directory is offline
+	Adding         []BrokerID // replicas that a reassignment is bringing in
+	Removing       []BrokerID // replicas that it takes off once those are in sync
 }
 
 // View is one immutable state of the cluster's metadata, as a listener may see it.

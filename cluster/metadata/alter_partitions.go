@@ -43,11 +43,7 @@ func (c AlterPartitions) Decide(img *Image, _ Env) Decision {
 			changes = append(changes, *change)
 		}
 	}
-	if len(changes) == 0 {
-		return Decision{Reply: reply}
-	}
-	sortChanges(changes)
-	return Decision{Records: []Record{&PartitionsChanged{Changes: changes}}, Reply: reply}
+	return Decision{Records: changed(changes), Reply: reply}
 }
 
 // decide compares a proposal with the partition. One whose epochs fit is always answered by a new
@@ -81,6 +77,7 @@ func (c AlterPartitions) decide(img *Image, m ISRProposal) (*PartitionChange, er
 		r.leave(&p, p.isr&^proposed)
 		p.isr |= proposed
 		p.elr &^= proposed
+		img.arrived(&p)
 	}
 	change := r.next(&p)
 	return &change, err

@@ -109,7 +109,7 @@ func (d *draft) addTopic(t *topic) {
 		d.collisions = d.collisions.with(nameRef{key, t.number}, atName(key))
 	}
 	d.partitions += int(t.partitions)
-	d.countLeaderless(t)
+	d.list(t)
 	d.indexHosts(t)
 }
 
@@ -125,6 +125,7 @@ func (r *TopicDeleted) apply(d *draft) error {
 		d.collisions = d.collisions.without(atName(key))
 	}
 	d.leaderless = d.leaderless.without(atNumber(t.number))
+	d.reassigning = d.reassigning.without(atNumber(t.number))
 	d.partitions -= int(t.partitions)
 	for _, id := range t.hosts() {
 		b := *d.broker(id)
@@ -216,9 +217,40 @@ func (r *PartitionsChanged) apply(d *draft) error {
 	}
 	d.topics = d.topics.replaced(changed, func(a, b *topic) int { return cmp.Compare(a.number, b.number) })
 	for _, t := range changed {
-		d.countLeaderless(t)
+		d.list(t)
 	}
+	d.rehost(r.Changes)
 	return nil
+}
+
+// rehost tells the indexes of brokers what came to them and what left them.
+func (d *draft) rehost(changes []PartitionChange) {
+	var last TopicNumber
+	for _, c := range changes {
+		if c.Replicas == nil || c.Topic == last {
+			continue
+		}
+		last = c.Topic
+		t := d.topic(c.Topic)
+		d.indexHosts(t)
+		hosts := t.hosts()
+		for _, b := range slices.Clone(d.brokers) {
+			if _, had := b.topics.find(atNumber(t.number)); !had {
+				continue
+			}
+			next := *b
+			if !slices.Contains(hosts, b.ID) {
+				next.topics = b.topics.without(atNumber(t.number))
+			}
+			next.failed = failedOnly(b.failed, func(ref PartitionRef) bool {
+				p, _ := t.partition(ref.Partition)
+				return ref.Topic != t.number || p.member(b.ID) != 0
+			})
+			if next.topics.len() != b.topics.len() || len(next.failed) != len(b.failed) {
+				d.setBroker(&next)
+			}
+		}
+	}
 }
 
 // changePartitions returns a topic with other states of some of its partitions.
@@ -227,7 +259,8 @@ func (d *draft) changePartitions(changes []PartitionChange) (*topic, error) {
 	if t == nil {
 		return nil, mismatch("no topic %d", changes[0].Topic)
 	}
-	numbers, states := make([]int32, len(changes)), make([]state, len(changes))
+	numbers, parts := make([]int32, len(changes)), make([]partition, len(changes))
+	assigned := false
 	for i, c := range changes {
 		if i > 0 && c.Partition <= numbers[i-1] {
 			return nil, mismatch("%s: partition %d after %d in one record", t.name, c.Partition, numbers[i-1])
@@ -236,12 +269,45 @@ func (d *draft) changePartitions(changes []PartitionChange) (*topic, error) {
 		if !ok {
 			return nil, mismatch("%s has no partition %d", t.name, c.Partition)
 		}
+		if c.Replicas != nil {
+			assigned = true
+			if err := d.assign(&p, c); err != nil {
+				return nil, fmt.Errorf("%s: %w", t.name, err)
+			}
+		}
 		if err := p.become(c); err != nil {
 			return nil, fmt.Errorf("%s: %w", t.name, err)
 		}
-		numbers[i], states[i] = c.Partition, p.state
+		numbers[i], parts[i] = c.Partition, p
 	}
-	return t.withStates(numbers, func(i int, st *state) { *st = states[i] }), nil
+	if assigned {
+		return t.withAssignments(parts), nil
+	}
+	return t.withStates(numbers, func(i int, st *state) { *st = parts[i].state }), nil
+}
+
+// assign gives a partition the replicas that a record says. The sets are the record's too: those of
+// before mean nothing any more.
+func (d *draft) assign(p *partition, c PartitionChange) error {
+	if len(c.Replicas) == 0 || len(c.Replicas) > MaxReplicas {
+		return mismatch("partition %d with %d replicas", p.number, len(c.Replicas))
+	}
+	for i, id := range c.Replicas {
+		if d.broker(id) == nil || slices.Contains(c.Replicas[:i], id) {
+			return mismatch("partition %d lies on broker %d", p.number, id)
+		}
+	}
+	leader := p.leaderID()
+	p.replicas, p.dirs = c.Replicas, replicaDirs(c.Directories, len(c.Replicas))
+	if len(p.dirs) != len(p.replicas) {
+		return mismatch("partition %d has %d replicas in %d directories", p.number, len(p.replicas), len(p.dirs))
+	}
+	p.adding, p.removing = c.Adding, c.Removing
+	if (p.adding|p.removing)&^p.all() != 0 {
+		return mismatch("partition %d adds and removes more than it has", p.number)
+	}
+	p.leader = int8(slices.Index(p.replicas, leader)) // noLeader if it is gone
+	return nil
 }
 
 func (r *ReplicaMoved) apply(d *draft) error {
@@ -320,17 +386,24 @@ func (d *draft) setBrokerConfigs(id wire.BrokerID, settings []Setting) {
 // setTopic replaces a topic of the same number, name and id.
 func (d *draft) setTopic(t *topic) {
 	d.topics = d.topics.with(t, atTopic(t.number))
-	d.countLeaderless(t)
+	d.list(t)
 }
 
-func (d *draft) countLeaderless(t *topic) {
-	_, was := d.leaderless.find(atNumber(t.number))
-	switch is := t.leaderless > 0; {
+// list enters a topic into the lists that its partitions' states put it on.
+func (d *draft) list(t *topic) {
+	d.leaderless = listed(d.leaderless, t.number, t.leaderless > 0)
+	d.reassigning = listed(d.reassigning, t.number, t.reassigning > 0)
+}
+
+func listed(list sorted[TopicNumber], number TopicNumber, is bool) sorted[TopicNumber] {
+	_, was := list.find(atNumber(number))
+	switch {
 	case is && !was:
-		d.leaderless = d.leaderless.with(t.number, atNumber(t.number))
+		return list.with(number, atNumber(number))
 	case was && !is:
-		d.leaderless = d.leaderless.without(atNumber(t.number))
+		return list.without(atNumber(number))
 	}
+	return list
 }
 
 // indexHosts tells the index of each broker that it has replicas of the topic.

@@ -129,11 +129,16 @@ func (r *ReplicasFailed) apply(d *draft) error {
 
 // failedElsewhere returns the failed replicas that are not of that topic.
 func failedElsewhere(failed []PartitionRef, topic TopicNumber) []PartitionRef {
-	of := func(ref PartitionRef) bool { return ref.Topic == topic }
-	if !slices.ContainsFunc(failed, of) {
+	return failedOnly(failed, func(ref PartitionRef) bool { return ref.Topic != topic })
+}
+
+// failedOnly returns those of the failed replicas that are to be kept.
+func failedOnly(failed []PartitionRef, keep func(PartitionRef) bool) []PartitionRef {
+	drop := func(ref PartitionRef) bool { return !keep(ref) }
+	if !slices.ContainsFunc(failed, drop) {
 		return failed
 	}
-	return slices.Clip(slices.DeleteFunc(slices.Clone(failed), of))
+	return slices.Clip(slices.DeleteFunc(slices.Clone(failed), drop))
 }
 
 // hosts says that a broker has replicas of all these partitions.

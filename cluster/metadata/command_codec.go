@@ -18,19 +18,25 @@ type CommandKind uint8
 
 // The kinds of commands.
 const (
-	CommandFoundCluster        CommandKind = 1
-	CommandRegisterBroker      CommandKind = 2
-	CommandChangeBrokers       CommandKind = 3
-	CommandAllocateProducerIDs CommandKind = 4
-	CommandAlterPartitions     CommandKind = 5
-	CommandCreateTopics        CommandKind = 6
-	CommandCreatePartitions    CommandKind = 7
-	CommandDeleteTopics        CommandKind = 8
-	CommandAlterConfigs        CommandKind = 9
-	CommandFailDirectories     CommandKind = 10
-	CommandMoveReplica         CommandKind = 11
-	CommandFailReplicas        CommandKind = 12
-	CommandReplicaRestarted    CommandKind = 13
+	CommandFoundCluster          CommandKind = 1
+	CommandRegisterBroker        CommandKind = 2
+	CommandChangeBrokers         CommandKind = 3
+	CommandAllocateProducerIDs   CommandKind = 4
+	CommandAlterPartitions       CommandKind = 5
+	CommandCreateTopics          CommandKind = 6
+	CommandCreatePartitions      CommandKind = 7
+	CommandDeleteTopics          CommandKind = 8
+	CommandAlterConfigs          CommandKind = 9
+	CommandFailDirectories       CommandKind = 10
+	CommandMoveReplica           CommandKind = 11
+	CommandFailReplicas          CommandKind = 12
+	CommandReplicaRestarted      CommandKind = 13
+	CommandElectLeaders          CommandKind = 14
+	CommandAlterReassignments    CommandKind = 15
+	CommandCompleteReassignments CommandKind = 16
+	CommandBalanceLeaders        CommandKind = 17
+	CommandRemoveBroker          CommandKind = 18
+	CommandGrowInternalTopics    CommandKind = 19
 )
 
 // Bounds of what travels.
@@ -53,19 +59,25 @@ var commandCodecs = [256]struct {
 	decode func(*reader) Command
 	reply  replyCodec
 }{
-	CommandFoundCluster:        {decodeFoundCluster, errorReply},
-	CommandRegisterBroker:      {decodeRegisterBroker, registeredReply},
-	CommandChangeBrokers:       {decodeChangeBrokers, errorReply},
-	CommandAllocateProducerIDs: {decodeAllocateProducerIDs, producerIDsReply},
-	CommandAlterPartitions:     {decodeAlterPartitions, errorsReply},
-	CommandCreateTopics:        {decodeCreateTopics, createdTopicsReply},
-	CommandCreatePartitions:    {decodeCreatePartitions, errorsReply},
-	CommandDeleteTopics:        {decodeDeleteTopics, deletedTopicsReply},
-	CommandAlterConfigs:        {decodeAlterConfigs, errorsReply},
-	CommandFailDirectories:     {decodeFailDirectories, errorReply},
-	CommandMoveReplica:         {decodeMoveReplica, errorReply},
-	CommandFailReplicas:        {decodeFailReplicas, errorReply},
-	CommandReplicaRestarted:    {decodeReplicaRestarted, errorReply},
+	CommandFoundCluster:          {decodeFoundCluster, errorReply},
+	CommandRegisterBroker:        {decodeRegisterBroker, registeredReply},
+	CommandChangeBrokers:         {decodeChangeBrokers, errorReply},
+	CommandAllocateProducerIDs:   {decodeAllocateProducerIDs, producerIDsReply},
+	CommandAlterPartitions:       {decodeAlterPartitions, errorsReply},
+	CommandCreateTopics:          {decodeCreateTopics, createdTopicsReply},
+	CommandCreatePartitions:      {decodeCreatePartitions, errorsReply},
+	CommandDeleteTopics:          {decodeDeleteTopics, deletedTopicsReply},
+	CommandAlterConfigs:          {decodeAlterConfigs, errorsReply},
+	CommandFailDirectories:       {decodeFailDirectories, errorReply},
+	CommandMoveReplica:           {decodeMoveReplica, errorReply},
+	CommandFailReplicas:          {decodeFailReplicas, errorReply},
+	CommandReplicaRestarted:      {decodeReplicaRestarted, errorReply},
+	CommandElectLeaders:          {decodeElectLeaders, outcomesReply},
+	CommandAlterReassignments:    {decodeAlterReassignments, outcomesReply},
+	CommandCompleteReassignments: {decodeCompleteReassignments, errorReply},
+	CommandBalanceLeaders:        {decodeBalanceLeaders, countReply},
+	CommandRemoveBroker:          {decodeRemoveBroker, removedReply},
+	CommandGrowInternalTopics:    {decodeGrowInternalTopics, countReply},
 }
 
 // EncodeCommand returns a command in bytes. Every command of this package travels; it is a bug to

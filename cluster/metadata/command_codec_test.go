@@ -20,6 +20,7 @@ func everyCommand() []struct {
 	tp := []wire.TopicPartition{{Topic: id, Partition: 7}}
 	err := wire.Errorf(wire.PolicyViolation, "because")
 	errs := []error{nil, wire.NotController, err}
+	outcomes := []wire.PartitionOutcome{{Topic: "t", Partition: 1, Err: err}}
 	type one = struct {
 		command Command
 		reply   any
@@ -55,6 +56,14 @@ func everyCommand() []struct {
 		{MoveReplica{Topic: id, Partition: 1, Broker: 2, Incarnation: 3, Directory: "d"}, err},
 		{FailReplicas{Broker: 1, Incarnation: 2, Replicas: tp}, err},
 		{ReplicaRestarted{Topic: id, Partition: 1, Broker: 2, Incarnation: 3, LeaderEpoch: 4}, err},
+		{ElectLeaders{Unclean: true, Partitions: []wire.TopicNamePartition{{Topic: "t", Partition: 1}}}, outcomes},
+		{AlterReassignments{SameFactor: true, Partitions: []wire.Reassignment{
+			{Topic: "t", Partition: 1, Replicas: []wire.BrokerID{1, 2}}, {Topic: "t"}, {Topic: "t", Replicas: []wire.BrokerID{}},
+		}}, outcomes},
+		{CompleteReassignments{}, nil},
+		{BalanceLeaders{To: []wire.BrokerID{1}, Limit: 2}, 2},
+		{RemoveBroker{Broker: 1, Cancel: true}, RemovedBroker{Err: err, Left: 3, Moving: 2, Done: true}},
+		{GrowInternalTopics{Factor: 2}, 3},
 	}
 }
 

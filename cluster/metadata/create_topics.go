@@ -222,9 +222,9 @@ func ValidateTopicName(name string) error {
 }
 
 // internalTopic says that a topic holds what belongs to the brokers.
-func internalTopic(name string) bool {
-	return name == "__consumer_offsets" || name == "__transaction_state"
-}
+func internalTopic(name string) bool { return slices.Contains(internalTopics, name) }
+
+var internalTopics = []string{"__consumer_offsets", "__transaction_state"}
 
 // collisionKey returns what two names have in common that differ in '.' and '_' only, and whether
 // there can be two.

@@ -71,8 +71,13 @@ func (r *rules) leaderStanding(p *partition) standing {
 	return r.standing(p, int(p.leader))
 }
 
-// enough is the number of ISR members that can commit.
-func (r *rules) enough(p *partition) int { return min(r.minISR, len(p.replicas)) }
+// enough is the number of ISR members that can commit. Replicas on their way in do not count: a
+// partition with one replica would accept nothing until the second has caught up.
+func (r *rules) enough(p *partition) int { return p.enough(r.minISR) }
+
+func (p *partition) enough(minISR int) int {
+	return min(minISR, len(p.replicas)-p.adding.size())
+}
 
 // elect looks for a leader, in a new leader epoch: the first usable member of the ISR; if the ISR is
 // empty, one of the ELR, which alone is the ISR then; failing that the last known leader, if no one

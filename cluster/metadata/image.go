@@ -28,12 +28,13 @@ type Image struct {
 	brokers     []*broker     // by id
 	removedDirs []DirectoryID // in order; they may not come back
 
-	topics     sorted[*topic]  // by number
-	names      sorted[nameRef] // by name
-	ids        sorted[idRef]   // by id
-	collisions sorted[nameRef] // by name with '.' as '_', of the topics that have one in their name
-	leaderless sorted[TopicNumber]
-	partitions int
+	topics      sorted[*topic]  // by number
+	names       sorted[nameRef] // by name
+	ids         sorted[idRef]   // by id
+	collisions  sorted[nameRef] // by name with '.' as '_', of the topics that have one in their name
+	leaderless  sorted[TopicNumber]
+	reassigning sorted[TopicNumber]
+	partitions  int
 
 	clusterConfigs []Setting      // the default of all brokers
 	brokerConfigs  []brokerConfig // by id
@@ -280,6 +281,8 @@ func (img *Image) partitionView(p *partition) wire.Partition {
 		ELR:            p.brokers(p.elr),
 		LastKnownELR:   p.brokers(p.lastKnownELR),
 		Offline:        p.brokers(offline),
+		Adding:         p.brokers(p.adding),
+		Removing:       p.brokers(p.removing),
 	}
 }
 
@@ -343,6 +346,30 @@ func (img *Image) Leaderless() iter.Seq[wire.TopicPartition] {
 			t := img.topic(number)
 			for p := range t.all {
 				if p.leader == noLeader && !yield(wire.TopicPartition{Topic: t.id, Partition: p.number}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Reassigning yields the partitions that are being reassigned.
+func (img *Image) Reassigning() iter.Seq[wire.TopicPartition] {
+	return func(yield func(wire.TopicPartition) bool) {
+		for t, p := range img.reassigned() {
+			if !yield(wire.TopicPartition{Topic: t.id, Partition: p.number}) {
+				return
+			}
+		}
+	}
+}
+
+func (img *Image) reassigned() iter.Seq2[*topic, partition] {
+	return func(yield func(*topic, partition) bool) {
+		for number := range img.reassigning.all() {
+			t := img.topic(number)
+			for p := range t.all {
+				if p.adding|p.removing != 0 && !yield(t, p) {
 					return
 				}
 			}

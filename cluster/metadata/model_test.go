@@ -22,6 +22,7 @@ type model struct {
 	dynamic  map[wire.BrokerID]map[string]string
 	producer wire.ProducerID
 	failed   map[wire.BrokerID]map[PartitionRef]bool // replicas that the broker cannot use
+	wrong    string                                  // what no record may say
 }
 
 type modelTopic struct {
@@ -124,10 +125,15 @@ func (m *model) apply(index uint64, records []Record) {
 			for _, c := range r.Changes {
 				_, t := m.byNumber(c.Topic)
 				p := &t.partitions[c.Partition]
+				if c.Replicas != nil {
+					m.reassign(p, t, c)
+				}
 				p.Leader, p.LeaderEpoch, p.PartitionEpoch = c.Leader, c.LeaderEpoch, c.PartitionEpoch
 				p.ISR, p.ELR = members(p.Replicas, c.ISR), members(p.Replicas, c.ELR)
 				p.LastKnownELR = members(p.Replicas, c.LastKnownELR)
 			}
+		case *BrokerRemoved:
+			delete(m.brokers, r.Broker)
 		case *TopicDeleted:
 			name, _ := m.byNumber(r.Topic)
 			delete(m.topics, name)
@@ -135,6 +141,21 @@ func (m *model) apply(index uint64, records []Record) {
 			m.configure(r)
 		case *ProducerIDsAllocated:
 			m.producer += wire.ProducerID(r.Count)
+		}
+	}
+}
+
+func (m *model) reassign(p *wire.Partition, t *modelTopic, c PartitionChange) {
+	for _, id := range p.Replicas {
+		if !slices.Contains(c.Replicas, id) && c.LeaderEpoch <= p.LeaderEpoch {
+			m.wrong = fmt.Sprintf("replica %d of %+v is taken off without a new leader epoch: %+v", id, *p, c)
+		}
+	}
+	p.Replicas, p.Adding, p.Removing = c.Replicas, members(c.Replicas, c.Adding), members(c.Replicas, c.Removing)
+	t.dirs[c.Partition] = slices.Concat(c.Directories, make([]byte, len(c.Replicas)-len(c.Directories)))
+	for id, failed := range m.failed {
+		if !slices.Contains(c.Replicas, id) {
+			delete(failed, PartitionRef{t.number, c.Partition})
 		}
 	}
 }
@@ -160,12 +181,15 @@ func (m *model) configure(r *ConfigChanged) {
 
 // compare fails unless the image shows what the model has.
 func (m *model) compare(t *rapid.T, img *Image) {
+	if m.wrong != "" {
+		t.Fatal(m.wrong)
+	}
 	names := slices.Sorted(maps.Keys(m.topics))
 	if !slices.Equal(names, img.TopicNames()) {
 		t.Fatalf("topics %q, want %q", img.TopicNames(), names)
 	}
 	hosted := map[wire.BrokerID]map[wire.TopicPartition]bool{}
-	leaderless, partitions := map[wire.TopicPartition]bool{}, 0
+	leaderless, reassigning, partitions := map[wire.TopicPartition]bool{}, map[wire.TopicPartition]bool{}, 0
 	for name, want := range m.topics {
 		got, ok := img.Topic(name)
 		byID, _ := img.TopicByID(want.id)
@@ -197,6 +221,9 @@ func (m *model) compare(t *rapid.T, img *Image) {
 			if p.Leader == wire.NoBroker {
 				leaderless[tp] = true
 			}
+			if len(p.Adding)+len(p.Removing) > 0 {
+				reassigning[tp] = true
+			}
 			if got, _ := img.Partition(want.id, int32(n)); !reflect.DeepEqual(got, p) {
 				t.Fatalf("%s-%d is %+v, want %+v", name, n, got, p)
 			}
@@ -204,6 +231,9 @@ func (m *model) compare(t *rapid.T, img *Image) {
 	}
 	if img.PartitionCount() != partitions || img.TopicCount() != len(names) || img.NextProducerID() != m.producer {
 		t.Fatalf("%d topics, %d partitions, producer id %d", img.TopicCount(), img.PartitionCount(), img.NextProducerID())
+	}
+	if got := maps.Collect(keyed(img.Reassigning())); !maps.Equal(got, reassigning) {
+		t.Fatalf("being reassigned: %v, want %v", got, reassigning)
 	}
 	if got := maps.Collect(keyed(img.Leaderless())); !maps.Equal(got, leaderless) {
 		t.Fatalf("without a leader: %v, want %v", got, leaderless)
@@ -287,7 +317,11 @@ func (f *follower) follow(d Delta, img *Image) {
 		}
 	}
 	for _, id := range d.Brokers {
-		f.brokers[id], _ = img.Registration(id)
+		if b, ok := img.Registration(id); ok {
+			f.brokers[id] = b
+		} else {
+			delete(f.brokers, id)
+		}
 	}
 }
 
@@ -305,7 +339,7 @@ func anyCommand(t *rapid.T, img *Image) Command {
 		{"unclean.leader.election.enable", "true"},
 		{"cleanup.policy", "delete"},
 	})
-	switch rapid.IntRange(0, 11).Draw(t, "command") {
+	switch rapid.IntRange(0, 13).Draw(t, "command") {
 	case 0, 1:
 		var topics []wire.NewTopic
 		for range rapid.IntRange(1, 3).Draw(t, "topics") {
@@ -364,6 +398,29 @@ func anyCommand(t *rapid.T, img *Image) Command {
 	return anyPartitionCommand(t, img)
 }
 
+// anyOperatorCommand draws a command of an operator, or of the controller itself, about a partition.
+func anyOperatorCommand(t *rapid.T, topic wire.Topic, n int32) Command {
+	broker := rapid.Custom(func(t *rapid.T) wire.BrokerID { return wire.BrokerID(rapid.IntRange(1, 5).Draw(t, "broker")) })
+	switch rapid.IntRange(0, 6).Draw(t, "operator's") {
+	case 0:
+		c := ElectLeaders{Unclean: rapid.Bool().Draw(t, "unclean")}
+		if rapid.Bool().Draw(t, "one") {
+			c.Partitions = []wire.TopicNamePartition{{Topic: topic.Name, Partition: n}}
+		}
+		return c
+	case 1:
+		return BalanceLeaders{To: []wire.BrokerID{broker.Draw(t, "to"), broker.Draw(t, "to")}}
+	case 2:
+		return RemoveBroker{Broker: broker.Draw(t, "broker"), Cancel: rapid.IntRange(0, 3).Draw(t, "cancel") == 0}
+	case 3:
+		return CompleteReassignments{}
+	}
+	return AlterReassignments{Partitions: []wire.Reassignment{
+		{Topic: topic.Name, Partition: n, Replicas: rapid.SliceOfN(broker, 0, 4).Draw(t, "target")},
+		{Topic: topic.Name, Replicas: rapid.SliceOfN(broker, 1, 3).Draw(t, "target")},
+	}}
+}
+
 // someDirectories draws directories that a broker may have.
 func someDirectories(t *rapid.T, id wire.BrokerID) (dirs []DirectoryID) {
 	own := registration(id, 1).Directories[0]
@@ -395,6 +452,9 @@ func anyPartitionCommand(t *rapid.T, img *Image) Command {
 		return FailReplicas{Broker: b.ID, Incarnation: b.Incarnation, Replicas: []wire.TopicPartition{
 			{Topic: topic.ID, Partition: n}, {Topic: topic.ID, Partition: 0},
 		}}
+	}
+	if rapid.Bool().Draw(t, "by an operator") {
+		return anyOperatorCommand(t, topic, n)
 	}
 	if rapid.Bool().Draw(t, "restarted") {
 		return ReplicaRestarted{

@@ -8,7 +8,7 @@ import (
 
 func (img *Image) usableBrokers() (n int) {
 	for _, b := range img.brokers {
-		if b.Usable() {
+		if b.Usable() && !b.Draining {
 			n++
 		}
 	}
@@ -24,9 +24,9 @@ func (img *Image) usableBrokers() (n int) {
 // dice.
 func (img *Image) placeReplicas(number TopicNumber, first, count, factor int) ([][]wire.BrokerID, error) {
 	ring, fenced := img.ring()
-	if factor > len(img.brokers) {
+	if brokers := len(ring) + len(fenced); factor > brokers {
 		return nil, wire.Errorf(wire.InvalidReplicationFactor,
-			"replication factor %d cannot be reached with %d brokers", factor, len(img.brokers))
+			"replication factor %d cannot be reached with %d brokers", factor, brokers)
 	}
 	if len(ring) == 0 {
 		return nil, wire.Errorf(wire.InvalidReplicationFactor, "all %d brokers are fenced or shutting down", len(img.brokers))
@@ -39,11 +39,15 @@ func (img *Image) placeReplicas(number TopicNumber, first, count, factor int) ([
 	return assignment, nil
 }
 
-// ring returns the usable brokers with their racks taking turns, and the others.
+// ring returns the usable brokers with their racks taking turns, and the others, but for those that
+// are being removed.
 func (img *Image) ring() (usable, others []*broker) {
 	var racks []string
 	byRack := make(map[string][]*broker)
 	for _, b := range img.brokers {
+		if b.Draining {
+			continue
+		}
 		if !b.Usable() {
 			others = append(others, b)
 			continue
@@ -107,8 +111,12 @@ func (img *Image) checkAssignment(assignment [][]wire.BrokerID, factor int) erro
 			return invalid("partition %d of the assignment has %d replicas, the others %d", i, len(replicas), factor)
 		}
 		for j, id := range replicas {
-			if img.broker(id) == nil {
+			b := img.broker(id)
+			if b == nil {
 				return invalid("partition %d of the assignment names broker %d, which is not registered", i, id)
+			}
+			if b.Draining {
+				return invalid("partition %d of the assignment names broker %d, which is being removed", i, id)
 			}
 			if slices.Contains(replicas[:j], id) {
 				return invalid("partition %d of the assignment names broker %d twice", i, id)

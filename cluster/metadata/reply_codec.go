@@ -70,8 +70,15 @@ var (
 	errorsReply = replyOf(
 		func(w *writer, errs []error) { encodeList(w, errs, encodeError) },
 		func(r *reader) []error { return boundedValues(r, decodeError) })
-	registeredReply    = replyOf(encodeRegistered, decodeRegistered)
-	producerIDsReply   = replyOf(encodeAllocated, decodeAllocated)
+	registeredReply  = replyOf(encodeRegistered, decodeRegistered)
+	producerIDsReply = replyOf(encodeAllocated, decodeAllocated)
+	removedReply     = replyOf(encodeRemoved, decodeRemoved)
+	countReply       = replyOf(
+		func(w *writer, n int) { w.int(int64(n)) },
+		func(r *reader) int { return int(signed[int32](r)) })
+	outcomesReply = replyOf(
+		func(w *writer, list []wire.PartitionOutcome) { encodeList(w, list, encodeOutcome) },
+		func(r *reader) []wire.PartitionOutcome { return boundedList(r, decodeOutcome) })
 	createdTopicsReply = replyOf(
 		func(w *writer, list []wire.CreatedTopic) { encodeList(w, list, encodeCreatedTopic) },
 		func(r *reader) []wire.CreatedTopic { return boundedList(r, decodeCreatedTopic) })
@@ -126,6 +133,32 @@ func decodeAllocated(r *reader) AllocatedProducerIDs {
 	reply := AllocatedProducerIDs{Err: decodeError(r), First: signed[wire.ProducerID](r), Count: signed[int32](r)}
 	r.close(outer)
 	return reply
+}
+
+func encodeRemoved(w *writer, reply RemovedBroker) {
+	w.array(4)
+	encodeError(w, reply.Err)
+	w.int(int64(reply.Left))
+	w.int(int64(reply.Moving))
+	w.bool(reply.Done)
+}
+
+func decodeRemoved(r *reader) RemovedBroker {
+	_, outer := r.open()
+	reply := RemovedBroker{Err: decodeError(r), Left: int(signed[int32](r)), Moving: int(signed[int32](r)), Done: r.bool()}
+	r.close(outer)
+	return reply
+}
+
+func encodeOutcome(w *writer, o wire.PartitionOutcome) {
+	w.array(3)
+	w.string(o.Topic)
+	w.int(int64(o.Partition))
+	encodeError(w, o.Err)
+}
+
+func decodeOutcome(r *reader) wire.PartitionOutcome {
+	return wire.PartitionOutcome{Topic: r.string(), Partition: signed[int32](r), Err: decodeError(r)}
 }
 
 func encodeCreatedTopic(w *writer, t wire.CreatedTopic) {

@@ -114,7 +114,7 @@ func (d *draft) restore(topics []*topic) error {
 	hosted := make(map[wire.BrokerID][]TopicNumber, len(d.brokers))
 	names, ids := make([]nameRef, 0, len(topics)), make([]idRef, 0, len(topics))
 	var collisions []nameRef
-	var leaderless []TopicNumber
+	var leaderless, reassigning []TopicNumber
 	for _, t := range topics {
 		names, ids = append(names, nameRef{t.name, t.number}), append(ids, idRef{t.id, t.number})
 		if key, can := collisionKey(t.name); can {
@@ -122,6 +122,9 @@ func (d *draft) restore(topics []*topic) error {
 		}
 		if t.leaderless > 0 {
 			leaderless = append(leaderless, t.number)
+		}
+		if t.reassigning > 0 {
+			reassigning = append(reassigning, t.number)
 		}
 		for _, id := range t.hosts() {
 			hosted[id] = append(hosted[id], t.number)
@@ -135,7 +138,7 @@ func (d *draft) restore(topics []*topic) error {
 	if len(hosted) > 0 {
 		return fmt.Errorf("%w: replicas on brokers that are not registered", ErrMalformed)
 	}
-	d.topics, d.leaderless = sortedFrom(topics), sortedFrom(leaderless)
+	d.topics, d.leaderless, d.reassigning = sortedFrom(topics), sortedFrom(leaderless), sortedFrom(reassigning)
 	for _, b := range d.brokers {
 		if !slices.IsSortedFunc(b.failed, PartitionRef.compare) || !d.hosts(b, b.failed) {
 			return fmt.Errorf("%w: replicas of broker %d failed that it has not", ErrMalformed, b.ID)
@@ -280,14 +283,18 @@ func decodeTopic(r *reader) *topic {
 
 // encodeReplicaDirs writes a byte for each replica, or none if nobody has named any.
 func encodeReplicaDirs(w *writer, dirs []directory) {
-	open := !slices.ContainsFunc(dirs, func(dir directory) bool { return dir != 0 })
-	bytes := make([]byte, 0, MaxReplicas)
-	for _, dir := range dirs {
-		if !open {
-			bytes = append(bytes, byte(dir))
-		}
+	w.bytes(directoryBytes(dirs))
+}
+
+func directoryBytes(dirs []directory) []byte {
+	if !slices.ContainsFunc(dirs, func(dir directory) bool { return dir != 0 }) {
+		return nil
 	}
-	w.bytes(bytes)
+	bytes := make([]byte, len(dirs))
+	for i, dir := range dirs {
+		bytes[i] = byte(dir)
+	}
+	return bytes
 }
 
 // replicaDirs converts what a record or snapshot has of n replicas.

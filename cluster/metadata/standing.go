@@ -20,3 +20,18 @@ func (img *Image) ReplicaUsable(id wire.TopicID, number int32, of wire.BrokerID)
 	}
 	return false
 }
+
+// MinISR tells how many replicas of a partition have to be in sync for something to be committed:
+// min.insync.replicas, or all there are if those are fewer, not counting the ones that a reassignment
+// is bringing in.
+func (img *Image) MinISR(id wire.TopicID, number int32) int {
+	t := img.topicByID(id)
+	if t == nil {
+		return 0
+	}
+	p, ok := t.partition(number)
+	if !ok {
+		return 0
+	}
+	return p.enough(img.minISR(t))
+}

@@ -20,14 +20,15 @@ import (
 // With three replicas a partition costs some 40 bytes, and the garbage collector looks at
 // a handful of pointers per 64 partitions.
 type topic struct {
-	number     TopicNumber
-	id         wire.TopicID
-	name       string
-	replicated bool      // durability=replicated
-	configs    []Setting // its own, in the order of their keys
-	partitions int32
-	leaderless int32 // how many of them have no leader
-	chunks     []*chunk
+	number      TopicNumber
+	id          wire.TopicID
+	name        string
+	replicated  bool      // durability=replicated
+	configs     []Setting // its own, in the order of their keys
+	partitions  int32
+	leaderless  int32 // how many of them have no leader
+	reassigning int32 // how many of them are being reassigned
+	chunks      []*chunk
 }
 
 const chunkPartitions = 64
@@ -49,9 +50,9 @@ type state struct {
 	isr            ReplicaSet
 	elr            ReplicaSet
 	lastKnownELR   ReplicaSet
-	adding         ReplicaSet // for reassignments; empty so far
-	removing       ReplicaSet
-	first          uint16 // where its replicas begin in the chunk's
+	adding         ReplicaSet // a reassignment is bringing them in
+	removing       ReplicaSet // and taking them off when that is done, or both: when it was changed on its way
+	first          uint16     // where its replicas begin in the chunk's
 	count          uint8
 	leader         int8 // the leader's place among the replicas; noLeader
 	unclean        bool
@@ -67,6 +68,7 @@ type partition struct {
 	number   int32
 	replicas []wire.BrokerID // shared with the image, like dirs
 	dirs     []directory
+	assigned bool // the replicas or their directories are not those of the image
 }
 
 func (t *topic) partition(number int32) (partition, bool) {
@@ -129,7 +131,7 @@ func (s ReplicaSet) size() int      { return bits.OnesCount16(uint16(s)) }
 
 // change returns the record of the state that p was brought to, in the next partition epoch.
 func (p *partition) change() PartitionChange {
-	return PartitionChange{
+	c := PartitionChange{
 		Topic:          p.topic,
 		Partition:      p.number,
 		PartitionEpoch: p.partitionEpoch + 1,
@@ -140,6 +142,11 @@ func (p *partition) change() PartitionChange {
 		LastKnownELR:   p.lastKnownELR,
 		Unclean:        p.unclean,
 	}
+	if p.assigned {
+		c.Replicas, c.Directories = p.replicas, directoryBytes(p.dirs)
+		c.Adding, c.Removing = p.adding, p.removing
+	}
+	return c
 }
 
 // withStates returns t with other states of some partitions: set is called with each of them, in
@@ -155,15 +162,45 @@ func (t *topic) withStates(numbers []int32, set func(i int, st *state)) *topic {
 			next.chunks[at] = &c
 		}
 		st := &next.chunks[at].states[n%chunkPartitions]
-		if st.leader == noLeader {
-			next.leaderless--
-		}
+		next.count(st, -1)
 		set(i, st)
-		if st.leader == noLeader {
-			next.leaderless++
-		}
+		next.count(st, +1)
 	}
 	return &next
+}
+
+// withAssignments returns t with other states, replicas and directories of some partitions, which are
+// in order. Every chunk concerned is written anew.
+func (t *topic) withAssignments(changed []partition) *topic {
+	next := *t
+	next.chunks = slices.Clone(t.chunks)
+	for len(changed) > 0 {
+		at := int(changed[0].number) / chunkPartitions
+		old := t.chunks[at]
+		list := make([]partition, len(old.states))
+		for i := range list {
+			list[i] = old.partition(t, int32(at*chunkPartitions+i))
+		}
+		for len(changed) > 0 && int(changed[0].number)/chunkPartitions == at {
+			i := int(changed[0].number) % chunkPartitions
+			next.count(&list[i].state, -1)
+			list[i] = changed[0]
+			next.count(&list[i].state, +1)
+			changed = changed[1:]
+		}
+		next.chunks[at] = chunk{}.extended(list)
+	}
+	return &next
+}
+
+// count keeps the numbers of partitions in certain states, as one leaves or enters its state.
+func (t *topic) count(st *state, by int32) {
+	if st.leader == noLeader {
+		t.leaderless += by
+	}
+	if st.adding|st.removing != 0 {
+		t.reassigning += by
+	}
 }
 
 // withDirectory returns t with a replica of a partition in another directory, in the partition's
@@ -190,9 +227,7 @@ func (t *topic) withPartitions(added []partition) *topic {
 		room := min(chunkPartitions-len(last.states), len(added))
 		c := last.extended(added[:room])
 		for _, p := range added[:room] {
-			if p.leader == noLeader {
-				next.leaderless++
-			}
+			next.count(&p.state, +1)
 		}
 		next.chunks = append(next.chunks, c)
 		next.partitions += int32(room)

@@ -1,0 +1,189 @@
+package metadata
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// RemoveBroker takes a broker out of the cluster for good. It is asked again and again until it is
+// done: each time another batch of what the broker has begins its way to others; once it has
+// nothing, it is removed, and its directories never come back. The reply is a RemovedBroker.
+type RemoveBroker struct {
+	Broker wire.BrokerID
+	Cancel bool // it stays; what is on its way goes on
+}
+
+// RemovedBroker tells how far it is.
+type RemovedBroker struct {
+	Err    error
+	Left   int // partitions that it still has replicas of
+	Moving int // those of them that are on their way
+	Done   bool
+}
+
+// removalBatch bounds how many partitions of a broker are on their way at once: each is copied over
+// the network.
+const removalBatch = 100
+
+// Decide implements Command.
+func (c RemoveBroker) Decide(img *Image, _ Env) Decision {
+	b := img.broker(c.Broker)
+	if b == nil {
+		return Decision{Reply: RemovedBroker{Err: brokerUnknown(c.Broker)}}
+	}
+	state := BrokerChanged{Broker: b.ID, Epoch: b.Epoch, Fenced: b.Fenced, ShuttingDown: b.ShuttingDown, Draining: !c.Cancel}
+	var records []Record
+	if b.Draining != state.Draining {
+		records = append(records, &state)
+	}
+	if c.Cancel {
+		return Decision{Records: records, Reply: RemovedBroker{}}
+	}
+	others := img.without(b.ID)
+	if err := img.checkRemoval(b, others); err != nil {
+		return Decision{Reply: RemovedBroker{Err: err}}
+	}
+	if b.topics.len() == 0 {
+		return Decision{
+			Records: []Record{&BrokerRemoved{Broker: b.ID, Epoch: b.Epoch}},
+			Reply:   RemovedBroker{Done: true},
+		}
+	}
+	var reply RemovedBroker
+	var moves []partition
+	for _, p := range img.hosted(b.ID) {
+		reply.Left++
+		switch {
+		case p.removing&p.member(b.ID) != 0:
+			reply.Moving++
+		case len(moves) < removalBatch && len(p.replicas)-p.removing.size() <= len(others):
+			moves = append(moves, p)
+		}
+	}
+	moves = moves[:min(len(moves), max(0, removalBatch-reply.Moving))]
+	reply.Moving += len(moves)
+	changes, err := img.moveAway(b.ID, others, moves)
+	if err != nil {
+		return Decision{Reply: RemovedBroker{Err: err, Left: reply.Left}}
+	}
+	return Decision{Records: append(records, changed(changes)...), Reply: reply}
+}
+
+// without returns the brokers that could take over from one: registered, and not on their way out.
+func (img *Image) without(id wire.BrokerID) []*broker {
+	return slices.DeleteFunc(slices.Clone(img.brokers), func(b *broker) bool { return b.ID == id || b.Draining })
+}
+
+// checkRemoval says why a broker cannot go: the rest could not hold as many replicas as there are.
+func (img *Image) checkRemoval(b *broker, others []*broker) error {
+	if len(others) == 0 {
+		return wire.Errorf(wire.InvalidRequest, "broker %d is the last one", b.ID)
+	}
+	for t, p := range img.hosted(b.ID) {
+		if factor := len(p.target()); factor > len(others) {
+			return wire.Errorf(wire.InvalidReplicationFactor,
+				"%s-%d has %d replicas, and without broker %d there are %d brokers", t.name, p.number, factor, b.ID, len(others))
+		}
+	}
+	return nil
+}
+
+// target returns the replicas that a partition will have.
+func (p *partition) target() []wire.BrokerID { return p.brokers(p.all() &^ p.removing) }
+
+// moveAway gives each partition another replica in the place of that broker's: on the broker that is
+// in a rack of its own, and otherwise on the one with the least to do.
+func (img *Image) moveAway(from wire.BrokerID, others []*broker, moves []partition) ([]PartitionChange, error) {
+	load := img.replicaLoad(others)
+	changes := make([]PartitionChange, 0, len(moves))
+	for _, p := range moves {
+		target := slices.Clone(p.target())
+		at := slices.Index(target, from)
+		to := img.least(others, load, slices.Delete(slices.Clone(target), at, at+1))
+		if to == nil {
+			return nil, wire.Errorf(wire.InvalidReplicaAssignment,
+				"%s-%d has nowhere to go: the other brokers are fenced or have it already", img.topic(p.topic).name, p.number)
+		}
+		load[to.ID]++
+		target[at] = to.ID
+		img.reassign(&p, target)
+		if len(p.replicas) > MaxReplicas {
+			continue // it has to finish something else first
+		}
+		r := img.rulesOf(img.topic(p.topic), img.standing)
+		img.arrived(&p)
+		changes = append(changes, r.next(&p))
+	}
+	return changes, nil
+}
+
+// replicaLoad counts the replicas of some brokers.
+func (img *Image) replicaLoad(brokers []*broker) map[wire.BrokerID]int {
+	load := make(map[wire.BrokerID]int, len(brokers))
+	for _, b := range brokers {
+		for range img.hosted(b.ID) {
+			load[b.ID]++
+		}
+	}
+	return load
+}
+
+// least returns the usable broker that a replica beside those others goes to, or nil.
+func (img *Image) least(brokers []*broker, load map[wire.BrokerID]int, beside []wire.BrokerID) (best *broker) {
+	racks := make(map[string]bool, len(beside))
+	for _, id := range beside {
+		racks[img.broker(id).Rack] = true
+	}
+	for _, b := range brokers {
+		if !b.Usable() || slices.Contains(beside, b.ID) {
+			continue
+		}
+		if best == nil || !racks[b.Rack] && racks[best.Rack] || racks[b.Rack] == racks[best.Rack] && load[b.ID] < load[best.ID] {
+			best = b
+		}
+	}
+	return best
+}
+
+// GrowInternalTopics gives partitions of internal topics, which were made while there were fewer
+// brokers, the replicas that they lack. The controller asks for it when a broker has come. The reply
+// is the number of partitions that grow.
+type GrowInternalTopics struct {
+	Factor int32 // 0 for three
+}
+
+// Decide implements Command.
+func (c GrowInternalTopics) Decide(img *Image, _ Env) Decision {
+	factor := cmp.Or(int(c.Factor), 3)
+	takers := slices.DeleteFunc(img.without(wire.NoBroker), func(b *broker) bool { return !b.Usable() })
+	var changes []PartitionChange
+	load := img.replicaLoad(takers)
+	for _, name := range internalTopics {
+		t := img.topicByName(name)
+		if t == nil {
+			continue
+		}
+		r := img.rulesOf(t, img.standing)
+		for p := range t.all {
+			if len(changes) >= removalBatch || p.adding|p.removing != 0 {
+				continue
+			}
+			target := slices.Clone(p.replicas)
+			for len(target) < min(factor, MaxReplicas) {
+				to := img.least(takers, load, target)
+				if to == nil {
+					break
+				}
+				load[to.ID]++
+				target = append(target, to.ID)
+			}
+			if len(target) > len(p.replicas) {
+				img.reassign(&p, target)
+				changes = append(changes, r.next(&p))
+			}
+		}
+	}
+	return Decision{Records: changed(changes), Reply: len(changes)}
+}
