@@ -35,7 +35,7 @@ type Broker struct {
 	controller  controllerRef
 	remotes     *remotes // the actors of other brokers
 	forwards    *forwards
-	peers       *peers   // those that are linked
+	peers       *peers // those that are linked
 	disks       *diskProbes
 	proposals   atomic.Uint64 // made to other brokers: their ids
 	standing    atomic.Pointer[standing]

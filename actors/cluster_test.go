@@ -145,6 +145,12 @@ func (cl *cluster) end() {
 
 // any is one of the brokers that run.
 func (cl *cluster) any() *company {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	return cl.anyLocked()
+}
+
+func (cl *cluster) anyLocked() *company {
 	for id := wire.BrokerID(1); ; id++ {
 		if c := cl.members[id]; c != nil {
 			return c
@@ -182,8 +188,6 @@ func (cl *cluster) awaitReady() {
 	})
 }
 
-
-
 func TestBrokersThatJoinAreRegisteredAndUnfenced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cl := startCluster(t, 3)
@@ -220,17 +224,6 @@ func (cl *cluster) voters() (ids []wire.BrokerID) {
 func (cl *cluster) awaitVoters(want ...wire.BrokerID) {
 	cl.t.Helper()
 	cl.await(fmt.Sprint("the voters are ", want), func() bool { return slices.Equal(cl.voters(), want) })
-}
-
-// others are the brokers that run, but for one.
-func (cl *cluster) others(but wire.BrokerID) (ids []wire.BrokerID) {
-	for id := range cl.members {
-		if id != but {
-			ids = append(ids, id)
-		}
-	}
-	slices.Sort(ids)
-	return ids
 }
 
 // awaitTopic waits until every broker that runs knows a topic.
@@ -475,6 +468,70 @@ func TestWhoHasLostTheMetadataLogMayNotComeBackWithItsRaftID(t *testing.T) {
 		}
 		if _, err := cl.begin(3); !errors.Is(err, errBlankLog) {
 			t.Fatalf("%v, want that the log is missing", err)
+		}
+	})
+}
+
+func TestWhatTheControllerHasAnsweredOutlivesItAndItsSuccessors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 3)
+		defer cl.end()
+		cl.awaitVoters(1, 2, 3)
+		cl.awaitReady()
+		var work sync.WaitGroup
+		ctx, stop := context.WithCancel(t.Context())
+		acknowledged := make(map[string]bool)
+		// Whoever runs is asked: brokers come and go.
+		running := func(n int) *company {
+			cl.mu.Lock()
+			defer cl.mu.Unlock()
+			for {
+				n++
+				if c := cl.members[wire.BrokerID(n%3+1)]; c != nil {
+					return c
+				}
+			}
+		}
+		for worker := range 3 {
+			work.Go(func() {
+				for i := 0; ctx.Err() == nil; i++ {
+					name := fmt.Sprintf("topic-%d-%d", worker, i)
+					each, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+					created := running(worker+i).CreateTopics(each, []wire.NewTopic{{Name: name, Partitions: 1, ReplicationFactor: 1}}, false)
+					cancel()
+					switch err := created[0].Err; {
+					case err == nil:
+						cl.mu.Lock()
+						acknowledged[name] = true
+						cl.mu.Unlock()
+					case !errors.Is(err, wire.RequestTimedOut) && !errors.Is(err, wire.NotController):
+						t.Errorf("%s: %v", name, err)
+					}
+					time.Sleep(20 * time.Millisecond)
+				}
+			})
+		}
+		for range 6 {
+			time.Sleep(300 * time.Millisecond)
+			cl.mu.Lock()
+			victim := cl.anyLocked().View().Controller()
+			known := cl.members[victim] != nil
+			cl.mu.Unlock()
+			if !known {
+				continue
+			}
+			cl.kill(victim)
+			time.Sleep(300 * time.Millisecond)
+			cl.start(victim)
+		}
+		stop()
+		work.Wait()
+		cl.awaitReady()
+		if len(acknowledged) < 20 {
+			t.Errorf("only %d topics were created", len(acknowledged))
+		}
+		for name := range acknowledged {
+			cl.awaitTopic(name)
 		}
 	})
 }

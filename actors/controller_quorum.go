@@ -126,7 +126,7 @@ func (c *controller) onHandOver() {
 	if c.node == nil || !c.leading {
 		return
 	}
-	best, match := uint64(raft.None), uint64(0)
+	var best, match uint64
 	c.node.WithProgress(func(id uint64, kind raft.ProgressType, p tracker.Progress) {
 		if id != c.cfg.raftID && kind == raft.ProgressTypePeer && p.RecentActive && (best == raft.None || p.Match > match) {
 			best, match = id, p.Match

@@ -208,6 +208,30 @@ func TestALeaderThatIsCutOffAnswersNothingAndFollowsAgain(t *testing.T) {
 	})
 }
 
+func TestALeaderThatIsCutOffDoesNotSayThatNothingHasChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := startVoters(t, 3)
+		defer v.end()
+		old := v.ask(setFeature{name: "before"})
+		answered := v.runs[old].propose(look{})
+		synctest.Wait()
+		if p := <-answered; p.reply != 1 || p.err != nil {
+			t.Fatalf("%+v", p)
+		}
+		v.setCut(old, true)
+		unsure := v.runs[old].propose(look{})
+		next := v.ask(setFeature{name: "after"})
+		if next == old {
+			t.Fatal("it was cut off")
+		}
+		time.Sleep(30 * raftTickInterval)
+		synctest.Wait()
+		if p := <-unsure; !errors.Is(p.err, wire.NotController) || p.open {
+			t.Fatalf("%+v, though there is something that it does not see", p)
+		}
+	})
+}
+
 func TestAVoterThatWasAwayForLongGetsASnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := startVoters(t, 3)
