@@ -39,13 +39,22 @@ type Fault struct {
 	Healed time.Duration `json:"healed_ns"` // when the cluster was whole again; 0 when it was not before the next fault
 	Seen   bool          `json:"seen"`      // the victim was seen dead or stalled
 	Effect []string      `json:"effect"`    // what moved then: epoch, isr, controller, gap
-	Gap    time.Duration `json:"gap_ns"`    // the longest time without an acknowledgement of any partition
+	// Gaps are the longest times without an acknowledgement of any partition, by client library.
+	Gaps map[string]time.Duration `json:"gaps_ns"`
 
 	planned time.Duration // for how long
 }
 
 // Effective says that the fault has bitten.
 func (f *Fault) Effective() bool { return f.Seen && len(f.Effect) > 0 }
+
+// Gap is the longest time of any library.
+func (f *Fault) Gap() (longest time.Duration) {
+	for _, gap := range f.Gaps {
+		longest = max(longest, gap)
+	}
+	return longest
+}
 
 // nemesis does things to a cluster. Its choices come from the seed.
 type nemesis struct {

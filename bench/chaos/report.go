@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -36,17 +35,43 @@ type Result struct {
 	Diverged     int64 `json:"diverged"`
 	Unhealed     int64 `json:"unhealed"`
 
-	Faults          int                          `json:"faults"`
-	FaultsEffective int                          `json:"faults_effective"`
-	Gaps            map[string]measure.Quantiles `json:"gaps"` // by kind of fault
-	Timeline        []*Fault                     `json:"timeline"`
-	Witnesses       []history.Finding            `json:"witnesses"`
-	Clients         map[string]string            `json:"clients"` // with the settings that are not their defaults
+	Faults          int               `json:"faults"`
+	FaultsEffective int               `json:"faults_effective"`
+	Gaps            []KindGaps        `json:"gaps"`
+	Timeline        []*Fault          `json:"timeline"`
+	Witnesses       []history.Finding `json:"witnesses"`
+	Clients         map[string]string `json:"clients"` // with the settings that are not their defaults
+}
+
+// KindGaps are the times without an acknowledgement that effective faults of a kind made, as a client
+// library saw them.
+type KindGaps struct {
+	Fault   string            `json:"fault"`
+	Client  string            `json:"client"`
+	Silence measure.Quantiles `json:"silence"`
+}
+
+func (r *run) gaps() []KindGaps {
+	var all []KindGaps
+	for _, kind := range Faults {
+		for _, library := range r.cfg.Libraries {
+			var gaps []time.Duration
+			for _, f := range r.faults {
+				if f.Kind == kind && f.Effective() {
+					gaps = append(gaps, f.Gaps[library.Name()])
+				}
+			}
+			if len(gaps) > 0 {
+				all = append(all, KindGaps{kind, library.Name(), measure.NewQuantiles(gaps)})
+			}
+		}
+	}
+	return all
 }
 
 func (r *run) result(loaded time.Duration) *Result {
 	result := &Result{
-		Seed: r.cfg.Seed, Duration: loaded, Errors: make(map[string]int64), Gaps: make(map[string]measure.Quantiles),
+		Seed: r.cfg.Seed, Duration: loaded, Errors: make(map[string]int64), Gaps: r.gaps(),
 		Faults: len(r.faults), Timeline: r.faults, Witnesses: r.Found.Witnesses, Clients: make(map[string]string),
 	}
 	result.Sent, result.Acked, result.Failed = r.Load.History.Counts()
@@ -58,15 +83,10 @@ func (r *run) result(loaded time.Duration) *Result {
 	for _, library := range r.cfg.Libraries {
 		result.Clients[library.Name()] = library.Settings()
 	}
-	gaps := make(map[string][]time.Duration)
 	for _, f := range r.faults {
 		if f.Effective() {
 			result.FaultsEffective++
-			gaps[f.Kind] = append(gaps[f.Kind], f.Gap)
 		}
-	}
-	for kind, found := range gaps {
-		result.Gaps[kind] = measure.NewQuantiles(found)
 	}
 	for _, count := range []struct {
 		of   *int64
@@ -95,7 +115,7 @@ func (r *run) result(loaded time.Duration) *Result {
 func (f *Fault) String() string {
 	outcome := "no effect"
 	if f.Effective() {
-		outcome = strings.Join(f.Effect, ", ") + "; silent for " + brief(f.Gap)
+		outcome = strings.Join(f.Effect, ", ") + "; silent for " + brief(f.Gap())
 	}
 	healed := "not whole yet"
 	if f.Healed > 0 {
@@ -127,12 +147,9 @@ func (r *Result) Write(w io.Writer) error {
 	fmt.Fprintf(out, "skipped by a reader\t%d\n", r.Skipped)
 	fmt.Fprintf(out, "copies that differ\t%d\n", r.Diverged)
 	fmt.Fprintf(out, "not healed\t%d\n", r.Unhealed)
-	fmt.Fprintln(out, "\nwithout an acknowledgement\tfaults\tmedian\tlargest")
-	for _, kind := range slices.SortedFunc(maps.Keys(r.Gaps), func(a, b string) int {
-		return cmp.Compare(slices.Index(Faults, a), slices.Index(Faults, b))
-	}) {
-		gap := r.Gaps[kind]
-		fmt.Fprintf(out, "%s\t%d\t%s\t%s\n", kind, gap.N, brief(gap.P50), brief(gap.Max))
+	fmt.Fprintln(out, "\nwithout an acknowledgement\tclient\tfaults\tmedian\tlargest")
+	for _, g := range r.Gaps {
+		fmt.Fprintf(out, "%s\t%s\t%d\t%s\t%s\n", g.Fault, g.Client, g.Silence.N, brief(g.Silence.P50), brief(g.Silence.Max))
 	}
 	for _, library := range slices.Sorted(maps.Keys(r.Clients)) {
 		fmt.Fprintf(out, "\n%s: %s", library, r.Clients[library])

@@ -185,13 +185,16 @@ func (r *run) judge(f *Fault) {
 			f.Effect = append(f.Effect, change.What)
 		}
 	}
+	f.Gaps = make(map[string]time.Duration)
 	for _, library := range r.cfg.Libraries {
 		silences := r.Load.History.Silences(f.Begun, func(w *history.Writer) bool { return w.Client == library.Name() })
+		longest := time.Duration(0)
 		for partition := range r.cfg.Partitions {
-			f.Gap = max(f.Gap, silences.Longest(history.Place{Topic: topic, Partition: partition}, f.Begun, until))
+			longest = max(longest, silences.Longest(history.Place{Topic: topic, Partition: partition}, f.Begun, until))
 		}
+		f.Gaps[library.Name()] = longest
 	}
-	if f.Gap >= gapCounts {
+	if f.Gap() >= gapCounts {
 		f.Effect = append(f.Effect, effectGap)
 	}
 }

@@ -52,7 +52,7 @@ type failoverFlags struct {
 func failoverCommand() *cobra.Command {
 	f := failoverFlags{
 		kills: 10, victim: victimLeader, fault: strikeKill, clients: []string{"franz-go", "wire/client"},
-		partitions: 12, rate: 600, durability: "fsync", limit: 10 * time.Second, patience: 30 * time.Second,
+		partitions: 12, rate: 600, durability: "fsync", limit: 10 * time.Second, patience: 75 * time.Second,
 	}
 	cmd := &cobra.Command{
 		Use:   "failover",
@@ -196,13 +196,11 @@ func (f *failover) strike(ctx context.Context, number int) error {
 	if err := f.Observer.AwaitWhole(ctx, f.flags.patience); err != nil {
 		return err
 	}
-	if err := f.Observer.AwaitPreferred(ctx, f.Cluster.Addresses(), f.flags.patience); err != nil {
-		return err
-	}
+	f.balance(ctx)
 	if err := sleep(ctx, time.Duration(200+f.random.IntN(600))*time.Millisecond); err != nil {
 		return err
 	}
-	victim, err := f.victim()
+	victim, err := f.victim(ctx)
 	if err != nil {
 		return err
 	}
@@ -218,15 +216,20 @@ func (f *failover) strike(ctx context.Context, number int) error {
 		if err := f.Observer.AwaitWhole(ctx, f.flags.patience); err != nil {
 			return err
 		}
-		if err := f.Observer.AwaitPreferred(ctx, f.Cluster.Addresses(), f.flags.patience); err != nil {
-			return err
-		}
+		f.balance(ctx)
 		if err := f.AwaitClients(ctx, nil, f.Now(), f.flags.patience); err != nil {
 			return err
 		}
 	}
 	f.measure(number, victim, led, begun, f.Now())
 	return nil
+}
+
+// balance gives the brokers their partitions back, so that every victim leads some. Without that the
+// next victim is whoever leads.
+func (f *failover) balance(ctx context.Context) {
+	const shortly = 2 * time.Second
+	_ = f.Observer.AwaitPreferred(ctx, f.Cluster.Addresses(), shortly)
 }
 
 // perform strikes, waits until every client got on, and undoes it.
@@ -264,25 +267,35 @@ func (f *failover) perform(ctx context.Context, victim *testbed.Member, led []in
 }
 
 // victim chooses who is struck.
-func (f *failover) victim() (*testbed.Member, error) {
-	controller := f.Cluster.Member(f.Observer.Controller())
+func (f *failover) victim(ctx context.Context) (*testbed.Member, error) {
 	if f.flags.fault == strikeTerm { // a rolling restart takes each in turn
 		f.turn++
 		return f.Cluster.Members[f.turn%len(f.Cluster.Members)], nil
 	}
-	if f.flags.victim == victimLeader {
-		others := slices.DeleteFunc(slices.Clone(f.Cluster.Members), func(m *testbed.Member) bool { return m == controller })
-		return slices.MaxFunc(others, func(a, b *testbed.Member) int {
-			return len(f.Observer.Led(a.ID())) - len(f.Observer.Led(b.ID()))
-		}), nil
+	for begun := f.Now(); ; {
+		controller := f.Cluster.Member(f.Observer.Controller())
+		switch {
+		case controller == nil:
+		case f.flags.victim == victimLeader:
+			return f.busiestBut(controller), nil
+		case f.flags.victim == victimController || len(f.Observer.Led(controller.ID())) > 0:
+			return controller, nil
+		}
+		if f.Now()-begun > f.flags.patience {
+			return nil, fmt.Errorf("broker %d is the controller, and leads nothing", f.Observer.Controller())
+		}
+		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+			return nil, err
+		}
 	}
-	if controller == nil {
-		return nil, fmt.Errorf("broker %d is the controller, and none of ours", f.Observer.Controller())
-	}
-	if f.flags.victim == victimBoth && len(f.Observer.Led(controller.ID())) == 0 {
-		return nil, fmt.Errorf("the controller, broker %d, leads nothing", controller.ID())
-	}
-	return controller, nil
+}
+
+// busiestBut is the member that leads most partitions, other than one.
+func (f *failover) busiestBut(not *testbed.Member) *testbed.Member {
+	others := slices.DeleteFunc(slices.Clone(f.Cluster.Members), func(m *testbed.Member) bool { return m == not })
+	return slices.MaxFunc(others, func(a, b *testbed.Member) int {
+		return len(f.Observer.Led(a.ID())) - len(f.Observer.Led(b.ID()))
+	})
 }
 
 // measure takes the silence of every partition that the victim led.
