@@ -156,9 +156,7 @@ func Start(ctx context.Context, cfg Config, deps Dependencies) (*Broker, error) 
 
 // meetOthers starts what a broker needs in order to be one of several, and lets the links speak.
 func (b *Broker) meetOthers(deps Dependencies) (err error) {
-	b.commands, err = b.root.SpawnNamed(propsOf(func() actor.Actor {
-		return &commands{Broker: b, outstanding: make(map[uint64]outstanding)}
-	}), commandsName)
+	b.commands, err = b.root.SpawnNamed(propsOf(func() actor.Actor { return newCommands(b) }), commandsName)
 	if err != nil {
 		return fmt.Errorf("spawn the commands actor: %w", err)
 	}

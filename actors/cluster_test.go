@@ -535,3 +535,40 @@ func TestWhatTheControllerHasAnsweredOutlivesItAndItsSuccessors(t *testing.T) {
 		}
 	})
 }
+
+func TestACommandIsAnsweredWhenTheControllerThatHadItPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 3)
+		defer cl.end()
+		cl.awaitVoters(1, 2, 3)
+		cl.awaitReady()
+		controller := cl.members[1]
+		_, pid := controller.controller.present()
+		gate := controller.disk.Hold("/data/" + metadataLogDir)
+		defer gate.Release()
+		type outcome struct {
+			err  error
+			took time.Duration
+		}
+		began := time.Now()
+		once, again := make(chan outcome, 1), make(chan outcome, 1)
+		go func() {
+			created := cl.members[2].CreateTopics(t.Context(), []wire.NewTopic{{Name: "once", Partitions: 1, ReplicationFactor: 1}}, false)
+			once <- outcome{created[0].Err, time.Since(began)}
+		}()
+		go func() {
+			_, err := cl.members[3].ask(t.Context(), metadata.AllocateProducerIDs{Broker: 3})
+			again <- outcome{err, time.Since(began)}
+		}()
+		synctest.Wait()
+		controller.root.Send(pid, &killActor{})
+		synctest.Wait()
+		gate.Release()
+		if o := <-once; o.took > time.Second || o.err != nil && !errors.Is(o.err, wire.RequestTimedOut) {
+			t.Errorf("what must not be repeated: %v after %v", o.err, o.took)
+		}
+		if o := <-again; o.took > 3*time.Second || o.err != nil {
+			t.Errorf("what may be repeated: %v after %v", o.err, o.took)
+		}
+	})
+}

@@ -58,7 +58,8 @@ func repeatable(command metadata.Command) bool {
 	switch c := command.(type) {
 	case metadata.FoundCluster, metadata.RegisterBroker, metadata.ChangeBrokers, metadata.AlterPartitions,
 		metadata.AllocateProducerIDs, metadata.FailDirectories, metadata.FailReplicas, metadata.MoveReplica,
-		metadata.ReplicaRestarted:
+		metadata.ReplicaRestarted, metadata.AlterReassignments, metadata.CompleteReassignments,
+		metadata.RemoveBroker, metadata.BalanceLeaders, metadata.GrowInternalTopics:
 		return true
 	case metadata.CreateTopics:
 		return c.ValidateOnly
@@ -148,16 +149,21 @@ type proposeThere struct {
 // forgetProposal says that nobody waits for a reply any more.
 type forgetProposal struct{ id uint64 }
 
-// commands keeps who waits for the answer of another broker, which comes exactly once or not at all
-// if the link goes down.
+// commands keeps who waits for the answer of another broker. It comes exactly once, or not at all if that one's
+// controller stops or the link goes down: so it is watched.
 type commands struct {
 	*Broker
 	outstanding map[uint64]outstanding
+	watched     map[string]bool // by the address of the broker
+}
+
+func newCommands(b *Broker) actor.Actor {
+	return &commands{Broker: b, outstanding: make(map[uint64]outstanding), watched: make(map[string]bool)}
 }
 
 type outstanding struct {
 	*proposeThere
-	incarnation wire.Incarnation // of the broker that was asked
+	address string // of the broker that was asked
 }
 
 const (
@@ -170,11 +176,11 @@ const (
 func (c *commands) Receive(ctx actor.Context) {
 	switch msg := ctx.Message().(type) {
 	case *proposeThere:
-		c.onPropose(msg)
+		c.onPropose(ctx, msg)
 	case *wire.Proposed:
 		c.onProposed(msg)
-	case *linkDown:
-		c.onLinkDown(msg)
+	case *actor.Terminated:
+		c.onTerminated(msg)
 	case *forgetProposal:
 		delete(c.outstanding, msg.id)
 	case *actor.Stopping:
@@ -184,17 +190,21 @@ func (c *commands) Receive(ctx actor.Context) {
 	}
 }
 
-func (c *commands) onPropose(msg *proposeThere) {
+func (c *commands) onPropose(ctx actor.Context, msg *proposeThere) {
 	incarnation, linked := c.peers.incarnation(msg.broker)
+	to := c.remotePID(msg.broker, incarnation, controllerName)
 	if linked {
-		to := c.remotePID(msg.broker, incarnation, controllerName)
+		if !c.watched[to.Address] {
+			c.watched[to.Address] = true
+			ctx.Watch(to)
+		}
 		linked = c.remotes.post(to, commandsName, &wire.Propose{ID: msg.id, Command: msg.encoded}) == nil
 	}
 	if !linked {
 		msg.reply <- proposed{err: wire.NotController}
 		return
 	}
-	c.outstanding[msg.id] = outstanding{msg, incarnation}
+	c.outstanding[msg.id] = outstanding{msg, to.Address}
 }
 
 // onProposed passes an answer on by way of this broker's controller, which knows when the effect can be
@@ -224,10 +234,11 @@ func (c *commands) onProposed(msg *wire.Proposed) {
 	c.root.Send(pid, &awaitIndex{index: msg.Index, reached: reached})
 }
 
-// onLinkDown answers those who had asked that broker: whether it has acted is not known.
-func (c *commands) onLinkDown(msg *linkDown) {
+// onTerminated answers those who had asked that controller: whether it has acted is not known.
+func (c *commands) onTerminated(msg *actor.Terminated) {
+	delete(c.watched, msg.Who.Address)
 	for id, o := range c.outstanding {
-		if o.broker == msg.broker && o.incarnation == msg.incarnation {
+		if o.address == msg.Who.Address {
 			delete(c.outstanding, id)
 			o.reply <- proposed{err: errOutcomeUnknown, open: true}
 		}

@@ -35,6 +35,7 @@ import (
 //	controller_peers.go      raft messages from and to other brokers
 //	controller_quorum.go     who votes, and who votes in a hurry
 //	controller_liveness.go   heartbeats, hints, leases
+//	controller_chores.go     what it does by itself, now and then
 //	controller_serving.go    the committed log for those who observe
 //	controller_observing.go  observing
 //
@@ -75,6 +76,7 @@ type controller struct {
 
 	quorum    quorum
 	overseer  overseer
+	chores    chores
 	serving   serving
 	observing observing
 
@@ -288,6 +290,9 @@ func (c *controller) decide(ctx actor.Context, msg *propose) {
 	})
 	a := answer{propose: msg, reply: d.Reply}
 	if len(d.Records) == 0 {
+		if msg.reply == nil && msg.remote == nil {
+			return
+		}
 		// What it saw may not be committed yet, and is the latest there is only if this one still leads.
 		if n := len(c.pending); n > 0 {
 			c.pending[n-1].answers = append(c.pending[n-1].answers, a)

@@ -40,6 +40,7 @@ func (c *controller) beginOverseeing() {
 		c.overseer.liveness.Hint(hint)
 	}
 	c.overseer.early, c.overseer.due = nil, now
+	c.chores = chores{}
 	c.quorum.rules, c.quorum.changing = metadata.Quorum{}, 0
 	c.quorum.heard = make(map[uint64]time.Time)
 	c.node.WithProgress(func(id uint64, _ raft.ProgressType, _ tracker.Progress) { c.quorum.heard[id] = now })
@@ -87,4 +88,5 @@ func (c *controller) oversee(ctx actor.Context) {
 		c.onPropose(ctx, &propose{command: command})
 	}
 	c.chooseVoters(now)
+	c.doChores(ctx, now)
 }

@@ -1,0 +1,67 @@
+package actors
+
+import (
+	"slices"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupe-mq/troupe/cluster/metadata"
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// chores is what the controller does by itself, now and then, so that the cluster is as it should be when all
+// are well again: leaders go back to the brokers that are preferred, and the internal topics that were
+// made while there were fewer brokers get the replicas they lack.
+type chores struct {
+	well  map[wire.BrokerID]time.Time // since when each broker has been usable
+	grown []wire.BrokerID             // the brokers that were well when the internal topics last grew
+	due   time.Time
+}
+
+const (
+	choresInterval = 5 * time.Second
+	// wellAfter is how long a broker has to be well before it gets leaderships back: moving them to one that comes
+	// and goes would make it worse.
+	wellAfter = 10 * time.Second
+)
+
+// doChores is called with each look at the leases.
+func (c *controller) doChores(ctx actor.Context, now time.Time) {
+	c.noteWell(now)
+	if now.Before(c.chores.due) {
+		return
+	}
+	c.chores.due = now.Add(choresInterval)
+	var well []wire.BrokerID
+	for id, since := range c.chores.well {
+		if now.Sub(since) >= wellAfter {
+			well = append(well, id)
+		}
+	}
+	if len(well) < 2 {
+		return
+	}
+	slices.Sort(well)
+	c.onPropose(ctx, &propose{command: metadata.BalanceLeaders{To: well}})
+	if !slices.Equal(well, c.chores.grown) {
+		c.chores.grown = well
+		c.onPropose(ctx, &propose{command: metadata.GrowInternalTopics{}})
+	}
+}
+
+func (c *controller) noteWell(now time.Time) {
+	well := make(map[wire.BrokerID]time.Time, len(c.chores.well))
+	for _, b := range c.image.Brokers() {
+		registration, _ := c.image.Registration(b.ID)
+		if !registration.Usable() {
+			continue
+		}
+		since, before := c.chores.well[b.ID]
+		if !before {
+			since = now
+		}
+		well[b.ID] = since
+	}
+	c.chores.well = well
+}
