@@ -114,7 +114,7 @@ func (r *recorder) count(call string) int {
 }
 
 // inOrder checks that up, deliveries and down of each broker come in the order that is promised.
-func (r *recorder) inOrder(t *testing.T) {
+func (r *recorder) inOrder(t testing.TB) {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -142,6 +142,8 @@ type station struct {
 	serving  sync.WaitGroup
 }
 
+var discard = slog.New(slog.DiscardHandler)
+
 type setting struct {
 	cfg      Config
 	dialer   Dialer
@@ -155,13 +157,13 @@ func identity(id wire.BrokerID, run wire.Incarnation) Identity {
 }
 
 // start starts a broker's links. They are closed when the test ends, at the latest.
-func start(t *testing.T, self Identity, s setting) *station {
+func start(t testing.TB, self Identity, s setting) *station {
 	t.Helper()
 	if s.dialer == nil {
 		s.dialer = NetDialer{}
 	}
 	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
+		s.log = discard
 	}
 	if s.listener == nil {
 		var err error
@@ -198,7 +200,7 @@ func (n *station) accept() {
 }
 
 // stop ends it as a process ends: the listener is gone and the connections break.
-func (n *station) stop(t *testing.T) {
+func (n *station) stop(t testing.TB) {
 	t.Helper()
 	n.listener.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -54,10 +54,10 @@ func sign(t *testing.T, template, parent *x509.Certificate, by *ecdsa.PrivateKey
 }
 
 // config is that of a broker which trusts those whom the authority has signed.
-func (a *authority) config(t *testing.T, name string) *tls.Config {
+func (a *authority) config(t *testing.T) *tls.Config {
 	t.Helper()
 	key, certificate := sign(t, &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "broker"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 	}, a.certificate, a.key)
@@ -73,7 +73,7 @@ func TestThreeBrokersWithCertificatesAreLinked(t *testing.T) {
 	a := newAuthority(t)
 	var brokers []*station
 	for id := wire.BrokerID(1); id <= 3; id++ {
-		n := start(t, identity(id, wire.Incarnation(10*id)), setting{cfg: Config{TLS: a.config(t, "broker"), RedialMax: 50 * time.Millisecond}})
+		n := start(t, identity(id, wire.Incarnation(10*id)), setting{cfg: Config{TLS: a.config(t), RedialMax: 50 * time.Millisecond}})
 		for _, other := range brokers {
 			n.know(other)
 			other.know(n)
@@ -117,13 +117,13 @@ func TestThreeBrokersWithCertificatesAreLinked(t *testing.T) {
 
 func TestWithoutACertificateThatIsTrustedThereIsNoLink(t *testing.T) {
 	ours, theirs := newAuthority(t), newAuthority(t)
-	trusting := ours.config(t, "broker")
-	unsigned := ours.config(t, "broker")
+	trusting := ours.config(t)
+	unsigned := ours.config(t)
 	unsigned.Certificates = nil
-	foreign := theirs.config(t, "broker")
+	foreign := theirs.config(t)
 	foreign.RootCAs = trusting.RootCAs // so that the refusal comes from who answers
 	for name, other := range map[string]*tls.Config{
-		"signed by another authority": foreign, "none": unsigned, "no TLS at all": nil, "not trusting the other": theirs.config(t, "broker"),
+		"signed by another authority": foreign, "none": unsigned, "no TLS at all": nil, "not trusting the other": theirs.config(t),
 	} {
 		t.Run(name, func(t *testing.T) {
 			log := new(logbook)
