@@ -20,6 +20,9 @@ type LogConfig struct {
 	// Fsync makes each Append ask the directory's syncer for a group commit (durability=fsync).
 	// Without it a log is synced every CheckpointInterval of its directory, and by RequestSync.
 	Fsync bool
+	// Salvage has a log opened that is damaged below its durable point, up to the damage, since there
+	// are copies that it can be filled from again. LostDurable tells.
+	Salvage bool
 	// Synced is told the outcome of group commits, on the syncer's goroutine. It must not block.
 	Synced func(Synced)
 	// Cut is told the outcome of RequestCut, on the syncer's goroutine. It must not block.

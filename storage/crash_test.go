@@ -44,6 +44,7 @@ type history struct {
 	start     wire.Offset // the highest that AdvanceStart was asked for
 	emptying  bool        // a cut is under way that leaves an empty log
 	emptied   wire.Offset // where that one starts
+	salvage   bool        // the log is opened in spite of losses
 }
 
 // digest tells the content of the log below an offset.
@@ -87,6 +88,7 @@ func openSession(fsys storage.FS, boot string, h *history) (*session, error) {
 	}
 	cfg := storage.DefaultLogConfig()
 	cfg.SegmentBytes, cfg.IndexIntervalBytes, cfg.Fsync = 1200, 150, false
+	cfg.Salvage = h.salvage
 	cfg.Synced = func(synced storage.Synced) { s.synced <- synced }
 	cfg.Cut = func(c storage.Cut) { s.cuts <- c }
 	cfg.Producers = func() []wire.ProducerBatch {

@@ -11,7 +11,8 @@
 //	    leader-epoch-checkpoint  partition.metadata
 //
 //	appender --- Append: one pwrite --->  page cache            the replica actor's goroutine
-//	    '--- RequestSync --->  syncer: fsync, Synced{UpTo} -->  one goroutine per directory
+//	    |--- RequestSync --->  syncer: fsync, Synced{UpTo} -->  one goroutine per directory
+//	    '--- RequestCut  --->          truncate, Cut{End} --->
 //	                           keeper: indexes, checkpoints, removals, free space     another one
 //	readers  --- Read: a stretch of a file, lent --->           any goroutine
 //
@@ -22,8 +23,11 @@
 //
 // Invariants:
 //   - What was reported in Synced is on the disk, and is never cut off or deleted but by retention,
-//     delete-records or the deletion of the partition. Below the durable point damage is an error
-//     that keeps the bytes; above it a torn tail is cut (cluster/decisions/0002).
+//     delete-records, the deletion of the partition, or a cut that its leader asks for. Below the
+//     durable point damage is an error that keeps the bytes; above it a torn tail is cut
+//     (cluster/decisions/0002).
+//   - A cut lowers all that speaks of the log's end before it takes anything away, begins a new
+//     generation, and never lets new bytes be written over old ones (cut.go).
 //   - The flushed offset enters a segment only after the one before it and the directory are synced.
 //   - A failed write or sync takes the directory offline. It is never tried again. A full disk is no
 //     failure: appends are refused until space is free, and everything else goes on.
@@ -33,7 +37,8 @@
 //
 // The bytes are Apache Kafka's, so that its tools read them; FORMAT.md draws them all.
 //
-// Begin with log.go and append.go; then read.go, syncer.go, recover.go and keeper.go. The WAL (wal.go) stands on
+// Begin with log.go and append.go; then read.go, syncer.go, recover.go and keeper.go; replicate.go,
+// cut.go and salvage.go are for copies of a log that is led elsewhere. The WAL (wal.go) stands on
 // its own. FS (fs.go) is what all of it asks of a disk; crashfs forgets what was not synced and
 // faultfs fails the n-th call.
 package storage

@@ -95,10 +95,6 @@ func (l *Log) EndOffset() wire.Offset { return wire.Offset(l.end.Load()) }
 // FlushedOffset returns the offset below which everything is durable.
 func (l *Log) FlushedOffset() wire.Offset { return wire.Offset(l.flushed.Load()) }
 
-// LostDurable says that recovery at this opening found the log to end below the durable point that
-// was recorded: something that was reported to be on the disk is not there any more.
-func (l *Log) LostDurable() bool { return l.lost.Load() }
-
 // Size returns the bytes of all segments.
 func (l *Log) Size() int64 { return l.size.Load() }
 

@@ -3,9 +3,7 @@ package storage
 import (
 	"errors"
 	"io"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/troupe-mq/troupe/wire"
 	"github.com/troupe-mq/troupe/wire/record"
@@ -29,9 +27,14 @@ func (l *Log) recover(durable, start wire.Offset, sameBoot bool) error {
 	if err := l.list(); err != nil {
 		return err
 	}
+	if err := l.loadLoss(); err != nil {
+		return err
+	}
 	if len(l.segments) == 0 {
 		if durable > 0 {
-			return l.corruption(newSegment(0), 0, 0, errors.New("all segments are missing"))
+			if err := l.lose(newSegment(0), 0, 0, errors.New("all segments are missing")); err != nil {
+				return err
+			}
 		}
 		l.segments = []*segment{newSegment(0)}
 		return l.dropSnapshots(0)
@@ -52,7 +55,14 @@ func (l *Log) recover(durable, start wire.Offset, sameBoot bool) error {
 		return err
 	}
 	if end < r.durable {
-		return l.corruption(l.active(), l.active().size, end, errors.New("the log ends below its durable point"))
+		if !r.cut { // or it was reported
+			if err := l.lose(l.active(), l.active().size, end, errors.New("the log ends below its durable point")); err != nil {
+				return err
+			}
+		}
+		r.durable = end
+		l.epochs = slices.DeleteFunc(l.epochs, func(e EpochStart) bool { return e.StartOffset >= end })
+		l.epochsDirty = true
 	}
 	start = max(start, l.segments[0].base)
 	if len(l.epochs) > 0 && !r.whole {
@@ -74,94 +84,6 @@ func (l *Log) recover(durable, start wire.Offset, sameBoot bool) error {
 	return l.dropBelowStart()
 }
 
-// list finds the segments and snapshots in the directory and removes what a crash left behind.
-func (l *Log) list() error {
-	entries, err := l.dir.fsys.ReadDir(l.path)
-	if err != nil {
-		return err
-	}
-	orphans := map[wire.Offset][]string{}
-	for _, entry := range entries {
-		name := entry.Name()
-		switch {
-		case hasAnySuffix(name, tmpSuffix, deletedSuffix, cleanedSuffix):
-			if err := l.dir.fsys.Remove(filepath.Join(l.path, name)); err != nil {
-				return err
-			}
-		case strings.HasSuffix(name, logSuffix):
-			base, ok := parseOffsetFile(name, logSuffix)
-			if !ok {
-				continue
-			}
-			info, err := entry.Info()
-			if err != nil {
-				return err
-			}
-			s := newSegment(base)
-			s.size, s.created, s.modified = info.Size(), true, info.ModTime().UnixMilli()
-			s.indexes = indexes{}
-			l.segments = append(l.segments, s)
-			l.size.Add(s.size)
-		case strings.HasSuffix(name, snapshotSuffix):
-			if offset, ok := parseOffsetFile(name, snapshotSuffix); ok {
-				l.snapshots = append(l.snapshots, offset)
-			}
-		case hasAnySuffix(name, indexSuffix, timesSuffix):
-			if base, ok := parseOffsetFile(name, filepath.Ext(name)); ok {
-				orphans[base] = append(orphans[base], name)
-			}
-		}
-	}
-	// Indexes without a segment are what a cut left that was not finished: a later segment may get
-	// that name.
-	for _, s := range l.segments {
-		delete(orphans, s.base)
-	}
-	for _, names := range orphans {
-		for _, name := range names {
-			if err := l.dir.fsys.Remove(filepath.Join(l.path, name)); err != nil && !isMissing(err) {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// dropSnapshots removes those of batches that the log has not got any more, durably: it may grow
-// over their offsets with others.
-func (l *Log) dropSnapshots(end wire.Offset) error {
-	i, _ := slices.BinarySearch(l.snapshots, end+1)
-	var names []string
-	for _, offset := range l.snapshots[i:] {
-		names = append(names, offsetFile(offset, snapshotSuffix))
-	}
-	l.snapshots = l.snapshots[:i]
-	return l.removeFiles(names)
-}
-
-func hasAnySuffix(name string, suffixes ...string) bool {
-	return slices.ContainsFunc(suffixes, func(s string) bool { return strings.HasSuffix(name, s) })
-}
-
-// loadEpochs reads the epoch file. What it says from the durable point on is told better by the
-// batches, which may have been cut.
-func (l *Log) loadEpochs(durable wire.Offset) error {
-	content, err := readFile(l.dir.fsys, filepath.Join(l.path, epochFile), maxCheckpointBytes)
-	if err != nil {
-		return err
-	}
-	epochs, err := parseEpochs(content)
-	if err != nil {
-		return err
-	}
-	l.epochs = slices.DeleteFunc(epochs, func(e EpochStart) bool { return e.StartOffset >= durable })
-	l.epochsDirty = len(l.epochs) < len(epochs)
-	if len(l.epochs) == 0 && durable > l.segments[0].base {
-		return errCheckpoint // the batches below the durable point have some epoch
-	}
-	return nil
-}
-
 // scan goes through the segments from the first one on, and returns where the log ends.
 func (r *recovery) scan(first int) (end wire.Offset, err error) {
 	l := r.l
@@ -171,7 +93,11 @@ func (r *recovery) scan(first int) (end wire.Offset, err error) {
 			// A segment is named by the end of the log, so it begins where the one before
 			// ended. Compaction opens gaps there, but only far below the durable point.
 			if s.base < end || r.sameBoot && s.base > r.durable {
-				return 0, l.corruption(s, 0, end, errors.New("the segment does not begin where the one before it ends"))
+				err := l.lose(s, 0, end, errors.New("the segment does not begin where the one before it ends"))
+				if err == nil {
+					err = r.setAside(i, end)
+				}
+				return end, err
 			}
 			if s.base > r.durable {
 				return end, r.drop(i, end)
@@ -287,23 +213,33 @@ func (l *Log) noteEpoch(h *record.Header) {
 // bad decides about a batch that is none. It returns nil when it was a torn tail, which is then gone.
 func (r *recovery) bad(i int, f *openFile, w *walker, h *record.Header, reason error) error {
 	l, s := r.l, r.l.segments[i]
-	if w.next < r.durable {
-		return l.corruption(s, w.pos, w.next, reason)
-	}
-	if r.sameBoot {
+	damaged := w.next < r.durable
+	if !damaged && r.sameBoot {
 		followed, err := r.followed(i, f, w, h, reason)
 		if err != nil {
 			return err
 		}
-		if followed {
-			return l.corruption(s, w.pos, w.next, reason)
+		damaged = followed
+	}
+	if damaged {
+		err := l.lose(s, w.pos, w.next, reason)
+		if err == nil {
+			err = r.setAside(i+1, w.next)
+		}
+		if err == nil {
+			err = l.keepTail(s, f, w.pos)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if err := r.drop(i+1, w.next); err != nil {
 		return err
 	}
-	l.dir.log.Info("torn tail cut off", "topic", l.ref.Topic, "partition", l.ref.Partition,
-		"file", l.file(s.base, logSuffix), "offset", w.next, "from", w.pos, "to", s.size, "err", reason)
+	if !damaged {
+		l.dir.log.Info("torn tail cut off", "topic", l.ref.Topic, "partition", l.ref.Partition,
+			"file", l.file(s.base, logSuffix), "offset", w.next, "from", w.pos, "to", s.size, "err", reason)
+	}
 	// Synced at once, or new batches might be followed by old ones after the next power cut.
 	err := f.Truncate(w.pos)
 	if err == nil {
@@ -357,65 +293,4 @@ func (r *recovery) drop(i int, end wire.Offset) error {
 	}
 	l.segments = l.segments[:i]
 	return l.dir.fsys.SyncDir(l.path)
-}
-
-// adoptIndexes returns the entries of a segment's index files that speak of batches below the
-// durable point, and the last one of them. What the files say beyond is told better by a scan,
-// which makes the entries anew.
-func (l *Log) adoptIndexes(s *segment, durable wire.Offset) (x indexes, last indexEntry) {
-	x = newIndexes()
-	limit := s.relative(durable)
-	if durable <= s.base {
-		return x, indexEntry{}
-	}
-	err := l.checkFile(l.file(s.base, indexSuffix), func(f File, size int64) (bool, error) {
-		_, ok, err := checkIndex(f, size, s.size)
-		if err != nil || !ok {
-			return ok, err
-		}
-		return true, eachEntry(f, size, indexEntryBytes, func(b []byte) bool {
-			e := parseIndexEntry(b)
-			if e.offset >= limit {
-				return false
-			}
-			last = e
-			x.diskIndex++
-			return true
-		})
-	})
-	if err == nil && x.diskIndex > 0 {
-		err = l.adoptTimes(s, &x, last.offset)
-	}
-	if err != nil || x.diskIndex == 0 {
-		if err != nil && !isMissing(err) {
-			l.dir.keeper.reindex(l, s)
-		}
-		return newIndexes(), indexEntry{}
-	}
-	x.indexedTo = int64(last.position)
-	return x, last
-}
-
-func (l *Log) adoptTimes(s *segment, x *indexes, limit uint32) error {
-	var newest timeEntry
-	err := l.checkFile(l.file(s.base, timesSuffix), func(f File, size int64) (bool, error) {
-		_, _, ok, err := checkTimes(f, size)
-		if err != nil || !ok {
-			return ok, err
-		}
-		return true, eachEntry(f, size, timeEntryBytes, func(b []byte) bool {
-			e := parseTimeEntry(b)
-			if e.offset > limit {
-				return false
-			}
-			newest = e
-			x.diskTimes++
-			return true
-		})
-	})
-	if err != nil || x.diskTimes == 0 {
-		return err
-	}
-	x.largest, x.lastTime = newest, newest.timestamp
-	return l.checkTimeEntry(s, newest, x.diskIndex)
 }
