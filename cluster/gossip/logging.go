@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -47,6 +48,9 @@ func (w *logWriter) Write(line []byte) (int, error) {
 		}
 	}
 	text = strings.TrimPrefix(text, "memberlist: ")
+	if strings.Contains(text, net.ErrClosed.Error()) {
+		level = slog.LevelDebug // it is being stopped
+	}
 	if level == slog.LevelDebug || w.isNews(text) {
 		w.log.Log(context.Background(), level, "gossip", "says", text)
 	}

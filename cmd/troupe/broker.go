@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/troupe-mq/troupe/cmd/node"
 )
@@ -33,7 +34,16 @@ func newBroker(environ []string) *cobra.Command {
 		Use:   "broker",
 		Short: "Run a broker",
 		Long: `Broker runs a broker until it is told to stop by Ctrl-C or SIGTERM. It needs no configuration:
-an empty directory becomes a new cluster of one.
+an empty directory becomes a new cluster of one. With --join it becomes a broker of another's
+cluster: give the --cluster address of any broker of it, or of several. Its id is given to it, and
+the directory remembers cluster and id from then on; after that no flag has to be right for it to
+find the others again, whatever addresses they have by then, as long as one is where it was.
+
+Several brokers may be started at once with one list of all their addresses: then they form one
+cluster, founded by the smallest. A broker whose disk was lost and that starts again at the same
+cluster address takes its former place; at another address, say which with --node-id.
+
+On stopping, a broker has others take over first what it leads.
 
 Settings have the names of Kafka's server.properties. Those given by flags win over those of
 the environment (TROUPE_ and the name in upper case, _ for every dot: TROUPE_LOG_DIRS), those over
@@ -47,23 +57,14 @@ The log goes to stderr.`,
   troupe broker --data /var/lib/troupe --listen 0.0.0.0:9092 --advertise broker1.example.com:9092
   troupe broker --config server.properties --set num.partitions=6
   troupe broker --data /disk1 --data /disk2 --admin off
+  troupe broker --data b --listen 127.0.0.1:9192 --cluster 127.0.0.1:8946 --admin 127.0.0.1:9744 --join 127.0.0.1:7946
+  troupe broker --listen 0.0.0.0:9092 --cluster 0.0.0.0:7946 --join host1:7946,host2:7946,host3:7946 --rack r1
+  troupe broker --data /new/disk --join host2:7946 --node-id 1
   TROUPE_LOG_RETENTION_HOURS=24 troupe broker`,
 		GroupID: groupServe,
 		Args:    exactly(),
 	}
-	defaults := node.DefaultConfig()
-	set := cmd.Flags()
-	set.StringArray("data", defaults.Data, "`directory` for the log ("+node.KeyData+"); again for more disks")
-	set.String("listen", defaults.Listen, "`address` to serve clients on ("+node.KeyListen+")")
-	set.String("advertise", "", "`address` that clients are told, if it is another ("+node.KeyAdvertise+")")
-	set.String("cluster", defaults.Cluster, "`address` for other brokers ("+node.KeyCluster+")")
-	set.String("admin", defaults.Admin, "`address` of health, metrics and console, or off ("+node.KeyAdmin+")")
-	set.StringVar(&flags.config, "config", "", "`file` with settings: YAML, or a server.properties")
-	set.StringArrayVar(&flags.set, "set", nil, "any setting, as `key=value`; may be repeated")
-	set.StringVar(&flags.logFormat, "log-format", "text", "`format` of the log: text or json")
-	set.StringVar(&flags.logLevel, "log-level", "info", "least `level` of the log: debug, info, warn or error")
-	completeFlag(cmd, "log-format", "text", "json")
-	completeFlag(cmd, "log-level", "debug", "info", "warn", "error")
+	flags.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		log, err := newLogger(cmd.ErrOrStderr(), flags.logFormat, flags.logLevel)
 		if err != nil {
@@ -85,6 +86,36 @@ The log goes to stderr.`,
 	return cmd
 }
 
+func (f *brokerFlags) add(cmd *cobra.Command) {
+	defaults := node.DefaultConfig()
+	set := cmd.Flags()
+	set.StringArray("data", defaults.Data, "`directory` for the log ("+node.KeyData+"); again for more disks")
+	set.String("listen", defaults.Listen, "`address` to serve clients on ("+node.KeyListen+")")
+	set.String("advertise", "", "`address` that clients are told, if it is another ("+node.KeyAdvertise+")")
+	set.String("cluster", defaults.Cluster, "`address` for other brokers ("+node.KeyCluster+")")
+	set.StringSlice("join", nil, "`addresses` of brokers whose cluster to join: their --cluster ("+node.KeyJoin+")")
+	set.String("cluster-advertise", "", "`address` that other brokers are told, if it is another ("+node.KeyClusterAdvertise+")")
+	set.Int32("node-id", -1, "`id` of the broker; of one that has died, to take its place (node.id)")
+	set.String("rack", "", "`rack` where the broker stands; replicas are spread over racks (broker.rack)")
+	set.String("cluster-key-file", "", "`file` with keys that encrypt gossip, one on a line: openssl rand -base64 32 ("+node.KeyClusterKeyFile+")")
+	set.String("cluster-tls-cert", "", "`file` with this broker's certificate for other brokers, in PEM ("+node.KeyClusterTLSCert+")")
+	set.String("cluster-tls-key", "", "`file` with its key ("+node.KeyClusterTLSKey+")")
+	set.String("cluster-tls-ca", "", "`file` with the authority whose certificates brokers have ("+node.KeyClusterTLSCA+")")
+	set.String("admin", defaults.Admin, "`address` of health, metrics and console, or off ("+node.KeyAdmin+")")
+	set.StringVar(&f.config, "config", "", "`file` with settings: YAML, or a server.properties")
+	set.StringArrayVar(&f.set, "set", nil, "any setting, as `key=value`; may be repeated")
+	set.StringVar(&f.logFormat, "log-format", "text", "`format` of the log: text or json")
+	set.StringVar(&f.logLevel, "log-level", "info", "least `level` of the log: debug, info, warn or error")
+	completeFlag(cmd, "log-format", "text", "json")
+	completeFlag(cmd, "log-level", "debug", "info", "warn", "error")
+}
+
+// settingFlags are the flags that are settings of the broker: short names of keys.
+var settingFlags = []string{
+	"data", "listen", "advertise", "cluster", "admin", "join", "cluster-advertise", "node-id", "rack",
+	"cluster-key-file", "cluster-tls-cert", "cluster-tls-key", "cluster-tls-ca",
+}
+
 // flagSettings returns what the flags set, those given by their own name last.
 func flagSettings(cmd *cobra.Command, set []string) ([]node.Setting, error) {
 	var settings []node.Setting
@@ -95,18 +126,14 @@ func flagSettings(cmd *cobra.Command, set []string) ([]node.Setting, error) {
 		}
 		settings = append(settings, node.Setting{Key: key, Value: value, Origin: "--set"})
 	}
-	for _, name := range []string{"data", "listen", "advertise", "cluster", "admin"} {
+	for _, name := range settingFlags {
 		flag := cmd.Flags().Lookup(name)
 		if !flag.Changed {
 			continue
 		}
 		value := flag.Value.String()
-		if name == "data" {
-			dirs, err := cmd.Flags().GetStringArray(name)
-			if err != nil {
-				return nil, err
-			}
-			value = strings.Join(dirs, ",")
+		if list, ok := flag.Value.(pflag.SliceValue); ok {
+			value = strings.Join(list.GetSlice(), ",")
 		}
 		settings = append(settings, node.Setting{Key: name, Value: value, Origin: "--" + name})
 	}
