@@ -29,6 +29,7 @@ type membership struct {
 	id    uint64 // of the last heartbeat
 	hints map[wire.BrokerID]*wire.Hint
 
+	registered bool              // it has been, in this run
 	fenced     bool              // as the last answer said
 	leaving    []chan<- struct{} // wait for this broker to have handed over
 	handedOver time.Time         // when the metadata log was handed over
@@ -113,8 +114,12 @@ func (m *membership) beat(ctx actor.Context) {
 	image := m.image.Load()
 	registration, registered := image.Registration(m.cfg.ID)
 	if !registered || registration.Incarnation != m.cfg.Incarnation {
+		if m.registered {
+			m.onUnknown(wire.StaleBrokerEpoch)
+		}
 		return
 	}
+	m.registered = true
 	m.id++
 	beat := &wire.Heartbeat{
 		Sender: m.cfg.ID, ID: m.id, Incarnation: m.cfg.Incarnation,
