@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"encoding/binary"
+	"fmt"
 	"reflect"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ func (c *cluster) newTopicID() (id wire.TopicID) {
 func registration(id wire.BrokerID, incarnation wire.Incarnation) RegisterBroker {
 	return RegisterBroker{
 		ID: id, Incarnation: incarnation, Directories: []DirectoryID{DirectoryID("dir-" + string(rune('a'+id)))},
-		Host: "127.0.0.1", Port: 9092, ClusterAddress: "127.0.0.1:7946", BootID: "boot-1",
+		Host: "127.0.0.1", Port: 9092, ClusterAddress: fmt.Sprintf("127.0.0.1:%d", 7946+id), BootID: "boot-1",
 	}
 }
 

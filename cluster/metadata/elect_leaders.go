@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"iter"
+	"slices"
 
 	"github.com/troupe-mq/troupe/wire"
 )
@@ -84,6 +85,9 @@ func (c ElectLeaders) elect(img *Image, t *topic, p *partition) error {
 		return wire.Errorf(wire.ElectionNotNeeded, "%s-%d is led by broker %d", t.name, p.number, p.leaderID())
 	case c.Unclean:
 		r.unclean = true
+		if r.firstUsable(p, p.all()) == noLeader {
+			img.beginAnew(p)
+		}
 		if r.elect(p); p.leader == noLeader {
 			return wire.Errorf(wire.EligibleLeadersNotAvailable, "no replica of %s-%d can be used", t.name, p.number)
 		}
@@ -91,6 +95,18 @@ func (c ElectLeaders) elect(img *Image, t *topic, p *partition) error {
 		return wire.Errorf(wire.PreferredLeaderNotAvailable, "broker %d is fenced, or not in sync with %s-%d", p.replicas[0], t.name, p.number)
 	}
 	return nil
+}
+
+// beginAnew gives up copies in directories that are gone, where nothing else is left: a broker that
+// works makes an empty one in another. Nobody does that but an operator.
+func (img *Image) beginAnew(p *partition) {
+	for i, id := range p.replicas {
+		if b := img.broker(id); b.Usable() && b.offline(p.dirs[i]) {
+			p.dirs, p.assigned = slices.Clone(p.dirs), true
+			p.dirs[i] = b.nextDirectory(int(p.topic) + int(p.number))
+			return
+		}
+	}
 }
 
 // prefer makes the first of the replicas the leader, if it may be.

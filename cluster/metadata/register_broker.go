@@ -9,8 +9,13 @@ import (
 // RegisterBroker tells that a broker process has begun. It shuts out the process before: all that
 // one led gets a new leader epoch, and all that it has replicas of a new partition epoch, in the
 // same entry. The reply is a RegisteredBroker. The broker epoch is the index of the entry.
+//
+// Who it is, is told by its directories. One whose directories nobody knows is new; but at the cluster
+// address of a broker that is fenced, or asking for its id, it takes that one's place, with empty
+// disks. As long as that broker is not fenced the answer is DUPLICATE_BROKER_REGISTRATION: to be asked
+// again, since the session of a process that died may last for some seconds still.
 type RegisterBroker struct {
-	ID             wire.BrokerID // NoBroker: the one that has these directories, else a new one
+	ID             wire.BrokerID // NoBroker: as the directories and the address say
 	Incarnation    wire.Incarnation
 	Directories    []DirectoryID
 	Host           string // as advertised to clients
@@ -47,22 +52,20 @@ func (c RegisterBroker) Decide(img *Image, _ Env) Decision {
 	if err := c.check(img); err != nil {
 		return Decision{Reply: RegisteredBroker{Err: err, ID: c.ID}}
 	}
-	if c.ID == wire.NoBroker {
-		c.ID = img.nextBroker
-		if owner := img.directoryOwner(c.Directories); owner != nil {
-			c.ID = owner.ID
-		}
+	id, err := c.identity(img)
+	if err != nil {
+		return Decision{Reply: RegisteredBroker{Err: err, ID: c.ID}}
 	}
+	c.ID = id
 	old := img.broker(c.ID)
 	if old != nil && c.repeats(&old.Registration) {
 		return Decision{Reply: RegisteredBroker{ID: c.ID}}
 	}
-	wiped := old != nil && !slices.ContainsFunc(c.Directories, old.has)
 	if old != nil && len(registeredDirectories(old.Directories, c.Directories)) > maxDirectories {
 		err := wire.Errorf(wire.InvalidRegistration, "broker %d has had more than %d directories", c.ID, maxDirectories)
 		return Decision{Reply: RegisteredBroker{Err: err, ID: c.ID}}
 	}
-	if wiped && !old.Fenced {
+	if old != nil && !old.Fenced && c.elsewhere(&old.Registration) {
 		err := wire.Errorf(wire.DuplicateBrokerRegistration,
 			"broker %d is registered with other directories and not fenced", c.ID)
 		return Decision{Reply: RegisteredBroker{Err: err, ID: c.ID}}
@@ -73,8 +76,7 @@ func (c RegisterBroker) Decide(img *Image, _ Env) Decision {
 		RaftID: c.RaftID, Fenced: c.Fenced,
 	}}
 	if old != nil {
-		rebooted := c.BootID == "" || c.BootID != old.BootID
-		if changes := c.replicas(img, wiped, rebooted); len(changes) > 0 {
+		if changes := c.replicas(img, old); len(changes) > 0 {
 			records = append(records, &PartitionsChanged{Changes: changes})
 		}
 	}
@@ -105,20 +107,48 @@ func (c RegisterBroker) check(img *Image) error {
 	if owner, taken := img.BrokerByRaftID(c.RaftID); taken && !slices.ContainsFunc(c.Directories, owner.has) {
 		return wire.Errorf(wire.InvalidRegistration, "raft id %d is broker %d's", c.RaftID, owner.ID)
 	}
-	if owner := img.directoryOwner(c.Directories); owner != nil && c.ID != wire.NoBroker && owner.ID != c.ID {
-		return wire.Errorf(wire.InvalidRegistration, "a directory of broker %d registers as broker %d", owner.ID, c.ID)
-	}
 	return nil
 }
 
-// directoryOwner returns the broker that has registered one of the directories.
-func (img *Image) directoryOwner(dirs []DirectoryID) *broker {
+// identity returns the id of the broker that registers.
+func (c RegisterBroker) identity(img *Image) (wire.BrokerID, error) {
+	id := c.ID
 	for _, b := range img.brokers {
-		if slices.ContainsFunc(dirs, b.has) {
-			return b
+		if !slices.ContainsFunc(c.Directories, b.has) {
+			continue
+		}
+		if id != wire.NoBroker && id != b.ID {
+			return id, wire.Errorf(wire.InvalidRegistration, "a directory of broker %d registers as broker %d", b.ID, id)
+		}
+		id = b.ID
+	}
+	if id != wire.NoBroker {
+		return id, nil
+	}
+	for _, b := range img.brokers {
+		switch {
+		case c.ClusterAddress == "" || b.ClusterAddress != c.ClusterAddress:
+		case !b.Fenced:
+			return id, wire.Errorf(wire.DuplicateBrokerRegistration,
+				"broker %d is registered at %s with other directories, and not fenced", b.ID, b.ClusterAddress)
+		case id == wire.NoBroker:
+			id = b.ID
 		}
 	}
-	return nil
+	if id == wire.NoBroker {
+		id = img.nextBroker
+	}
+	return id, nil
+}
+
+// elsewhere says that the process before may live: it holds directories that this one has not.
+func (c RegisterBroker) elsewhere(old *Registration) bool {
+	works := func(dir Directory) bool { return !dir.Offline }
+	shared := func(dir Directory) bool { return works(dir) && slices.Contains(c.Directories, dir.ID) }
+	if !slices.ContainsFunc(old.Directories, works) {
+		return !slices.ContainsFunc(c.Directories, old.has)
+	}
+	return !slices.ContainsFunc(old.Directories, shared)
 }
 
 // repeats says that the command came twice.
@@ -137,10 +167,13 @@ func (c RegisterBroker) repeats(old *Registration) bool {
 
 // replicas decides what the registration means for the broker's partitions. A copy that was
 // fsynced is complete after any restart, unless the disk itself has forgotten; one that was not is
-// complete unless the machine went down; and a wiped broker has nothing. A copy on a directory that is missing stays as complete as it was,
-// but cannot lead before the directory is back. One that failed gets another chance.
-func (c RegisterBroker) replicas(img *Image, wiped, rebooted bool) []PartitionChange {
-	registered := Registration{Directories: registeredDirectories(img.broker(c.ID).Directories, c.Directories)}
+// complete unless the machine went down; and a wiped broker has nothing yet. A copy on a directory that
+// is missing stays as complete as it was, but cannot lead before the directory is back. One that failed
+// gets another chance.
+func (c RegisterBroker) replicas(img *Image, old *broker) []PartitionChange {
+	wiped := !slices.ContainsFunc(c.Directories, old.has)
+	rebooted := c.BootID == "" || c.BootID != old.BootID
+	registered := Registration{Directories: registeredDirectories(old.Directories, c.Directories)}
 	after := func(p *partition, replica int) standing {
 		switch {
 		case p.replicas[replica] != c.ID:
@@ -163,7 +196,7 @@ func (c RegisterBroker) replicas(img *Image, wiped, rebooted bool) []PartitionCh
 		}
 		switch member := p.member(c.ID); {
 		case wiped:
-			p.forget(member)
+			p.displace(member, &registered)
 		case rebooted && t.replicated, lost[wire.TopicPartition{Topic: t.id, Partition: p.number}]:
 			p.doubt(member)
 		default:
@@ -172,4 +205,22 @@ func (c RegisterBroker) replicas(img *Image, wiped, rebooted bool) []PartitionCh
 		changes = append(changes, r.next(&p))
 	}
 	return changes
+}
+
+// displace gives a broker that has lost its disks an empty replica in a new directory. Where nobody else
+// is complete, the replica stays in the directory that is gone: an empty one must not lead, and should
+// the directory come back, so does the partition.
+func (p *partition) displace(member ReplicaSet, to *Registration) {
+	last := (p.isr|p.elr|p.lastKnownELR)&member != 0 && (p.isr|p.elr)&^member == 0
+	p.forget(member)
+	if last {
+		p.lastKnownELR = member
+		return
+	}
+	p.dirs, p.assigned = slices.Clone(p.dirs), true
+	for i := range p.dirs {
+		if member.has(i) {
+			p.dirs[i] = to.nextDirectory(int(p.topic) + int(p.number))
+		}
+	}
 }
