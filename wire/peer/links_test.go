@@ -162,6 +162,12 @@ func start(t testing.TB, self Identity, s setting) *station {
 	if s.dialer == nil {
 		s.dialer = NetDialer{}
 	}
+	// A machine that is busy with other things must not look like a broker that hangs.
+	for _, timeout := range []*time.Duration{&s.cfg.ReadTimeout, &s.cfg.WriteTimeout} {
+		if *timeout == 0 {
+			*timeout = patience
+		}
+	}
 	if s.log == nil {
 		s.log = discard
 	}
