@@ -185,6 +185,9 @@ func (f *forwards) call(from *actor.PID, m *wire.Forward) {
 			reply.LogStartOffset, err = b.DeleteRecords(ctx, &req)
 		}
 		f.reply(from, m, &reply, err)
+	case wire.KindDescribeCluster:
+		described := b.describeHere()
+		f.reply(from, m, &described, nil)
 	default:
 		f.reply(from, m, nil, wire.Errorf(wire.InvalidRequest, "broker %d answers no forwarded %s", b.cfg.ID, m.Request))
 	}

@@ -39,18 +39,26 @@ const (
 	KindAlterConfigs     Kind = 13
 	KindInitProducerID   Kind = 14
 	KindDescribeLogDirs  Kind = 15
-	MaxClientKind        Kind = 15
-	frameHeadFields           = 4
-	frameLengthBytes          = 4
-	firstFrameBytes           = 64 << 10
-	minTrustedBytes           = 64 << 10
-	trustGrowth               = 4
+
+	KindDescribeCluster    Kind = 16
+	KindClusterHealth      Kind = 17
+	KindElectLeaders       Kind = 18
+	KindAlterReassignments Kind = 19
+	KindRemoveBroker       Kind = 20
+
+	MaxClientKind    Kind = 20
+	frameHeadFields       = 4
+	frameLengthBytes      = 4
+	firstFrameBytes       = 64 << 10
+	minTrustedBytes       = 64 << 10
+	trustGrowth           = 4
 )
 
 var kindNames = [MaxClientKind + 1]string{
 	"failed", "greeting", "ping", "produce", "fetch", "list_offsets", "offset_for_epoch", "delete_records",
 	"metadata", "create_topics", "delete_topics", "create_partitions", "describe_configs", "alter_configs",
-	"init_producer_id", "describe_log_dirs",
+	"init_producer_id", "describe_log_dirs", "describe_cluster", "cluster_health", "elect_leaders",
+	"alter_reassignments", "remove_broker",
 }
 
 // String names the kind, for logs and metrics.

@@ -23,7 +23,7 @@ type TopicMetadata struct {
 	Name       string
 	ID         TopicID
 	Internal   bool
-	Partitions []Partition // by number; the ELR and the partition epoch are not encoded
+	Partitions []Partition // by number; LastKnownELR is not encoded
 }
 
 const (
@@ -83,12 +83,16 @@ func (m *MetadataReply) encode(e *Encoder) {
 		e.array(len(t.Partitions))
 		for j := range t.Partitions {
 			p := &t.Partitions[j]
-			e.array(5)
+			e.array(9)
 			e.int(int64(p.Leader))
 			e.int(int64(p.LeaderEpoch))
 			e.brokers(p.Replicas)
 			e.brokers(p.ISR)
 			e.brokers(p.Offline)
+			e.int(int64(p.PartitionEpoch))
+			e.brokers(p.ELR)
+			e.brokers(p.Adding)
+			e.brokers(p.Removing)
 		}
 	}
 }
@@ -133,6 +137,10 @@ func (t *TopicMetadata) decode(d *Decoder) {
 		p.Leader = integer[BrokerID](d)
 		p.LeaderEpoch = integer[LeaderEpoch](d)
 		p.Replicas, p.ISR, p.Offline = d.brokers(), d.brokers(), d.brokers()
+		if d.more() { // a broker that knew no other tells no more
+			p.PartitionEpoch = integer[PartitionEpoch](d)
+			p.ELR, p.Adding, p.Removing = d.brokers(), d.brokers(), d.brokers()
+		}
 		d.close(one)
 	}
 	d.close(list)

@@ -44,7 +44,7 @@ func samples() map[string]Message {
 		"delete records":        &DeleteRecords{Topic: someTopic, Partition: 2, Before: 1000},
 		"deleted records":       &DeleteRecordsReply{LogStartOffset: 1000},
 		"metadata":              &MetadataRequest{All: true, Names: []string{"a", "b"}, IDs: []TopicID{someTopic}, AutoCreate: true},
-		"described metadata":    &MetadataReply{ClusterID: "IaXBTR2jSYq6kGh0X4v9Dg", Controller: 1, Brokers: []Broker{{ID: 1, Host: "localhost", Port: 9092, Rack: "r", Fenced: true}}, Topics: []TopicMetadata{{Name: "a", ID: someTopic, Internal: true, Partitions: []Partition{{Leader: 1, LeaderEpoch: 2, Replicas: []BrokerID{1, 2}, ISR: []BrokerID{1}, Offline: []BrokerID{2}}}}, {Err: UnknownTopicOrPartition, Name: "b", Partitions: []Partition{}}}},
+		"described metadata":    &MetadataReply{ClusterID: "IaXBTR2jSYq6kGh0X4v9Dg", Controller: 1, Brokers: []Broker{{ID: 1, Host: "localhost", Port: 9092, Rack: "r", Fenced: true}}, Topics: []TopicMetadata{{Name: "a", ID: someTopic, Internal: true, Partitions: []Partition{{Leader: 1, LeaderEpoch: 2, PartitionEpoch: 3, Replicas: []BrokerID{1, 2}, ISR: []BrokerID{1}, Offline: []BrokerID{2}, ELR: []BrokerID{2}, Adding: []BrokerID{3}, Removing: []BrokerID{2}}}}, {Err: UnknownTopicOrPartition, Name: "b", Partitions: []Partition{}}}},
 		"create topics":         &CreateTopicsRequest{ValidateOnly: true, Topics: []NewTopic{{Name: "a", Partitions: 6, ReplicationFactor: 3, Assignment: [][]BrokerID{{1, 2}, {2, 1}}, Configs: []ConfigValue{{Name: "k", Value: text("v")}, {Name: "nothing"}}}, {Name: "b", Partitions: -1, ReplicationFactor: -1, Configs: []ConfigValue{}}}},
 		"created topics":        &CreateTopicsReply{Topics: []CreatedTopic{{Name: "a", ID: someTopic, Partitions: 6, ReplicationFactor: 3, Configs: entries}, {Name: "b", Err: TopicAlreadyExists}}},
 		"delete topics":         &DeleteTopicsRequest{Topics: []TopicRef{{Name: "a"}, {ID: someTopic}}},
@@ -56,6 +56,25 @@ func samples() map[string]Message {
 		"alter configs":         &AlterConfigsRequest{ValidateOnly: true, Changes: []AlterConfigs{{Resource: ConfigResource{Type: ConfigTopic, Name: "a"}, Replace: true, Changes: []ConfigChange{{Name: "k", Op: OpAppend, Value: text("v")}, {Name: "l", Op: OpDelete}}}}},
 		"init producer id":      &InitProducerID{TransactionalID: text("tx"), TimeoutMillis: 60000, Producer: 4000, Epoch: 2},
 		"producer identity":     &ProducerIdentity{Producer: 4000, Epoch: 3},
+		"describe cluster": &ClusterDescription{
+			ClusterID: "IaXBTR2jSYq6kGh0X4v9Dg",
+			Brokers: []ClusterBroker{{
+				Broker:         Broker{ID: 1, Host: "localhost", Port: 9092, Rack: "r", Fenced: true},
+				ClusterAddress: "localhost:7946", Epoch: 1 << 50, Incarnation: 1<<64 - 1, Standing: BrokerFenced,
+			}},
+			Quorum: Quorum{
+				Leader: 1, Term: 4, Committed: 77,
+				Voters:   []QuorumMember{{Broker: 1, RaftID: 1<<64 - 1, Match: 77}, {Broker: NoBroker, RaftID: 5, Match: 70, Silent: 1500 * time.Millisecond}},
+				Learners: []QuorumMember{{Broker: 2, RaftID: 6, Match: 76, Silent: time.Second}},
+			},
+		},
+		"cluster health":        &ClusterHealth{Healthy: true, Offline: 1, UnderReplicated: 2, MayLose: 3, Reasons: []string{"a", "b"}},
+		"elect leaders":         &ElectLeaders{Unclean: true, Partitions: []TopicNamePartition{{Topic: "a", Partition: 7}}},
+		"elect all leaders":     &ElectLeaders{},
+		"alter reassignments":   &AlterReassignments{SameFactor: true, Partitions: []Reassignment{{Topic: "a", Partition: 1, Replicas: []BrokerID{3, 2}}, {Topic: "b", Partition: 2}, {Topic: "c", Replicas: []BrokerID{}}}},
+		"partition outcomes":    &PartitionOutcomes{Partitions: []PartitionOutcome{{Topic: "a", Partition: 1}, {Topic: "b", Partition: 2, Err: refused}}},
+		"remove broker":         &RemoveBroker{Broker: 3, Cancel: true},
+		"removed broker":        &RemovedBroker{Left: 7, Moving: 5, Done: true},
 		"described directories": &DescribeLogDirsReply{Dirs: []LogDir{{Path: "/data", Err: KafkaStorageError, TotalBytes: 1 << 40, UsableBytes: -1, Partitions: []LogDirPartition{{Topic: "a", Partition: 1, Bytes: 1 << 33}}}}},
 	}
 }

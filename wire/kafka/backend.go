@@ -43,4 +43,11 @@ type Backend interface {
 	CreatePartitions(ctx context.Context, more []wire.MorePartitions, validateOnly bool) []error
 	AlterConfigs(ctx context.Context, changes []wire.AlterConfigs, validateOnly bool) []error
 	DescribeConfigs(resource wire.ConfigResource) ([]wire.ConfigEntry, error)
+
+	// ElectLeaders answers in any order, if all partitions are asked for; it and AlterReassignments
+	// answer the partitions that are named in the place they were asked in.
+	ElectLeaders(ctx context.Context, req wire.ElectLeaders) ([]wire.PartitionOutcome, error)
+	AlterReassignments(ctx context.Context, req wire.AlterReassignments) ([]wire.PartitionOutcome, error)
+	// DescribeCluster describes the brokers and who keeps the metadata log.
+	DescribeCluster(ctx context.Context) wire.ClusterDescription
 }

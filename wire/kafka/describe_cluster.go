@@ -35,7 +35,7 @@ func (c *conn) describeCluster(q *kmsg.DescribeClusterRequest) kmsg.Response {
 		return a
 	}
 	view := c.server.backend.View()
-	a.ClusterID, a.ControllerID = view.ClusterID(), int32(view.Controller())
+	a.ClusterID, a.ControllerID = view.ClusterID(), int32(c.controller(view))
 	for _, b := range view.Brokers() {
 		if b.Fenced && !q.IncludeFencedBrokers {
 			continue

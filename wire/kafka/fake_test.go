@@ -21,13 +21,15 @@ import (
 
 // fakeView is a cluster of one broker, or of those given.
 type fakeView struct {
-	brokers []wire.Broker
-	topics  map[string]wire.Topic
-	leader  map[wire.TopicPartition]wire.BrokerID // where it is not broker 1
+	brokers    []wire.Broker
+	controller wire.BrokerID // 0 for 1
+	topics     map[string]wire.Topic
+	leader     map[wire.TopicPartition]wire.BrokerID  // where it is not broker 1
+	states     map[wire.TopicPartition]wire.Partition // where it is nothing like that
 }
 
 func (v *fakeView) ClusterID() string         { return "troupe-test-cluster-id" }
-func (v *fakeView) Controller() wire.BrokerID { return 1 }
+func (v *fakeView) Controller() wire.BrokerID { return cmp.Or(v.controller, 1) }
 func (v *fakeView) Brokers() []wire.Broker    { return v.brokers }
 
 func (v *fakeView) Topic(name string) (wire.Topic, bool) {
@@ -57,6 +59,9 @@ func (v *fakeView) Partition(id wire.TopicID, partition int32) (wire.Partition, 
 	t, ok := v.TopicByID(id)
 	if !ok || partition < 0 || partition >= t.Partitions {
 		return wire.Partition{}, false
+	}
+	if state, known := v.states[wire.TopicPartition{Topic: id, Partition: partition}]; known {
+		return state, true
 	}
 	leader, elsewhere := v.leader[wire.TopicPartition{Topic: id, Partition: partition}]
 	if !elsewhere {
@@ -114,6 +119,10 @@ type fakeBackend struct {
 	autoErr   error
 	configs   map[wire.ConfigResource][]wire.ConfigEntry
 	altered   []wire.AlterConfigs
+	elections []wire.ElectLeaders
+	moves     []wire.AlterReassignments
+	operator  error // what these two fail with as a whole
+	cluster   wire.ClusterDescription
 	directory string // of real files
 	nextID    byte
 	working   sync.WaitGroup
@@ -466,6 +475,47 @@ func (b *fakeBackend) DescribeConfigs(resource wire.ConfigResource) ([]wire.Conf
 		return nil, wire.UnknownTopicOrPartition
 	}
 	return entries, nil
+}
+
+func (b *fakeBackend) ElectLeaders(_ context.Context, req wire.ElectLeaders) ([]wire.PartitionOutcome, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.elections = append(b.elections, req)
+	if req.Partitions == nil {
+		return []wire.PartitionOutcome{
+			{Topic: "orders", Partition: 0, Err: wire.ElectionNotNeeded},
+			{Topic: "orders", Partition: 1},
+			{Topic: "other", Partition: 4, Err: wire.PreferredLeaderNotAvailable},
+		}, b.operator
+	}
+	outcomes := make([]wire.PartitionOutcome, len(req.Partitions))
+	for i, p := range req.Partitions {
+		outcomes[i] = wire.PartitionOutcome{Topic: p.Topic, Partition: p.Partition}
+		if _, known := b.view.topics[p.Topic]; !known || p.Partition > 1 {
+			outcomes[i].Err = wire.Errorf(wire.UnknownTopicOrPartition, "it is not there")
+		}
+	}
+	return outcomes, b.operator
+}
+
+func (b *fakeBackend) AlterReassignments(_ context.Context, req wire.AlterReassignments) ([]wire.PartitionOutcome, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.moves = append(b.moves, req)
+	outcomes := make([]wire.PartitionOutcome, len(req.Partitions))
+	for i, p := range req.Partitions {
+		outcomes[i] = wire.PartitionOutcome{Topic: p.Topic, Partition: p.Partition}
+		if p.Replicas == nil {
+			outcomes[i].Err = wire.Errorf(wire.NoReassignmentInProgress, "it stays where it is")
+		}
+	}
+	return outcomes, b.operator
+}
+
+func (b *fakeBackend) DescribeCluster(context.Context) wire.ClusterDescription {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.cluster
 }
 
 // harness is a server on a real socket over a fake backend.

@@ -44,7 +44,7 @@ func (c *conn) metadata(q *kmsg.MetadataRequest) kmsg.Response {
 		a.Brokers = append(a.Brokers, broker)
 	}
 	a.ClusterID = kmsg.StringPtr(view.ClusterID())
-	a.ControllerID = int32(view.Controller())
+	a.ControllerID = int32(c.controller(view))
 	a.AuthorizedOperations = notAsked
 	if q.Topics == nil || q.Version == 0 && len(q.Topics) == 0 {
 		for _, name := range view.TopicNames() {
@@ -58,6 +58,19 @@ func (c *conn) metadata(q *kmsg.MetadataRequest) kmsg.Response {
 		a.Topics = append(a.Topics, c.askedTopic(view, &q.Topics[i], q.Version, created))
 	}
 	return a
+}
+
+// controller returns the broker that a client should send administrative requests to. While the
+// controller is not known, or was not heard of for a while, it is this one: each broker has the controller do
+// what it is asked, and some clients give up without one.
+func (c *conn) controller(view wire.View) wire.BrokerID {
+	controller := view.Controller()
+	for _, b := range view.Brokers() {
+		if b.ID == controller && !b.Fenced {
+			return controller
+		}
+	}
+	return c.server.backend.Self()
 }
 
 func optional(s string) *string {

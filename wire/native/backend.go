@@ -36,6 +36,12 @@ type Backend interface {
 	AlterConfigs(ctx context.Context, changes []wire.AlterConfigs, validateOnly bool) []error
 	DescribeConfigs(resource wire.ConfigResource) ([]wire.ConfigEntry, error)
 	LogDirs() []wire.LogDir
+
+	DescribeCluster(ctx context.Context) wire.ClusterDescription
+	ClusterHealth(ctx context.Context) wire.ClusterHealth
+	ElectLeaders(ctx context.Context, req wire.ElectLeaders) ([]wire.PartitionOutcome, error)
+	AlterReassignments(ctx context.Context, req wire.AlterReassignments) ([]wire.PartitionOutcome, error)
+	RemoveBroker(ctx context.Context, req wire.RemoveBroker) (wire.RemovedBroker, error)
 }
 
 // Forwarder is a Backend that also reaches what other brokers lead: its Produce and DeleteRecords

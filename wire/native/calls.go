@@ -41,6 +41,10 @@ func (c *conn) task(f wire.Frame, admitted int, do func(context.Context) wire.Me
 			for i := range m.Partitions {
 				m.Partitions[i].Err = c.edge(kind, m.Partitions[i].Err)
 			}
+		case *wire.PartitionOutcomes:
+			for i := range m.Partitions {
+				m.Partitions[i].Err = c.edge(kind, m.Partitions[i].Err)
+			}
 		case *wire.ErrorsReply:
 			for i := range m.Errors {
 				m.Errors[i] = c.edge(kind, m.Errors[i])
@@ -95,6 +99,43 @@ func (c *conn) prepare(f wire.Frame) (func(context.Context) wire.Message, error)
 		req := new(wire.AlterConfigsRequest)
 		return func(ctx context.Context) wire.Message {
 			return &wire.ErrorsReply{Errors: backend.AlterConfigs(ctx, req.Changes, req.ValidateOnly)}
+		}, wire.Parse(f.Body, req)
+	default:
+		return c.prepareCluster(f)
+	}
+}
+
+// prepareCluster is prepare for what operators ask.
+func (c *conn) prepareCluster(f wire.Frame) (func(context.Context) wire.Message, error) {
+	backend := c.s.backend
+	switch f.Kind {
+	case wire.KindDescribeCluster:
+		return func(ctx context.Context) wire.Message {
+			described := backend.DescribeCluster(ctx)
+			return &described
+		}, nil
+	case wire.KindClusterHealth:
+		return func(ctx context.Context) wire.Message {
+			health := backend.ClusterHealth(ctx)
+			return &health
+		}, nil
+	case wire.KindElectLeaders:
+		req := new(wire.ElectLeaders)
+		return func(ctx context.Context) wire.Message {
+			outcomes, err := backend.ElectLeaders(ctx, *req)
+			return orFailure(&wire.PartitionOutcomes{Partitions: outcomes}, err)
+		}, wire.Parse(f.Body, req)
+	case wire.KindAlterReassignments:
+		req := new(wire.AlterReassignments)
+		return func(ctx context.Context) wire.Message {
+			outcomes, err := backend.AlterReassignments(ctx, *req)
+			return orFailure(&wire.PartitionOutcomes{Partitions: outcomes}, err)
+		}, wire.Parse(f.Body, req)
+	case wire.KindRemoveBroker:
+		req := new(wire.RemoveBroker)
+		return func(ctx context.Context) wire.Message {
+			removed, err := backend.RemoveBroker(ctx, *req)
+			return orFailure(&removed, err)
 		}, wire.Parse(f.Body, req)
 	default:
 		return nil, wire.Errorf(wire.InvalidRequest, "this broker does not know requests of kind %d", f.Kind)

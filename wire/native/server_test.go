@@ -88,12 +88,12 @@ func TestABadRequestIsAnsweredAndTheConnectionGoesOn(t *testing.T) {
 	bubble(t, nil, func(_ *testing.T, b *nativetest.Broker, _ *native.Server, connect func() *peer) {
 		b.CreateTopic("t", 1)
 		p := connect().greet()
-		for _, kind := range []wire.Kind{0, 1, 16, 64, 255} { // unknown, or not a request
+		for _, kind := range []wire.Kind{0, 1, wire.MaxClientKind + 1, 64, 255} { // unknown, or not a request
 			p.refused(p.send(kind, &wire.Empty{}), wire.InvalidRequest)
 		}
 		for kind := wire.KindProduce; kind <= wire.MaxClientKind; kind++ {
-			if kind == wire.KindDescribeLogDirs {
-				continue // which has nothing in its body
+			if kind == wire.KindDescribeLogDirs || kind == wire.KindDescribeCluster || kind == wire.KindClusterHealth {
+				continue // which have nothing in their body
 			}
 			p.refused(p.send(kind, &wire.Empty{}), wire.InvalidRequest)
 		}

@@ -29,7 +29,7 @@ func (b *Broker) Freeze() {
 	for name, t := range c.topics {
 		known := &topic{Topic: t.Topic}
 		for _, p := range t.partitions {
-			known.partitions = append(known.partitions, &partition{leader: p.leader, epoch: p.epoch})
+			known.partitions = append(known.partitions, &partition{leader: p.leader, epoch: p.epoch, replicas: p.replicas})
 		}
 		frozen.topics[name], frozen.byID[t.ID] = known, known
 	}
@@ -79,11 +79,7 @@ func (c *cluster) Partition(id wire.TopicID, index int32) (wire.Partition, bool)
 	if t == nil || int(index) >= len(t.partitions) {
 		return wire.Partition{}, false
 	}
-	p := t.partitions[index]
-	return wire.Partition{
-		Leader: p.leader, LeaderEpoch: p.epoch,
-		Replicas: []wire.BrokerID{p.leader}, ISR: []wire.BrokerID{p.leader},
-	}, true
+	return t.partitions[index].state(), true
 }
 
 // CreateTopic creates a topic that this broker leads.

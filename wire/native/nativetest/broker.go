@@ -46,6 +46,8 @@ type topic struct {
 type partition struct {
 	leader    wire.BrokerID
 	epoch     wire.LeaderEpoch
+	replicas  []wire.BrokerID // nil: the leader alone
+	target    []wire.BrokerID // of a reassignment; nil without one
 	start     wire.Offset
 	end       wire.Offset
 	batches   [][]byte
