@@ -81,7 +81,7 @@ type session struct {
 }
 
 func openSession(fsys storage.FS, boot string, h *history) (*session, error) {
-	s := &session{h: h, synced: make(chan storage.Synced, 1000), cuts: make(chan storage.Cut, 1)}
+	s := &session{h: h, synced: make(chan storage.Synced, 1000), cuts: make(chan storage.Cut, 2)}
 	var err error
 	if s.dir, err = storage.OpenDir(fsys, "data", dirConfig(boot), nopLogger()); err != nil {
 		return nil, err

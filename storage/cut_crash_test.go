@@ -317,3 +317,47 @@ func TestACutThatTheDiskHasNoRoomForLeavesTheLogAsItWas(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestUntilACutHasEndedTheLogIsNotWrittenTo(t *testing.T) {
+	fsys, h := faultfs.New(crashfs.New()), &history{}
+	s, err := openSession(fsys, "boot-1", h)
+	if err == nil {
+		err = steps(func() error { return s.appendMany(20, 1) }, s.sync, s.tick)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	gate := fsys.Hold("data")
+	s.log.RequestCut(10, false)
+	<-gate.Arrived()
+	_, _, appended := s.log.Append(bytes.Clone(h.batches[0].bytes), 2)
+	_, replicated := s.log.AppendReplicated(h.batches[0].bytes)
+	for name, err := range map[string]error{"append": appended, "replicate": replicated, "advance": s.log.AdvanceStart(2)} {
+		if !errors.Is(err, wire.KafkaStorageError) || !wire.Code(err).Retriable() {
+			t.Errorf("%s while the log is cut: %v", name, err)
+		}
+	}
+	s.log.RequestSync() // is not remembered
+	s.log.RequestCut(h.batches[1].next, false)
+	gate.Release()
+	for _, end := range []wire.Offset{10, h.batches[1].next} {
+		if c := <-s.cuts; c.Err != nil || c.End != end {
+			t.Fatalf("%+v, want the end %d", c, end)
+		}
+	}
+	h.batches, h.flushed, h.confirmed = h.batches[:2], s.log.FlushedOffset(), s.log.EndOffset()
+	if err := steps(func() error { return s.appendMany(18, 2) }, s.sync); err != nil { // as long as it was
+		t.Fatal(err)
+	}
+	var want []byte
+	for _, e := range h.batches {
+		want = append(want, e.bytes...)
+	}
+	if !bytes.Equal(readBack(t, s.log), want) {
+		t.Fatal("the log holds other bytes than were appended")
+	}
+	s.log.RequestCut(0, false)
+	if err := s.dir.Close(); err != nil {
+		t.Fatalf("close in the middle of a cut: %v", err)
+	}
+}

@@ -51,10 +51,15 @@ func (c *cut) hold() (err error) {
 		return nil
 	}
 	s := c.last()
+	c.log.mu.Lock()
 	if c.file = s.unsynced; c.file != nil {
 		c.file.retain()
-	} else if c.file, err = c.log.openSegment(s); err != nil {
-		return err
+	}
+	c.log.mu.Unlock()
+	if c.file == nil {
+		if c.file, err = c.log.openSegment(s); err != nil {
+			return err
+		}
 	}
 	c.indexes, c.entry = c.log.adoptIndexes(s, c.end)
 	return nil

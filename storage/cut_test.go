@@ -1,7 +1,9 @@
 package storage
 
 import (
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/troupe-mq/troupe/wire"
 )
@@ -63,6 +65,9 @@ func TestACutTakesAwayWhatLiesAtOrBehindTheOffset(t *testing.T) {
 			if err := d.Close(); err != nil {
 				t.Fatal(err)
 			}
+			if found, err := Verify(OSFS{}, path); err != nil || len(found) > 0 {
+				t.Fatalf("found %v, %v", found, err)
+			}
 			expectLog(t, openLog(t, openDir(t, path), testLogConfig()), want)
 		})
 	}
@@ -95,5 +100,36 @@ func TestAResetLeavesAnEmptyLogThatStartsElsewhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		expectLog(t, openLog(t, openDir(t, path), testLogConfig()), want)
+	}
+}
+
+func TestALogThatWasCutCanBeEmptiedByRetentionOrDeletion(t *testing.T) {
+	for name, empty := range map[string]func(l *Log) error{
+		"delete-records": func(l *Log) error { return l.AdvanceStart(l.EndOffset()) },
+		"retention": func(l *Log) error {
+			_, removed, err := l.ApplyRetention(testNow.Add(1000*time.Hour), l.EndOffset())
+			if err == nil && removed == 0 {
+				err = errors.New("nothing was removed")
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := t.TempDir()
+			d := openDir(t, path)
+			l := openLog(t, d, testLogConfig())
+			fill(t, l, 50, 7)
+			cutLog(t, l, 42, false)
+			if err := empty(l); err != nil {
+				t.Fatal(err)
+			}
+			syncLog(t, l)
+			d.keeper.tick()
+			d.keeper.tick()
+			l = openLog(t, openDir(t, crashed(t, path)), testLogConfig())
+			if l.StartOffset() != 42 || l.EndOffset() != 42 {
+				t.Fatalf("the log is %d to %d", l.StartOffset(), l.EndOffset())
+			}
+		})
 	}
 }

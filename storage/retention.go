@@ -33,14 +33,31 @@ func (l *Log) AdvanceStart(to wire.Offset) error {
 // dropBelowStart removes the segments whose records all lie below the log start.
 func (l *Log) dropBelowStart() error {
 	start := l.StartOffset()
-	l.mu.Lock()
+	l.mu.RLock()
 	n := 0
 	for n+1 < len(l.segments) && l.segments[n+1].base <= start {
 		n++
 	}
+	l.mu.RUnlock()
+	if err := l.leaveFirst(n); err != nil {
+		if passes(err) {
+			return nil // they go another time
+		}
+		return l.failed("begin a segment of", start, err)
+	}
+	l.mu.Lock()
 	dropped := l.takeOldest(n)
 	l.mu.Unlock()
 	l.discard(dropped)
+	return nil
+}
+
+// leaveFirst sees to it that the segment in place n has a file, before those in front of it go: the
+// one that follows a cut has none until it is written to.
+func (l *Log) leaveFirst(n int) error {
+	if s := l.segments[n]; n > 0 && !s.created {
+		return l.create(s)
+	}
 	return nil
 }
 
@@ -143,13 +160,16 @@ func (l *Log) ApplyRetention(now time.Time, highWatermark wire.Offset) (start wi
 	if n == 0 {
 		return l.StartOffset(), 0, nil
 	}
+	if l.dir.Err() != nil {
+		return l.StartOffset(), 0, l.dir.offline()
+	}
 	if n == len(l.segments) {
-		if l.dir.Err() != nil {
-			return l.StartOffset(), 0, l.dir.offline()
-		}
-		if err := l.roll(l.EndOffset()); err != nil {
-			return l.StartOffset(), 0, l.failed("roll", l.EndOffset(), err)
-		}
+		err = l.roll(l.EndOffset())
+	} else {
+		err = l.leaveFirst(n)
+	}
+	if err != nil {
+		return l.StartOffset(), 0, l.failed("roll", l.EndOffset(), err)
 	}
 	l.mu.Lock()
 	dropped := l.takeOldest(n)
