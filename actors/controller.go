@@ -56,9 +56,10 @@ type controller struct {
 	confState *raftpb.ConfState
 	pumping   bool // a pumpRaft is in the mailbox
 
-	image   *metadata.Image // as committed
-	applied uint64          // index of the last entry that raft has had applied
-	seen    uint64          // index that image stands for: applied, or beyond when it was observed
+	image    *metadata.Image // as committed
+	applied  uint64          // index of the last entry that raft has had applied
+	restored uint64          // index of the last entry that was known to be committed when the log was opened
+	seen     uint64          // index that image stands for: applied, or beyond when it was observed
 
 	leading      bool
 	lead         uint64        // the raft id that leads, as far as raft knows

@@ -64,6 +64,16 @@ func (c *controller) onHeartbeat(ctx actor.Context, msg *wire.Heartbeat) {
 	}
 }
 
+// brokersIn returns the brokers that a command is about.
+func brokersIn(command metadata.Command) (ids []wire.BrokerID) {
+	if change, ok := command.(metadata.ChangeBrokers); ok {
+		for _, b := range change.Brokers {
+			ids = append(ids, b.ID)
+		}
+	}
+	return ids
+}
+
 // onHint takes what another broker has noticed, and acts on it at once.
 func (c *controller) onHint(ctx actor.Context, msg *wire.Hint) {
 	if c.leading && !c.current && len(c.overseer.early) < maxEarlyHints {
@@ -85,6 +95,7 @@ func (c *controller) oversee(ctx actor.Context) {
 	}
 	c.overseer.due = now.Add(overseeInterval)
 	for _, command := range c.overseer.liveness.Tick(c.next, now) {
+		c.logger.Warn("brokers are fenced", "brokers", brokersIn(command))
 		c.onPropose(ctx, &propose{command: command})
 	}
 	c.chooseVoters(now)

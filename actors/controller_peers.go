@@ -83,12 +83,15 @@ func (c *controller) onRaftStep(msg *wire.RaftStep) {
 	c.onStep(m)
 }
 
-// onLinkUp has raft try at once what it had given up.
+// onLinkUp goes on at once with what had to wait for a link: brokers that all begin at the same time need
+// not wait for an election to fall due. If there is a leader, the others' votes are its.
 func (c *controller) onLinkUp(ctx actor.Context, _ *linkUp) {
 	if c.node == nil {
 		return
 	}
-	c.tellController(ctx)
+	if !c.leading && c.lead == raft.None {
+		c.hurry(wire.NoBroker)
+	}
 	c.observe(ctx)
 }
 

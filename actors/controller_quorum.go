@@ -86,7 +86,12 @@ func (c *controller) onPeerRefused(msg *peerRefused) {
 		c.logger.Debug("raft keeps its leader", "err", err)
 		return
 	}
-	if c.isFirstVoter(leader.ID) {
+	c.hurry(leader.ID)
+}
+
+// hurry has one of the voters that are here ask for votes without waiting for its time to come.
+func (c *controller) hurry(but wire.BrokerID) {
+	if c.isFirstVoter(but) {
 		c.quorum.urgent = urgentTicks
 		c.campaignIfUrgent()
 	}
@@ -173,6 +178,18 @@ func (c *controller) raftMembers(now time.Time) (members []metadata.RaftMember) 
 		members = append(members, m)
 	})
 	return members
+}
+
+// brokersOf returns the brokers that logs belong to.
+func (c *controller) brokersOf(raftIDs []uint64) (ids []wire.BrokerID) {
+	for _, raftID := range raftIDs {
+		id := wire.NoBroker
+		if b, known := c.image.BrokerByRaftID(raftID); known {
+			id = b.ID
+		}
+		ids = append(ids, id)
+	}
+	return ids
 }
 
 // publishQuorum lets everyone on this broker see who keeps the log.

@@ -44,9 +44,18 @@ func (c *controller) onWALOpened(ctx actor.Context, msg *walOpened) {
 		image: c.image, delta: metadata.Diff(before, c.image), index: c.seen, controller: c.controllerID,
 	})
 	c.armTick(ctx)
+	c.campaignIfAlone(ctx)
+	c.observe(ctx)
+}
+
+// campaignIfAlone makes the only voter lead: there is nobody it would have to wait for. It is only sure of that
+// when it has applied what it knows to be committed, or there may have been others since.
+func (c *controller) campaignIfAlone(ctx actor.Context) {
+	if c.ended || c.applied < c.restored || c.node.BasicStatus().RaftState != raft.StateFollower {
+		return
+	}
 	if !c.alone() {
 		c.refuseHeld(ctx)
-		c.observe(ctx)
 		return
 	}
 	if err := c.node.Campaign(); err != nil {
@@ -98,7 +107,7 @@ func (c *controller) restore(state *storage.WALState) error {
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
-	c.node = node
+	c.node, c.restored = node, hardState.GetCommit()
 	return nil
 }
 
@@ -290,9 +299,7 @@ func (c *controller) apply(ctx actor.Context, m *raftpb.Message) {
 	}
 	c.releasePolls(ctx)
 	c.snapshotIfDue(ctx)
-	if !c.leading && !c.alone() {
-		c.refuseHeld(ctx) // it was alone as far as its snapshot told
-	}
+	c.campaignIfAlone(ctx)
 	c.decideHeld(ctx)
 }
 
@@ -345,8 +352,10 @@ func (c *controller) applyConfChange(e *raftpb.Entry) error {
 	c.confState = c.node.ApplyConfChange(change)
 	c.storage.joined = e.GetIndex()
 	c.overseer.due = time.Time{} // there may be more to change
-	c.logger.Info("voters of the metadata log changed", "voters", len(c.confState.GetVoters()),
-		"outgoing", len(c.confState.GetVotersOutgoing()), "learners", len(c.confState.GetLearners()))
+	if e.GetIndex() > c.restored {
+		c.logger.Info("voters of the metadata log changed", "voters", c.brokersOf(c.confState.GetVoters()),
+			"outgoing", c.brokersOf(c.confState.GetVotersOutgoing()), "learners", c.brokersOf(c.confState.GetLearners()))
+	}
 	return nil
 }
 
