@@ -25,6 +25,7 @@ type broker struct {
 	former     []wire.Incarnation // those that were linked before
 
 	addresses []string
+	reached   string        // where the run that was linked last was dialled; "" when it did
 	changed   chan struct{} // of capacity 1: SetPeer has told something new
 	forget    context.CancelFunc
 }
@@ -138,7 +139,7 @@ func (l *Links) launch(b *broker, p *pair) {
 	defer l.mu.Unlock()
 	p.before, b.last = b.last, p.done
 	b.linked(p.remote.Incarnation)
-	b.broken = 0
+	b.broken, b.reached = 0, p.address
 	if l.closed {
 		p.fail(errClosed)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"time"
 
@@ -23,7 +24,7 @@ func (l *Links) keep(life context.Context, b *broker) {
 				wait = redial.afterPair(p.stood)
 			case <-life.Done():
 			}
-		} else if err := l.dial(life, b); err != nil && life.Err() == nil {
+		} else if err := l.dial(life, b, redial.soon(broken != 0)); err != nil && life.Err() == nil {
 			var gone bool
 			if wait, gone = redial.afterFailure(err, broken != 0); gone {
 				l.gone(b, broken)
@@ -47,10 +48,14 @@ func (l *Links) keep(life context.Context, b *broker) {
 type redials struct {
 	cfg     *Config
 	pause   time.Duration // the next one, but for jitter
+	tries   int           // since there was a pair
 	refused bool          // the last attempt was, and a process is missed
 }
 
-func (r *redials) reset() { r.pause, r.refused = r.cfg.RedialMin, false }
+func (r *redials) reset() { r.pause, r.tries, r.refused = r.cfg.RedialMin, 0, false }
+
+// soon says if what became of a process that is missed can still be found out quickly.
+func (r *redials) soon(missed bool) bool { return missed && r.tries < 2 }
 
 // afterPair returns nothing to wait for, unless the pair has stood for so short a time that what
 // ended it will end the next one too.
@@ -59,7 +64,7 @@ func (r *redials) afterPair(stood time.Duration) time.Duration {
 		r.reset()
 		return 0
 	}
-	r.refused = false
+	r.tries, r.refused = 0, false
 	return r.next()
 }
 
@@ -67,6 +72,7 @@ func (r *redials) afterPair(stood time.Duration) time.Duration {
 // were refused.
 func (r *redials) afterFailure(err error, missed bool) (wait time.Duration, gone bool) {
 	wait = r.next()
+	r.tries++
 	switch {
 	case !missed || !errors.Is(err, syscall.ECONNREFUSED):
 		r.refused = false
@@ -103,27 +109,43 @@ func (l *Links) gone(b *broker, run wire.Incarnation) {
 	}
 }
 
-// dial tries a broker's addresses in turn. Its error is an ECONNREFUSED only if every one has
-// refused the connection.
-func (l *Links) dial(ctx context.Context, b *broker) error {
+// dial tries a broker's addresses in turn, the one where it was reached before first, or only that
+// one. Its error is an ECONNREFUSED if nobody is there any more: at the address where it was
+// reached, or, if that is not known, at any.
+func (l *Links) dial(ctx context.Context, b *broker, onlyReached bool) error {
 	l.mu.RLock()
-	addresses, lost := b.addresses, b.lost
+	addresses, lost := slices.Clone(b.addresses), b.lost
+	at := slices.Index(addresses, b.reached)
 	l.mu.RUnlock()
-	var told error
-	for _, address := range addresses {
+	if at >= 0 {
+		addresses[0], addresses[at] = addresses[at], addresses[0]
+		if onlyReached {
+			addresses = addresses[:1]
+		}
+	}
+	told := errNoAddress
+	for i, address := range addresses {
 		err := l.dialPair(ctx, b.id, address, lost)
 		if err == nil {
 			return nil
 		}
 		l.refused(b.id, address, err)
-		if told == nil || errors.Is(told, syscall.ECONNREFUSED) {
+		switch {
+		case i == 0, at < 0 && isAbsent(told) && !isSomebodyElse(err):
 			told = err
 		}
 	}
-	if told == nil {
-		return errors.New("no address is known")
-	}
 	return told
+}
+
+var errNoAddress = errors.New("no address is known")
+
+// isAbsent says that a broker is not at an address: nobody is, or somebody else.
+func isAbsent(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) || isSomebodyElse(err) }
+
+func isSomebodyElse(err error) bool {
+	var r *refusal
+	return errors.As(err, &r) && (r.reason == reasonBroker || r.reason == reasonSelf)
 }
 
 // dialPair makes a pair of links by way of one address.
@@ -140,7 +162,7 @@ func (l *Links) dialPair(ctx context.Context, id wire.BrokerID, address string, 
 	greeting.Bulk = true
 	bulk, err := l.greet(limited, address, &greeting)
 	if err == nil {
-		if err = l.agree(ctx, &greeting, control, bulk); err == nil {
+		if err = l.agree(ctx, address, &greeting, control, bulk); err == nil {
 			return nil
 		}
 		bulk.close()
@@ -175,7 +197,7 @@ func (l *Links) greet(ctx context.Context, address string, m *wire.LinkGreeting)
 }
 
 // agree hears the answers, has the last word, and starts the pair.
-func (l *Links) agree(ctx context.Context, greeting *wire.LinkGreeting, control, bulk *conn) error {
+func (l *Links) agree(ctx context.Context, address string, greeting *wire.LinkGreeting, control, bulk *conn) error {
 	var answers [2]wire.LinkWelcome
 	for i, c := range []*conn{control, bulk} {
 		if err := c.hear(&answers[i]); err != nil {
@@ -183,6 +205,7 @@ func (l *Links) agree(ctx context.Context, greeting *wire.LinkGreeting, control,
 		}
 	}
 	p := l.newPair(Identity(answers[0].From), greeting.Nonce, 0, control, bulk)
+	p.address = address
 	r := l.checkWelcome(greeting.To, &answers[0], &answers[1])
 	if r != nil && r.theirs {
 		return r

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -236,4 +237,76 @@ func TestEveryBufferIsGivenBack(t *testing.T) {
 	}
 	n.stop(t)
 	solelyMine(t, buffers)
+}
+
+func TestAProcessIsKnownToBeGoneFromWhereItWasReached(t *testing.T) {
+	faults := &cuttable{black: map[string]bool{"nowhere:1": true}}
+	one := start(t, identity(1, 10), setting{cfg: Config{DialTimeout: 50 * time.Millisecond}, dialer: faults})
+	two := start(t, identity(2, 20), setting{})
+	one.SetPeer(2, 0, "nowhere:1", two.address())
+	one.wait(t, "up")
+	two.stop(t)
+	if gone := one.wait(t, "refused"); gone.incarnation != 20 {
+		t.Errorf("Refused was told of %d@%d", gone.broker, gone.incarnation)
+	}
+}
+
+func TestAProcessThatHasDialledIsGoneWhenItIsAtNoneOfItsAddresses(t *testing.T) {
+	one, three := start(t, identity(1, 10), setting{}), start(t, identity(3, 30), setting{})
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closed.Close()
+	two := start(t, identity(2, 20), setting{listener: closed})
+	two.know(one)
+	one.wait(t, "up")
+	one.SetPeer(2, 0, three.address(), two.address()) // once it was where broker 3 is now
+	two.stop(t)
+	if gone := one.wait(t, "refused"); gone.incarnation != 20 {
+		t.Errorf("Refused was told of %d@%d", gone.broker, gone.incarnation)
+	}
+}
+
+func TestABrokerThatDoesNotAnswerIsNotKnownToBeGone(t *testing.T) {
+	for _, c := range []struct {
+		attempts []error
+		gone     bool
+	}{
+		{[]error{syscall.ECONNREFUSED, syscall.ECONNREFUSED}, true},
+		{[]error{context.DeadlineExceeded, syscall.ECONNREFUSED, syscall.ECONNREFUSED}, true},
+		{[]error{context.DeadlineExceeded, context.DeadlineExceeded, context.DeadlineExceeded}, false},
+		{[]error{syscall.ECONNREFUSED, context.DeadlineExceeded, syscall.ECONNREFUSED}, false},
+		{[]error{refuse(reasonCluster, "no"), refuse(reasonCluster, "no")}, false},
+	} {
+		cfg := DefaultConfig()
+		for _, missed := range []bool{true, false} {
+			r := redials{cfg: &cfg, pause: cfg.RedialMin}
+			for i, err := range c.attempts {
+				wait, gone := r.afterFailure(err, missed)
+				if last := i+1 == len(c.attempts); gone != (c.gone && last && missed) {
+					t.Errorf("after %v, missed %v: gone is %v", c.attempts[:i+1], missed, gone)
+				}
+				if wait < cfg.RedialMin/2 || wait > cfg.RedialMax {
+					t.Errorf("after %v the next attempt is in %v", c.attempts[:i+1], wait)
+				}
+			}
+		}
+	}
+}
+
+func TestRedialsBackOffUnlessAPairHasStood(t *testing.T) {
+	cfg := DefaultConfig()
+	r := redials{cfg: &cfg, pause: cfg.RedialMin}
+	for range 10 {
+		if wait := r.afterPair(time.Millisecond); wait == 0 {
+			t.Fatal("a pair that broke at once is dialled again at once")
+		}
+	}
+	if wait := r.afterPair(time.Millisecond); wait < cfg.RedialMax/2 {
+		t.Errorf("after ten the pause is %v", wait)
+	}
+	if wait := r.afterPair(cfg.RedialMax); wait != 0 {
+		t.Errorf("a pair that stood is dialled again after %v", wait)
+	}
 }

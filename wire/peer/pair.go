@@ -14,6 +14,8 @@ type pair struct {
 	nonce  uint64 // told by who dialled: what makes two connections a pair
 	lost   uint64 // the nonce of the pair that the other end has lost
 
+	address string // that was dialled; "" when the other end did
+
 	control, bulk *link
 
 	before <-chan struct{} // closed when the pair that was there before has ended; set by launch
