@@ -267,7 +267,10 @@ func (a *alteration) minISRChanges(t *topic) {
 }
 
 // clearELRs empties the ELRs of those topics, in the same entry: who is in one was chosen by the
-// old minimum (KIP-966).
+// old minimum (KIP-966). Where the ISR is empty they stay: nobody else could ever lead, and nothing
+// has been committed without them.
+//
+// Kafka: clears these too, after which only an unclean election helps.
 func (a *alteration) clearELRs() []PartitionChange {
 	var changes []PartitionChange
 	for t := range a.img.topics.all() {
@@ -275,7 +278,7 @@ func (a *alteration) clearELRs() []PartitionChange {
 			continue
 		}
 		for p := range t.all {
-			if p.elr != 0 || p.lastKnownELR != 0 {
+			if p.isr != 0 && (p.elr != 0 || p.lastKnownELR != 0) {
 				p.elr, p.lastKnownELR = 0, 0
 				changes = append(changes, p.change())
 			}

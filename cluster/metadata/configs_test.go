@@ -392,6 +392,21 @@ func TestAChangeOfTheMinimumClearsTheELRsConcerned(t *testing.T) {
 	}
 }
 
+func TestAChangeOfTheMinimumLeavesThoseWhoAloneCanLead(t *testing.T) {
+	c := newCluster(t, 3)
+	id := c.mustCreate("orders", 1, 1, "min.insync.replicas", "1")
+	leader := c.partition(id, 0).Leader
+	c.fence(true, leader)
+	c.expect(id, 0, want{wire.NoBroker, [2]int32{1, 1}, nil, ids{leader}})
+	if err := c.alter(orders, false, set("min.insync.replicas", "2")); err != nil {
+		t.Fatal(err)
+	}
+	c.fence(false, leader)
+	if p := c.partition(id, 0); p.Leader != leader || c.img.Unclean(id, 0) {
+		t.Errorf("%+v", p)
+	}
+}
+
 // Kafka: static values of each broker count; here only what the log says.
 func TestTheFoundersMinimumBecomesTheClusters(t *testing.T) {
 	c := &cluster{t: t, img: NewImage(), env: Env{Static: map[string]string{"min.insync.replicas": "2"}}}

@@ -96,6 +96,7 @@ func (d *creation) create(t wire.NewTopic) (*TopicCreated, error) {
 	} else if assignment, err = d.place(t); err != nil {
 		return nil, err
 	}
+	configs = d.img.withMinISR(configs, len(assignment[0]))
 	rec := &TopicCreated{
 		Topic:      d.next,
 		ID:         d.env.NewTopicID(),
@@ -113,6 +114,20 @@ func (d *creation) create(t wire.NewTopic) (*TopicCreated, error) {
 		d.collisions[key] = t.Name
 	}
 	return rec, nil
+}
+
+// withMinISR adds min.insync.replicas=2 to a new topic with three replicas or more, where neither its
+// creator nor the cluster says anything. See cluster/decisions/0006-two-in-sync-by-default.md.
+//
+// Kafka: 1, so that what was acknowledged by a leader alone is lost with it.
+func (img *Image) withMinISR(configs []Setting, replicas int) []Setting {
+	const key = "min.insync.replicas"
+	_, own := setting(configs, key)
+	_, clusters := setting(img.clusterConfigs, key)
+	if own || clusters || replicas < 3 {
+		return configs
+	}
+	return changedSettings(configs, []Setting{{key, "2"}}, nil)
 }
 
 func (d *creation) checkName(name string) error {

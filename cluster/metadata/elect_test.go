@@ -123,9 +123,13 @@ func TestAReplicatedCopyIsDoubtedAfterAReboot(t *testing.T) {
 	}
 }
 
-// assigned creates a topic of one partition on brokers 1, 2, 3 in that order.
+// assigned creates a topic of one partition on brokers 1, 2, 3 in that order. One in sync is enough,
+// unless the configurations or the cluster say otherwise.
 func (c *cluster) assigned(configs ...string) wire.TopicID {
 	c.t.Helper()
+	if _, clusters := setting(c.img.clusterConfigs, "min.insync.replicas"); !clusters && !slices.Contains(configs, "min.insync.replicas") {
+		configs = append(configs, "min.insync.replicas", "1")
+	}
 	n := wire.NewTopic{Name: "t", Partitions: -1, ReplicationFactor: -1, Assignment: [][]wire.BrokerID{{1, 2, 3}}}
 	for i := 0; i < len(configs); i += 2 {
 		n.Configs = append(n.Configs, wire.ConfigValue{Name: configs[i], Value: &configs[i+1]})

@@ -96,7 +96,7 @@ var topicKeys = inOrder([]ConfigKey{
 	},
 	{
 		Name: "min.insync.replicas", Type: wire.TypeInt, Default: "1", ClusterOnly: true, Synonyms: one("min.insync.replicas"), check: atLeast(1),
-		Doc: "How many replicas must be in sync for acks=all to be accepted; where a partition has fewer replicas, all of them.",
+		Doc: "How many replicas must be in sync for acks=all to be accepted; where a partition has fewer replicas, all of them. A topic that is created with three replicas or more gets 2, unless something else is configured.",
 	},
 	{
 		Name: "unclean.leader.election.enable", Type: wire.TypeBoolean, Default: "false", ClusterOnly: true, Synonyms: one("unclean.leader.election.enable"),
