@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"os"
 	"reflect"
+	"regexp"
 	"testing"
 )
 
@@ -235,4 +237,21 @@ func FuzzParseHandshake(f *testing.F) {
 			}
 		}
 	})
+}
+
+var linkExampleBlock = regexp.MustCompile("(?s)<!-- link example: append -->\n+```\n(.*?)```")
+
+func TestTheLinkExampleInTheProtocolPageIsWhatTheCodeWrites(t *testing.T) {
+	page, err := os.ReadFile("PROTOCOL.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &Append{
+		Topic: someTopic, Partition: 3, LeaderEpoch: 9, Incarnation: 0xfeed, Run: 1, PrevOffset: 42, PrevEpoch: 8,
+		HighWatermark: 40, Batches: []byte("<record batch>"),
+	}
+	b := append(AppendPeerFrame(nil, "replica/AQIDBAUGBwgJCgsMDQ4PEA/3", "", m, len(m.Batches)), m.Batches...)
+	if shown := linkExampleBlock.FindStringSubmatch(string(page)); len(shown) != 2 || shown[1] != dump(b) {
+		t.Errorf("the page shows\n%v\nthe code writes\n%s", shown, dump(b))
+	}
 }
