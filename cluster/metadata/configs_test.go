@@ -398,7 +398,7 @@ func TestAChangeOfTheMinimumLeavesThoseWhoAloneCanLead(t *testing.T) {
 	leader := c.partition(id, 0).Leader
 	c.fence(true, leader)
 	c.expect(id, 0, want{wire.NoBroker, [2]int32{1, 1}, nil, ids{leader}})
-	if err := c.alter(orders, false, set("min.insync.replicas", "2")); err != nil {
+	if err := c.alter(wire.ConfigResource{Type: wire.ConfigTopic, Name: "orders"}, false, set("min.insync.replicas", "2")); err != nil {
 		t.Fatal(err)
 	}
 	c.fence(false, leader)
