@@ -125,6 +125,7 @@ func (f *Follower) Cut(log FollowerLog) FollowerEffects {
 	f.reported = min(f.reported, f.has())
 	f.check()
 	effects := none()
+	effects.Sync = f.fsync && log.Flushed < log.End
 	effects.Reply = f.position()
 	return effects
 }

@@ -180,8 +180,20 @@ func TestWhileALogIsCutNothingElseCounts(t *testing.T) {
 	}
 	effects := f.Cut(FollowerLog{End: 5, Flushed: 5, LastEpoch: 3})
 	same(t, position(2, 3, 5), effects.Reply)
+	if effects.Sync {
+		t.Fatal("all is flushed, yet a sync was asked for")
+	}
 	if f.HighWatermark() != 4 {
 		t.Fatalf("high watermark %d", f.HighWatermark())
+	}
+}
+
+func TestWhatACutLeavesUnflushedIsFlushed(t *testing.T) {
+	own := log(3, 9)
+	f := following(4, own, 4)
+	f.Truncate(truncate(6, 3), own)
+	if !f.Cut(FollowerLog{End: 6, Flushed: 4, LastEpoch: 3}).Sync {
+		t.Fatal("no sync was asked for")
 	}
 }
 

@@ -1,0 +1,329 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/troupe-mq/troupe/cluster/metadata"
+	"github.com/troupe-mq/troupe/cluster/replica"
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// machine is what stays when processes come and go: disks, an address, a clock.
+type machine struct {
+	w     *World
+	id    wire.BrokerID
+	links map[wire.BrokerID]*link
+	disks []*disk // by partition
+
+	boot      int // grows with each loss of power
+	directory int // another one once the disk was replaced
+	lives     wire.Incarnation
+	process   *process // nil while none runs
+	cutOff    bool     // from the controller
+	damaged   bool     // lost something, and was not whole since
+	lost      bool     // has lost what was committed, and has not registered since
+	slow      float64  // how much slower than the world its clock goes
+}
+
+// process is one run of a broker.
+type process struct {
+	machine     *machine
+	incarnation wire.Incarnation
+	dead        bool
+	pausedUntil time.Duration
+	imagesHeld  time.Duration // until when it hears of no newer image
+	stopping    bool          // a controlled shutdown
+
+	linked   map[wire.BrokerID]int // the era of the link, as far as this process knows; 0: none
+	image    *metadata.Image       // nil until its own registration is in it
+	replicas []*replicaShell       // by partition; nil until the image places one here
+	runs     uint64
+}
+
+func newMachine(w *World, id wire.BrokerID) *machine {
+	m := &machine{w: w, id: id, links: make(map[wire.BrokerID]*link), lives: 1, slow: 1}
+	if w.profile.Skew {
+		m.slow = 0.95 + 0.1*w.random.Float64()
+	}
+	m.replaceDisks()
+	return m
+}
+
+func (m *machine) replaceDisks() {
+	m.directory++
+	m.disks = nil
+	for range m.w.profile.Partitions {
+		m.disks = append(m.disks, &disk{})
+	}
+}
+
+func (m *machine) clock() time.Time {
+	return epoch0.Add(time.Duration(m.id)*time.Hour + time.Duration(float64(m.w.now)*m.slow))
+}
+
+// start begins a process. It registers, and does nothing else before its own registration is in
+// its image.
+func (m *machine) start(founding bool) {
+	if m.process != nil {
+		return
+	}
+	if !founding {
+		m.lives++
+	}
+	p := &process{
+		machine: m, incarnation: m.lives, linked: make(map[wire.BrokerID]int),
+		replicas: make([]*replicaShell, m.w.profile.Partitions),
+	}
+	m.process = p
+	m.w.note(m, "starts in incarnation %d", p.incarnation)
+	for _, d := range m.disks {
+		d.durable = d.cache // recovery syncs what it finds
+	}
+	for _, other := range m.w.machines {
+		if l := m.links[other.id]; l != nil && founding && other.id > m.id {
+			l.dial()
+		}
+	}
+	switch {
+	case founding:
+		p.follow(m.w.controller.committed())
+	case m.w.mutant == SameEpochResume:
+		// It takes itself for the process before, and its registration for good.
+		if r, ok := m.w.controller.committed().Registration(m.id); ok {
+			m.lives--
+			p.incarnation = r.Incarnation
+		}
+		p.follow(m.w.controller.committed())
+	default:
+		p.register()
+	}
+	p.heartbeat()
+}
+
+// stop ends the process, in the way of kill -9: the page cache stays.
+func (m *machine) stop(why string) {
+	p := m.process
+	if p == nil {
+		return
+	}
+	m.w.note(m, "%s", why)
+	p.dead = true
+	m.process = nil
+	for _, r := range p.replicas {
+		if r != nil {
+			r.gone()
+		}
+	}
+	for _, other := range m.w.machines {
+		if l := m.links[other.id]; l != nil {
+			l.down()
+		}
+	}
+}
+
+func (m *machine) losePower() {
+	m.stop("loses power")
+	m.boot++
+	for _, d := range m.disks {
+		d.losePower(m.w)
+	}
+	if m.w.profile.Replicated {
+		m.lost = true
+	}
+}
+
+func (m *machine) registration() metadata.RegisterBroker {
+	return metadata.RegisterBroker{
+		ID: m.id, Incarnation: m.lives, Directories: []metadata.DirectoryID{m.directoryID()},
+		Host: "127.0.0.1", Port: 9092, ClusterAddress: "127.0.0.1:7946",
+		BootID: fmt.Sprint("boot-", m.boot), RaftID: uint64(m.id)<<16 + uint64(m.directory), Fenced: true,
+	}
+}
+
+func (m *machine) directoryID() metadata.DirectoryID {
+	return metadata.DirectoryID(fmt.Sprintf("directory-%d-%d", m.id, m.directory))
+}
+
+func (p *process) register() {
+	if p.image != nil {
+		return
+	}
+	m := p.machine
+	p.command(m.registration(), func(reply any) {})
+	m.w.at(m.w.between(200*time.Millisecond, 600*time.Millisecond), p, p.register)
+}
+
+// command asks the controller for something. The reply may never come, whether it was done or not.
+func (p *process) command(c metadata.Command, reply func(any)) {
+	w := p.machine.w
+	if p.machine.cutOff {
+		return
+	}
+	w.at(w.between(100*time.Microsecond, 5*time.Millisecond), nil, func() {
+		w.controller.decide(c, func(r any) {
+			if !p.machine.cutOff {
+				w.at(w.between(100*time.Microsecond, 5*time.Millisecond), p, func() { reply(r) })
+			}
+		})
+	})
+}
+
+func (p *process) heartbeat() {
+	m := p.machine
+	m.w.at(metadata.HeartbeatInterval+m.w.between(0, 10*time.Millisecond), p, p.heartbeat)
+	m.w.controller.publish(p) // what was published while it could not hear
+	if p.image == nil || m.cutOff {
+		return
+	}
+	h := &wire.Heartbeat{
+		Sender: m.id, Incarnation: p.incarnation, Applied: p.image.Index(), DiskHealthy: true, ShuttingDown: p.stopping,
+	}
+	m.w.at(m.w.between(100*time.Microsecond, 3*time.Millisecond), nil, func() {
+		mayStop := m.w.controller.heartbeat(h)
+		if mayStop && p.stopping && !p.dead {
+			m.stop("stops: others have taken over")
+			m.w.scheduleRestart(m)
+		}
+	})
+}
+
+// follow takes a newer image, which may leap over some in between, and tells the replicas.
+func (p *process) follow(img *metadata.Image) {
+	m := p.machine
+	if p.image != nil && img.Index() <= p.image.Index() {
+		return
+	}
+	if r, ok := img.Registration(m.id); !ok || r.Incarnation != p.incarnation {
+		return
+	}
+	p.image = img
+	for i := range p.replicas {
+		p.apply(i)
+	}
+}
+
+// apply obeys the image in one partition: a role changes only to a higher leader epoch.
+func (p *process) apply(partition int) {
+	state, _ := p.image.Partition(p.machine.w.topic, int32(partition))
+	r := p.replicas[partition]
+	if r == nil {
+		if !contains(state.Replicas, p.machine.id) {
+			return
+		}
+		r = p.spawn(partition)
+	}
+	switch {
+	case r.log.cutting:
+		r.applyLater = true
+	case replica.Outranks(r.epoch, state.LeaderEpoch) && state.Leader == p.machine.id:
+		r.lead(p.leadership(partition, &state))
+	case replica.Outranks(r.epoch, state.LeaderEpoch):
+		r.follow(state.Leader, state.LeaderEpoch)
+	case r.leader != nil && r.epoch == state.LeaderEpoch:
+		r.changed(p.leadership(partition, &state))
+	}
+}
+
+// spawn begins a replica's actor.
+func (p *process) spawn(partition int) *replicaShell {
+	p.runs++
+	d := p.machine.disks[partition]
+	r := &replicaShell{
+		w: p.machine.w, process: p, partition: partition, run: p.runs,
+		log: openLog(d), epoch: wire.NoEpoch, watermark: max(d.cache.start, min(d.checkpoint, d.cache.end)),
+	}
+	p.replicas[partition] = r
+	return r
+}
+
+// restartActor lets a replica's actor panic and begin anew within the process. One that led asks
+// for another leader epoch, since nobody leads twice in one.
+func (p *process) restartActor(partition int) {
+	old := p.replicas[partition]
+	if old == nil || old.log.cutting || old.log.syncing {
+		return
+	}
+	p.machine.w.stats.ActorRestarts++
+	p.machine.w.note(p.machine, "p%d: its actor begins anew", partition)
+	ledIn := wire.NoEpoch
+	if old.leader != nil {
+		ledIn = old.epoch
+	}
+	old.gone()
+	r := p.spawn(partition)
+	r.epoch = old.epoch
+	if ledIn != wire.NoEpoch {
+		r.askForEpoch(ledIn)
+		return
+	}
+	r.follow(old.leaderID, old.epoch)
+}
+
+func (p *process) leadership(partition int, state *wire.Partition) replica.Leadership {
+	w := p.machine.w
+	l := replica.Leadership{
+		Self: p.machine.id, Topic: w.topic, Partition: int32(partition),
+		LeaderEpoch: state.LeaderEpoch, PartitionEpoch: state.PartitionEpoch,
+		Replicas: state.Replicas, ISR: state.ISR,
+		Fsync: !w.profile.Replicated, Unclean: p.image.Unclean(w.topic, int32(partition)) || w.truths[partition].off, MaxLag: w.profile.MaxLag,
+	}
+	if config, ok := metadata.EffectiveTopicConfig(p.image, "orders"); ok {
+		l.MinISR = config.MinISR
+	}
+	for _, b := range state.Replicas {
+		r, _ := p.image.Registration(b)
+		l.Incarnations = append(l.Incarnations, r.Incarnation)
+		l.Eligible = append(l.Eligible, p.image.ReplicaUsable(w.topic, int32(partition), b))
+	}
+	return l
+}
+
+func (p *process) linkUp(to wire.BrokerID, era int) {
+	if p.linked[to] != 0 {
+		p.linkDown(to)
+	}
+	p.linked[to] = era
+	for _, r := range p.replicas {
+		if r != nil && r.leader != nil {
+			r.perform(r.leader.LinkUp(to, p.machine.clock()))
+		}
+	}
+}
+
+func (p *process) linkDown(to wire.BrokerID) {
+	p.linked[to] = 0
+	for _, r := range p.replicas {
+		if r != nil && r.leader != nil {
+			r.leader.LinkDown(to)
+		}
+	}
+}
+
+func (p *process) receive(m wire.PeerMessage, batches []batch) {
+	var partition int32
+	switch m := m.(type) {
+	case *wire.Probe:
+		partition = m.Partition
+	case *wire.Truncate:
+		partition = m.Partition
+	case *wire.Append:
+		partition = m.Partition
+	case *wire.Position:
+		partition = m.Partition
+	case *wire.Appended:
+		partition = m.Partition
+	}
+	if r := p.replicas[partition]; r != nil {
+		r.receive(m, batches)
+	}
+}
+
+func contains(list []wire.BrokerID, b wire.BrokerID) bool {
+	for _, other := range list {
+		if other == b {
+			return true
+		}
+	}
+	return false
+}
