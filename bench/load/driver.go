@@ -12,6 +12,7 @@ import (
 type workload struct {
 	Topic      string        `json:"topic"`
 	Partitions int32         `json:"partitions"`
+	Replicas   int16         `json:"replicas,omitempty"` // 0: one
 	Records    int64         `json:"records"`
 	Size       int           `json:"size"` // bytes of value per record
 	BatchBytes int32         `json:"batch_bytes"`

@@ -27,7 +27,7 @@ func (kafkaDriver) createTopic(ctx context.Context, t *target, w workload) error
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	if _, err := admin.CreateTopic(ctx, w.Partitions, 1, t.topicConfigs(), w.Topic); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+	if _, err := admin.CreateTopic(ctx, w.Partitions, max(1, w.Replicas), t.topicConfigs(), w.Topic); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 		return fmt.Errorf("create topic %s: %w", w.Topic, err)
 	}
 	for {

@@ -20,6 +20,7 @@ type ClusterConfig struct {
 	Dir         string // data and logs of the brokers go below it
 	Brokers     int
 	Flags       []string // of each broker, besides where it is and whom it joins
+	Together    bool     // all are told to join all, themselves too, and are to be started at once
 	Environment []string
 }
 
@@ -64,7 +65,7 @@ func StartCluster(ctx context.Context, cfg ClusterConfig) (*Cluster, error) {
 func NewCluster(cfg ClusterConfig) (*Cluster, error) {
 	c := &Cluster{}
 	for i := range cfg.Brokers {
-		m := &Member{cluster: c, cfg: &cfg, founded: i > 0, id: -1}
+		m := &Member{cluster: c, cfg: &cfg, founded: i > 0 || cfg.Together, id: -1}
 		m.data = filepath.Join(cfg.Dir, "broker-"+strconv.Itoa(i+1))
 		m.log = m.data + ".log"
 		c.Members = append(c.Members, m)
@@ -119,7 +120,7 @@ func (m *Member) command(args []string) Command {
 func (m *Member) others() []string {
 	var addresses []string
 	for _, other := range m.cluster.Members {
-		if other != m {
+		if other != m || m.cfg.Together {
 			addresses = append(addresses, other.gossip)
 		}
 	}

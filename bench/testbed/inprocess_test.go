@@ -13,8 +13,8 @@ import (
 	"github.com/troupe-mq/troupe/bench/testbed"
 )
 
-// produce writes one record with acks=all and returns where it is.
-func produce(t *testing.T, bed *testbed.Bed, value string) (partition int32, offset int64) {
+// produce writes one record with acks=all.
+func produce(t *testing.T, bed *testbed.Bed, value string) {
 	t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(bed.Kafka()...), kgo.MetadataMinAge(100*time.Millisecond), kgo.DefaultProduceTopic("orders"))
 	if err != nil {
@@ -23,11 +23,9 @@ func produce(t *testing.T, bed *testbed.Bed, value string) (partition int32, off
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	r, err := client.ProduceSync(ctx, &kgo.Record{Value: []byte(value)}).First()
-	if err != nil {
+	if err := client.ProduceSync(ctx, &kgo.Record{Value: []byte(value)}).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
-	return r.Partition, r.Offset
 }
 
 // consume reads the topic's only partition from its beginning until it has n values.

@@ -3,7 +3,9 @@ package testbed
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -14,7 +16,8 @@ import (
 // that was cut off says what was.
 type View struct {
 	Controller int32
-	Brokers    []int32 // that it takes for alive
+	Brokers    []int32          // that it takes for alive
+	Addresses  map[int32]string // of these, for clients
 	Partitions []PartitionView
 }
 
@@ -89,9 +92,10 @@ func (m *Member) listenAt(address string) {
 }
 
 func newView(answer *kmsg.MetadataResponse) *View {
-	v := &View{Controller: answer.ControllerID}
+	v := &View{Controller: answer.ControllerID, Addresses: make(map[int32]string)}
 	for _, b := range answer.Brokers {
 		v.Brokers = append(v.Brokers, b.NodeID)
+		v.Addresses[b.NodeID] = net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
 	}
 	slices.Sort(v.Brokers)
 	if len(answer.Topics) != 1 {
