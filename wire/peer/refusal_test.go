@@ -2,7 +2,9 @@ package peer
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -156,5 +158,96 @@ func TestABrokerThatLostItsLinksUnnoticedGetsNewOnesAtOnce(t *testing.T) {
 				t.Errorf("told was%s", n.calls())
 			}
 		})
+	}
+}
+
+// answerer is a listener that answers a pair of greetings as a test likes, and hears the last word.
+func answerer(t *testing.T, answer func(greeting wire.LinkGreeting, bulk bool) wire.LinkWelcome) (address string, confirms chan wire.LinkConfirm) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	confirms = make(chan wire.LinkConfirm, 2)
+	done := make(chan struct{})
+	t.Cleanup(func() {
+		listener.Close()
+		<-done
+	})
+	go func() {
+		defer close(done)
+		var pair []*conn
+		var greeting wire.LinkGreeting
+		for range 2 {
+			raw, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			defer raw.Close()
+			c := newConn(raw, raw, time.Now)
+			if _, err := io.ReadFull(raw, make([]byte, len(Preface))); err != nil || c.hear(&greeting) != nil {
+				return
+			}
+			pair = append(pair, c)
+		}
+		for i, c := range pair {
+			welcome := answer(greeting, i == 1)
+			if c.say(&welcome) != nil {
+				return
+			}
+		}
+		for _, c := range pair {
+			var confirm wire.LinkConfirm
+			if c.hear(&confirm) == nil {
+				confirms <- confirm
+			}
+		}
+	}()
+	return listener.Addr().String(), confirms
+}
+
+func TestWhoAnswersInsteadOfTheBrokerIsRefused(t *testing.T) {
+	for reason, change := range map[string]func(*wire.LinkWelcome, bool){
+		reasonCluster:   func(m *wire.LinkWelcome, _ bool) { m.From.ClusterID = "foreign" },
+		reasonBroker:    func(m *wire.LinkWelcome, _ bool) { m.From.Broker = 3 },
+		reasonRecovery:  func(m *wire.LinkWelcome, _ bool) { m.From.RecoveryEpoch = 0 },
+		reasonProtocol:  func(m *wire.LinkWelcome, _ bool) { m.Protocol = 2 },
+		reasonSelf:      func(m *wire.LinkWelcome, _ bool) { m.From.Broker = 1 },
+		reasonMalformed: func(m *wire.LinkWelcome, bulk bool) { m.From.Incarnation += map[bool]wire.Incarnation{true: 1}[bulk] },
+	} {
+		t.Run(reason, func(t *testing.T) {
+			n := start(t, identity(1, 10), setting{})
+			address, confirms := answerer(t, func(_ wire.LinkGreeting, bulk bool) wire.LinkWelcome {
+				m := wire.LinkWelcome{Protocol: 1, From: wire.LinkEnd(identity(2, 20))}
+				change(&m, bulk)
+				return m
+			})
+			n.SetPeer(2, 0, address)
+			for range 2 {
+				select {
+				case m := <-confirms:
+					if m.Refusal.Reason != reason {
+						t.Errorf("it was refused for %q: %s", m.Refusal.Reason, m.Refusal.Sentence)
+					}
+				case <-time.After(patience):
+					t.Fatal("there was no last word")
+				}
+			}
+			n.stop(t)
+			if n.count("up") != 0 {
+				t.Error("there was a link")
+			}
+		})
+	}
+}
+
+func TestAReasonOfAnotherVersionIsNoNewLabel(t *testing.T) {
+	n := start(t, identity(1, 10), setting{})
+	address, _ := answerer(t, func(wire.LinkGreeting, bool) wire.LinkWelcome {
+		return wire.LinkWelcome{Refusal: wire.LinkRefusal{Reason: "made up", Sentence: "who knows"}}
+	})
+	err := n.dialPair(t.Context(), 2, address, 0)
+	if r := asRefusal(err); r == nil || r.reason != reasonOther || !r.theirs || !strings.Contains(err.Error(), "who knows") {
+		t.Errorf("it was refused with %v", err)
 	}
 }
