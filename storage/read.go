@@ -29,23 +29,26 @@ func (l *Log) Read(from, upTo wire.Offset, maxBytes int, atLeastOne bool) (wire.
 		return wire.Records{}, wire.Errorf(wire.OffsetOutOfRange, "offset %d of %s is outside %d to %d", from, l.ref, l.StartOffset(), end)
 	}
 	upTo = min(upTo, end)
-	for from < upTo {
-		v := l.viewAt(from, upTo)
-		records, err := l.readSegment(v, from, maxBytes, atLeastOne)
-		if errors.Is(err, io.EOF) && !v.last { // a gap at the end of the segment
-			from = v.next
-			continue
-		}
-		if err != nil && l.wasCut(generation) {
-			return wire.Records{}, l.errCut()
-		}
-		if err != nil {
-			return wire.Records{}, l.readFailed(from, err)
-		}
-		return records, nil
+	if from >= upTo {
+		return wire.Records{}, nil
 	}
-	return wire.Records{}, nil
+	v := l.viewAt(from, upTo)
+	records, err := l.readSegment(v, from, maxBytes, atLeastOne)
+	if errors.Is(err, io.EOF) && !v.last {
+		err = l.corruption(v.s, v.size, from, errEnds)
+	}
+	switch {
+	case err == nil:
+		return records, nil
+	case l.wasCut(generation):
+		return wire.Records{}, l.errCut()
+	}
+	return wire.Records{}, l.readFailed(from, err)
 }
+
+// errEnds says that a segment does not reach to the next one, which is named by the end of the log
+// at the moment when this one was full: its last batches are missing.
+var errEnds = errors.New("the segment ends before the next one begins")
 
 // view is what a reader needs to know of one segment, copied under the mutex.
 type view struct {

@@ -90,18 +90,15 @@ func (r *recovery) scan(first int) (end wire.Offset, err error) {
 	for i := first; i < len(l.segments); i++ {
 		s := l.segments[i]
 		if i > first && s.base != end {
-			// A segment is named by the end of the log, so it begins where the one before
-			// ended. Compaction opens gaps there, but only far below the durable point.
-			if s.base < end || r.sameBoot && s.base > r.durable {
-				err := l.lose(s, 0, end, errors.New("the segment does not begin where the one before it ends"))
-				if err == nil {
-					err = r.setAside(i, end)
-				}
-				return end, err
-			}
-			if s.base > r.durable {
+			// A segment is named by the end of the log, so it begins where the one before ended.
+			if s.base > end && s.base > r.durable && !r.sameBoot {
 				return end, r.drop(i, end)
 			}
+			err := l.lose(s, 0, end, errors.New("the segment does not begin where the one before it ends"))
+			if err == nil {
+				err = r.setAside(i, end)
+			}
+			return end, err
 		}
 		if end, err = r.scanSegment(i); err != nil {
 			return 0, err

@@ -5,6 +5,8 @@ import (
 	"io"
 	"slices"
 	"time"
+
+	"github.com/troupe-mq/troupe/wire"
 )
 
 // scrubber reads every sealed segment again and again, slowly, so that a bit that flipped on the
@@ -59,15 +61,16 @@ func (s *scrubber) pass(goOn func(read int64) bool) {
 			if !ok || next == l.EndOffset() || l.closed.Load() || d.Err() != nil {
 				break
 			}
-			if !l.scrub(seg, size, goOn) {
+			if !l.scrub(seg, size, next, goOn) {
 				return
 			}
 		}
 	}
 }
 
-// scrub verifies one segment. It says false when the pass is to end.
-func (l *Log) scrub(s *segment, size int64, goOn func(read int64) bool) bool {
+// scrub verifies one segment, behind which the next one begins at next. It says false when the pass
+// is to end.
+func (l *Log) scrub(s *segment, size int64, next wire.Offset, goOn func(read int64) bool) bool {
 	f, err := l.openSegment(s)
 	if err != nil {
 		return true // retention was faster; or a read will tell
@@ -91,6 +94,9 @@ func (l *Log) scrub(s *segment, size int64, goOn func(read int64) bool) bool {
 			}
 		}
 		if err != nil {
+			if errors.Is(err, io.EOF) && w.next < next {
+				err = errEnds
+			}
 			if !errors.Is(err, io.EOF) && !isReadError(err) {
 				_ = l.corruption(s, w.pos, w.next, err) // it is logged and counted
 			}

@@ -67,8 +67,9 @@ type verifier struct {
 	fsys  FS
 	found []Damage
 
-	dir string      // of the last segment
-	end wire.Offset // where it ended
+	dir   string      // of the last segment
+	end   wire.Offset // where it ended
+	whole bool        // and that is where its batches end, not damage
 }
 
 func (v *verifier) report(d Damage) {
@@ -115,9 +116,14 @@ func (v *verifier) file(name string, last bool) error {
 // segment checks all batches. Behind a bad one it looks for the next that is whole.
 func (v *verifier) segment(f File, name string, size int64, last bool) error {
 	base := baseOf(name)
-	if dir := filepath.Dir(name); dir == v.dir && base < v.end {
+	switch dir := filepath.Dir(name); {
+	case dir != v.dir:
+	case base < v.end:
 		v.report(Damage{File: name, Offset: base, What: fmt.Sprintf("the segment begins below %d, where the one before it ends", v.end)})
+	case base > v.end && v.whole:
+		v.report(Damage{File: name, Offset: v.end, What: "the segment before it ends here: its last batches are missing"})
 	}
+	v.whole = true
 	w := newWalker(f, base, 0, size, scanWindow)
 	defer w.close()
 	for {
@@ -139,6 +145,7 @@ func (v *verifier) segment(f File, name string, size int64, last bool) error {
 				return findErr
 			}
 			v.report(Damage{File: name, Position: w.pos, Offset: max(w.next, base), What: err.Error(), Tail: !found && last})
+			v.whole = v.whole && found
 			if !found {
 				break
 			}

@@ -199,3 +199,47 @@ func TestTheScrubberReadsSealedSegmentsAndReportsDamage(t *testing.T) {
 		t.Errorf("asked %d times after it was told to stop", n)
 	}
 }
+
+func TestASealedSegmentThatLostWholeBatchesIsNoticed(t *testing.T) {
+	path, batches := closedDir(t)
+	d := openDir(t, path)
+	l := openLog(t, d, testLogConfig())
+	name, next := l.file(0, logSuffix), l.segments[1].base
+	n := int(next) / 2
+	lost := next - 2
+	cut := func() {
+		t.Helper()
+		info, err := os.Stat(name)
+		if err == nil {
+			err = os.Truncate(name, info.Size()-int64(len(batches[n-1])))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cut()
+	found, err := Verify(OSFS{}, path)
+	if err != nil || !slices.ContainsFunc(found, func(d Damage) bool { return d.Offset == lost && strings.Contains(d.What, "missing") }) {
+		t.Errorf("found %v, %v", found, err)
+	}
+	d = openDir(t, path)
+	l = openLog(t, d, testLogConfig())
+	if got := readFrom(t, l, 0, 100, 1<<20); !bytes.Equal(got, bytes.Join(batches[:n-1], nil)) {
+		t.Errorf("%d bytes were read before what is missing", len(got))
+	}
+	var corrupt *CorruptionError
+	if _, err := l.Read(lost, 100, 1<<20, true); !errors.As(err, &corrupt) || corrupt.Offset != lost || corrupt.Path != name {
+		t.Errorf("read of what is missing: %v", err)
+	}
+	if got := readFrom(t, l, next, 100, 1<<20); len(got) == 0 {
+		t.Errorf("nothing was read behind what is missing")
+	}
+	l.damage = nil
+	d.scrub.pass(func(int64) bool { return true })
+	if len(l.damage) != 1 {
+		t.Errorf("the scrubber reports %v", l.damage)
+	}
+}

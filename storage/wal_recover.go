@@ -22,46 +22,60 @@ func (w *WAL) segmentFile(sequence uint64) string {
 // recover reads what is there, decides what it means, and only then changes anything: cuts the
 // torn tail or drops the torn last segment, and makes durable what it took for durable.
 func (w *WAL) recover() (WALState, error) {
-	sequences, snapshots, err := w.list()
+	found, err := w.read()
 	if err != nil {
 		return WALState{}, err
 	}
-	r := walReplay{}
-	torn := int64(0)
-	for i, sequence := range sequences {
-		if i > 0 && sequence != sequences[i-1]+1 {
-			return WALState{}, &WALDamage{File: w.segmentFile(sequence - 1), Reason: "the segment is missing"}
-		}
-		content, err := readWALFile(w.fsys, w.segmentFile(sequence), maxWALSegmentBytes)
-		if err != nil {
-			return WALState{}, err
-		}
-		end, err := w.replay(&r, content, sequence, i == len(sequences)-1)
-		if err != nil {
-			return WALState{}, err
-		}
-		if len(r.segments) == i+1 {
-			w.size, torn = end, int64(len(content))-end
-		}
-	}
-	if len(r.segments) == 0 && (snapshots || len(sequences) > 0 && sequences[0] > 1) {
-		return WALState{}, &WALDamage{File: w.segmentFile(1), Reason: "the segments are missing"}
-	}
-	state, err := w.judge(&r)
-	if err != nil {
-		return WALState{}, err
-	}
-	w.segments, w.hardState, w.lastIndex = r.segments, state.HardState, state.Snapshot.Index
+	r, state := &found.replay, found.state
+	w.segments, w.hardState, w.lastIndex, w.size = r.segments, state.HardState, state.Snapshot.Index, found.size
 	if n := len(state.Entries); n > 0 {
 		w.lastIndex = state.Entries[n-1].Index
 	}
-	state.TornBytes = torn
-	if len(sequences) > len(r.segments) { // the last one was never finished
-		if err := w.fsys.Remove(w.segmentFile(sequences[len(sequences)-1])); err != nil {
+	if n := len(found.sequences); n > len(r.segments) { // the last one was never finished
+		if err := w.fsys.Remove(w.segmentFile(found.sequences[n-1])); err != nil {
 			return WALState{}, err
 		}
 	}
-	return state, w.continueLast(torn > 0, r.tailAt, r.tail)
+	return state, w.continueLast(state.TornBytes > 0, r.tailAt, r.tail)
+}
+
+// walFound is what was read.
+type walFound struct {
+	sequences []uint64 // of the segments, as they are named
+	replay    walReplay
+	state     WALState
+	size      int64 // of the last segment's frames
+}
+
+// read reads all that is there, and changes nothing.
+func (w *WAL) read() (found walFound, err error) {
+	var snapshots bool
+	if found.sequences, snapshots, err = w.list(); err != nil {
+		return found, err
+	}
+	r, torn := &found.replay, int64(0)
+	for i, sequence := range found.sequences {
+		if i > 0 && sequence != found.sequences[i-1]+1 {
+			return found, &WALDamage{File: w.segmentFile(sequence - 1), Reason: "the segment is missing"}
+		}
+		content, err := readWALFile(w.fsys, w.segmentFile(sequence), maxWALSegmentBytes)
+		if err != nil {
+			return found, err
+		}
+		end, err := w.replay(r, content, sequence, i == len(found.sequences)-1)
+		if err != nil {
+			return found, err
+		}
+		if len(r.segments) == i+1 {
+			found.size, torn = end, int64(len(content))-end
+		}
+	}
+	if len(r.segments) == 0 && (snapshots || len(found.sequences) > 0 && found.sequences[0] > 1) {
+		return found, &WALDamage{File: w.segmentFile(1), Reason: "the segments are missing"}
+	}
+	found.state, err = w.judge(r)
+	found.state.TornBytes = torn
+	return found, err
 }
 
 // list returns the segments, and whether there is any snapshot.
