@@ -151,8 +151,18 @@ var brokerKeys = inOrder(ownSynonyms(append([]ConfigKey{
 		Doc: "How many bytes of requests, of all connections together, may wait for an answer before the broker stops reading.",
 	},
 	{
-		Name: "replica.lag.time.max.ms", Type: wire.TypeLong, Default: "10000", check: atLeast(1), Effect: NoEffect,
-		Doc: "No effect with one broker: how long a follower may be behind before it leaves the in-sync replicas.",
+		Name: "replica.lag.time.max.ms", Type: wire.TypeLong, Default: "10000", check: atLeast(1),
+		// Kafka: 30000.
+		Doc: "How long a follower may be behind before it leaves the in-sync replicas.",
+	},
+	{
+		Name: "leader.replication.throttled.rate", Type: wire.TypeLong, Default: maxLong, check: atLeast(1), Update: PerBroker,
+		// Kafka: throttles the replicas that leader.replication.throttled.replicas of a topic lists.
+		Doc: "How many bytes a second a broker sends at most, in all, to replicas that a reassignment is bringing in.",
+	},
+	{
+		Name: "follower.replication.throttled.rate", Type: wire.TypeLong, Default: maxLong, check: atLeast(1), Update: PerBroker, Effect: NoEffect,
+		Doc: "No effect: leaders send to their followers, so leader.replication.throttled.rate says how fast.",
 	},
 	{
 		Name: "producer.id.expiration.ms", Type: wire.TypeInt, Default: "86400000", check: atLeast(1),

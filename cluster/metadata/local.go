@@ -80,6 +80,12 @@ func (l *Local) Value(key string) (string, bool) {
 	return v.value, ok
 }
 
+// ReassignmentRate is how many bytes a second this broker sends at most to replicas that
+// reassignments are bringing in.
+func (l *Local) ReassignmentRate() int64 {
+	return brokerValue("leader.replication.throttled.rate", l.sources())
+}
+
 func (l *Local) sources() sources {
 	return sources{broker: l.ownBrokerConfigs(l.Self), cluster: l.clusterConfigs, static: l.static}
 }

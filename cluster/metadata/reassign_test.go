@@ -221,3 +221,23 @@ func TestAReplicaThatIsTakenOffIsNotRememberedAsFailed(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestReassignmentsHaveARateThatCanBeChangedWhileTheyRun(t *testing.T) {
+	c := newCluster(t, 1)
+	if rate := c.img.Local(1, nil).ReassignmentRate(); rate != 1<<63-1 {
+		t.Errorf("unlimited is %d", rate)
+	}
+	if err := c.alter(allBrokers, false, set("leader.replication.throttled.rate", "1000")); err != nil {
+		t.Fatal(err)
+	}
+	own := wire.ConfigResource{Type: wire.ConfigBroker, Name: "1"}
+	if err := c.alter(own, false, set("leader.replication.throttled.rate", "500")); err != nil {
+		t.Fatal(err)
+	}
+	if one, other := c.img.Local(1, nil).ReassignmentRate(), c.img.Local(2, nil).ReassignmentRate(); one != 500 || other != 1000 {
+		t.Errorf("%d on broker 1, %d on others", one, other)
+	}
+	if err := c.alter(own, false, set("leader.replication.throttled.rate", "0")); wire.Code(err) != wire.InvalidConfig {
+		t.Errorf("%v", err)
+	}
+}
