@@ -65,7 +65,12 @@ func (s *Stage) open(ctx context.Context) error {
 	if err := s.Observer.AwaitWhole(ctx, wholeWithin); err != nil {
 		return fmt.Errorf("the new cluster is %w", err)
 	}
-	var err error
+	voting, cancel := context.WithTimeout(ctx, wholeWithin)
+	err := s.Cluster.AwaitVoters(voting)
+	cancel()
+	if err != nil {
+		return err
+	}
 	s.Load, err = StartLoad(ctx, *load, s.begun)
 	return err
 }

@@ -150,6 +150,12 @@ func (b *costBench) with(ctx context.Context, brokers int, measure func(c *testb
 		return err
 	}
 	defer c.Close()
+	const patience = 30 * time.Second
+	voting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := c.AwaitVoters(voting); err != nil {
+		return err
+	}
 	return measure(c)
 }
 

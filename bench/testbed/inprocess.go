@@ -45,8 +45,8 @@ type Broker struct {
 	node  *node.Node // nil while it is down
 }
 
-// Start starts n brokers that join each other and stops them at the end of the test. With
-// TROUPE_TEST_LOG set, their logs go to the test's.
+// Start starts n brokers that join each other, waits until any one of three may die, and stops them
+// at the end of the test. With TROUPE_TEST_LOG set, their logs go to the test's.
 func Start(t TB, n int) *Bed {
 	t.Helper()
 	b := &Bed{t: t, log: &gate{}}
@@ -62,6 +62,9 @@ func Start(t TB, n int) *Bed {
 		b.Brokers = append(b.Brokers, broker)
 		broker.Start()
 	}
+	b.Eventually("enough brokers keep the metadata log", func() bool {
+		return len(b.Brokers[0].node.Broker().DescribeCluster(t.Context()).Quorum.Voters) >= votersOf(n)
+	})
 	return b
 }
 
@@ -109,6 +112,30 @@ func (b *Broker) start(ctx context.Context) error {
 	ready := n.Ready()
 	b.cfg.Listen, b.cfg.Cluster, b.cfg.Admin = ready.Kafka, ready.Cluster, ready.Admin
 	return nil
+}
+
+// Move gives new addresses to all brokers that are down. They take them when they start, and join
+// by those of the others.
+func (b *Bed) Move() {
+	b.t.Helper()
+	const each = 3
+	addresses, err := FreeAddresses(each * len(b.Brokers))
+	if err != nil {
+		b.t.Fatalf("move: %v", err)
+	}
+	for i, broker := range b.Brokers {
+		if broker.node == nil {
+			broker.cfg.Listen, broker.cfg.Cluster, broker.cfg.Admin = addresses[each*i], addresses[each*i+1], addresses[each*i+2]
+		}
+	}
+	for _, broker := range b.Brokers {
+		broker.cfg.Join = nil
+		for _, other := range b.Brokers {
+			if other != broker {
+				broker.cfg.Join = append(broker.cfg.Join, other.cfg.Cluster)
+			}
+		}
+	}
 }
 
 // ID is the broker's id; it is up.

@@ -2,12 +2,14 @@ package testbed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
 	"strconv"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -67,6 +69,60 @@ func (m *Member) View(ctx context.Context, topic string) (*View, error) {
 		return nil, fmt.Errorf("ask the broker at %s: %w", m.Kafka(), err)
 	}
 	return newView(answer.(*kmsg.MetadataResponse)), nil
+}
+
+// Voters asks this broker how many brokers keep the metadata log together.
+func (m *Member) Voters(ctx context.Context) (int, error) {
+	client, err := m.ask()
+	if err != nil {
+		return 0, err
+	}
+	partition := kmsg.NewDescribeQuorumRequestTopicPartition()
+	topic := kmsg.NewDescribeQuorumRequestTopic()
+	topic.Topic, topic.Partitions = "__cluster_metadata", append(topic.Partitions, partition)
+	request := kmsg.NewPtrDescribeQuorumRequest()
+	request.Topics = append(request.Topics, topic)
+	response, err := client.SeedBrokers()[0].Request(ctx, request)
+	if err != nil {
+		return 0, fmt.Errorf("ask the broker at %s: %w", m.Kafka(), err)
+	}
+	answer := response.(*kmsg.DescribeQuorumResponse)
+	if err := kerr.ErrorForCode(answer.ErrorCode); err != nil {
+		return 0, err
+	}
+	if len(answer.Topics) != 1 || len(answer.Topics[0].Partitions) != 1 {
+		return 0, fmt.Errorf("the broker at %s describes another quorum than that of the metadata", m.Kafka())
+	}
+	described := answer.Topics[0].Partitions[0]
+	return len(described.CurrentVoters), kerr.ErrorForCode(described.ErrorCode)
+}
+
+// AwaitVoters waits until as many brokers keep the metadata log as are to: before that, the death of
+// one may be that of the cluster.
+func (c *Cluster) AwaitVoters(ctx context.Context) error {
+	want := votersOf(len(c.Members))
+	for {
+		voters, err := c.Members[0].Voters(ctx)
+		if err == nil && voters >= want {
+			return nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d brokers keep the metadata log: %w", voters, want, errors.Join(ctx.Err(), err))
+		}
+	}
+}
+
+// votersOf is how many of so many brokers keep the metadata log.
+func votersOf(brokers int) int {
+	switch {
+	case brokers >= 5:
+		return 5
+	case brokers >= 3:
+		return 3
+	}
+	return 1
 }
 
 func (m *Member) ask() (*kgo.Client, error) {
