@@ -249,6 +249,7 @@ func TestAWipedBrokerTakesItsPlaceAgain(t *testing.T) {
 	t.Parallel()
 	opts := options(t, crashfs.New())
 	opts.Cluster, opts.ClusterPackets = bindCluster(t)
+	address := opts.Cluster.Addr().String()
 	first := startBroker(t, crashfs.New())
 	second := startBroker(t, crashfs.New(), first.Ready().Cluster)
 	lost, err := node.Start(t.Context(), joining(first.Ready().Cluster), opts)
@@ -258,6 +259,19 @@ func TestAWipedBrokerTakesItsPlaceAgain(t *testing.T) {
 	expectOneCluster(t, first, second, lost)
 	stopBroker(t, lost)
 
+	t.Run("at its address", func(t *testing.T) {
+		cfg := joining(first.Ready().Cluster)
+		cfg.Cluster = address
+		again, err := node.Start(t.Context(), cfg, options(t, crashfs.New()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		expectOneCluster(t, first, second, again)
+		stopBroker(t, again)
+		if again.Ready().BrokerID != lost.Ready().BrokerID {
+			t.Errorf("broker %d came back as %d", lost.Ready().BrokerID, again.Ready().BrokerID)
+		}
+	})
 	t.Run("by its id", func(t *testing.T) {
 		cfg := joining(first.Ready().Cluster)
 		cfg.Static = map[string]string{"node.id": fmt.Sprint(lost.Ready().BrokerID)}
@@ -303,3 +317,21 @@ func TestABlankBrokerWaitsForWhomItIsToJoin(t *testing.T) {
 	t.Cleanup(func() { stopBroker(t, late) })
 	expectOneCluster(t, first, late)
 }
+
+// untilWaiting is a logger that calls f when a broker says that it waits for a cluster.
+func untilWaiting(f func()) *slog.Logger { return slog.New(&waitingHandler{f: f}) }
+
+type waitingHandler struct{ f func() }
+
+func (*waitingHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h *waitingHandler) Handle(_ context.Context, r slog.Record) error {
+	if strings.HasPrefix(r.Message, "waiting for a cluster") {
+		h.f()
+	}
+	return nil
+}
+
+func (h *waitingHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+func (h *waitingHandler) WithGroup(string) slog.Handler { return h }
