@@ -24,7 +24,7 @@ type Broker struct {
 	dirs   []*storage.Dir
 	now    func() time.Time
 	logger *slog.Logger
-	raftID uint64
+	raftID atomic.Uint64 // what the metadata log here is called among the voters
 
 	system      *actor.ActorSystem
 	root        *actor.RootContext
@@ -33,7 +33,8 @@ type Broker struct {
 	commands    *actor.PID // nil, as all that follows, for a broker that is alone
 	membership  *actor.PID
 	controller  controllerRef
-	remotes     *remotes // the actors of other brokers
+	opened      chan struct{} // closed when the metadata log is open
+	remotes     *remotes      // the actors of other brokers
 	forwards    *forwards
 	peers       *peers // those that are linked
 	disks       *diskProbes
@@ -112,9 +113,10 @@ func Start(ctx context.Context, cfg Config, deps Dependencies) (*Broker, error) 
 		return nil, err
 	}
 	b := &Broker{
-		cfg: cfg, dirs: deps.Dirs, now: deps.Now, logger: deps.Logger, raftID: deps.RaftID,
+		cfg: cfg, dirs: deps.Dirs, now: deps.Now, logger: deps.Logger, opened: make(chan struct{}),
 		slots: semaphore.NewWeighted(backgroundJobs), ending: make(chan struct{}), ended: make(chan struct{}),
 	}
+	b.raftID.Store(deps.RaftID)
 	b.lost, b.lose = context.WithCancelCause(context.Background())
 	b.image.Store(metadata.NewImage().Local(cfg.ID, cfg.Static))
 	b.system = newSystem(cfg.ID, cfg.Incarnation, deps.Metrics, deps.Logger, b.panicked)
@@ -180,9 +182,12 @@ func (b *Broker) join(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(b.lost, cancel)()
-	err := b.controller.wait(ctx)
-	if err == nil {
+	var err error
+	select {
+	case <-b.opened:
 		err = b.found(ctx)
+	case <-ctx.Done():
+		err = fmt.Errorf("wait for the metadata log: %w", ctx.Err())
 	}
 	if cause := context.Cause(b.lost); err != nil && cause != nil {
 		return cause
@@ -199,7 +204,7 @@ func (b *Broker) found(ctx context.Context) error {
 		}
 	}
 	registration := b.cfg.Registration
-	registration.RaftID = b.raftID
+	registration.RaftID = b.raftID.Load()
 	reply, err := b.ask(ctx, registration)
 	if registered, ok := reply.(metadata.RegisteredBroker); ok && err == nil {
 		err = registered.Err
@@ -374,20 +379,15 @@ func (b *Broker) stop(ctx context.Context) error {
 
 // controllerRef is where the controller actor is now. It changes when that actor is replaced.
 type controllerRef struct {
-	mu    sync.Mutex
-	pid   *actor.PID
-	gone  chan struct{} // closed when pid is no more
-	there chan struct{} // closed when there is a pid
+	mu   sync.Mutex
+	pid  *actor.PID
+	gone chan struct{} // closed when pid is no more
 }
 
 func (c *controllerRef) set(pid *actor.PID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pid, c.gone = pid, make(chan struct{})
-	if c.there == nil {
-		c.there = make(chan struct{})
-	}
-	close(c.there)
 }
 
 func (c *controllerRef) clear() {
@@ -397,27 +397,11 @@ func (c *controllerRef) clear() {
 		return
 	}
 	close(c.gone)
-	c.pid, c.there = nil, make(chan struct{})
+	c.pid = nil
 }
 
 func (c *controllerRef) present() (gone <-chan struct{}, pid *actor.PID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.gone, c.pid
-}
-
-// wait returns when there is a controller.
-func (c *controllerRef) wait(ctx context.Context) error {
-	c.mu.Lock()
-	if c.there == nil {
-		c.there = make(chan struct{})
-	}
-	there := c.there
-	c.mu.Unlock()
-	select {
-	case <-there:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("wait for the controller: %w", ctx.Err())
-	}
 }

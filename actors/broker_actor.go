@@ -21,7 +21,6 @@ type brokerActor struct {
 	*Broker
 	metrics   *Metrics
 	fs        storage.FS
-	raftID    uint64
 	links     Links
 	proposals *actor.PID
 
@@ -58,7 +57,7 @@ type stopBroker struct{ done func() }
 
 func newBrokerActor(b *Broker, deps Dependencies) *brokerActor {
 	return &brokerActor{
-		Broker: b, metrics: deps.Metrics, fs: deps.FS, raftID: deps.RaftID, links: deps.Links,
+		Broker: b, metrics: deps.Metrics, fs: deps.FS, links: deps.Links,
 		topics: make(map[wire.TopicID]*localTopic), removed: make(map[string]*localTopic),
 		successors: make(map[wire.TopicID]*successor),
 		found:      make(map[wire.TopicPartition]*storage.Dir), logsIn: make(map[*storage.Dir]int),
@@ -86,6 +85,8 @@ func (b *brokerActor) Receive(ctx actor.Context) {
 		b.stopController(ctx)
 	case *controllerTick:
 		b.startController(ctx)
+	case *clusterLives:
+		b.onClusterLives(ctx)
 	case *stopBroker:
 		b.onStop(ctx, msg)
 	}
@@ -114,6 +115,7 @@ func (b *brokerActor) onStarted(ctx actor.Context) {
 }
 
 func (b *brokerActor) onImageApplied(ctx actor.Context, msg *imageApplied) {
+	b.noteOpened()
 	image := msg.image.WithController(msg.controller).Local(b.cfg.ID, b.cfg.Static)
 	delta := msg.delta
 	for _, id := range delta.Brokers {

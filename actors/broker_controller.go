@@ -21,6 +21,7 @@ type controllerRuns struct {
 	controllerRun time.Time  // when the present run began
 	failures      int        // in a row
 	lastFailure   error
+	refill        bool // the log was damaged: a blank one is to be filled by others
 }
 
 // controllerTick ends the pause before the controller is spawned again.
@@ -46,9 +47,9 @@ func (b *brokerActor) startController(ctx actor.Context) {
 	}
 	dir := b.dirs[0]
 	cfg := controllerConfig{
-		raftID: b.raftID, self: b.cfg.ID, broker: ctx.Self(),
+		raftID: b.raftID.Load(), self: b.cfg.ID, broker: ctx.Self(),
 		fs: b.fs, dir: filepath.Join(dir.Path(), metadataLogDir), wal: storage.DefaultWALConfig(),
-		found: b.cfg.ClusterID != "", join: b.cfg.Join, cluster: dir.Identity().ClusterID, static: b.cfg.Static,
+		found: b.cfg.ClusterID != "", join: b.cfg.Join || b.refill, cluster: dir.Identity().ClusterID, static: b.cfg.Static,
 		quorum: &b.quorum, known: b.image.Load().Image, snapshotBytes: defaultSnapshotBytes, keepBytes: defaultKeepBytes,
 		now: b.now, newTopicID: newTopicID, logger: b.logger,
 	}
@@ -64,6 +65,15 @@ func (b *brokerActor) startController(ctx actor.Context) {
 	ctx.Watch(pid)
 	b.controllerPID, b.controllerRun = pid, b.now()
 	b.controller.set(pid)
+}
+
+// noteOpened lets this broker register: its controller has found a metadata log that it can use.
+func (b *brokerActor) noteOpened() {
+	select {
+	case <-b.opened:
+	default:
+		close(b.opened)
+	}
 }
 
 func (b *brokerActor) isController(pid *actor.PID) bool {
@@ -90,6 +100,10 @@ func (b *brokerActor) onControllerStopped(ctx actor.Context) {
 		// What was acknowledged is in the log; the next run goes on once there is room again.
 		b.failures = 0
 		b.respawnController(ctx, fullDiskPause)
+		return
+	}
+	if b.repairable(b.lastFailure) {
+		b.seekCluster(ctx, b.lastFailure)
 		return
 	}
 	b.failures++

@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -58,6 +62,10 @@ func (cl *cluster) start(id wire.BrokerID) {
 }
 
 func (cl *cluster) begin(id wire.BrokerID) (*company, error) {
+	return cl.beginWithin(cl.t.Context(), id)
+}
+
+func (cl *cluster) beginWithin(ctx context.Context, id wire.BrokerID) (*company, error) {
 	cl.mu.Lock()
 	lives++
 	incarnation := lives
@@ -85,12 +93,14 @@ func (cl *cluster) begin(id wire.BrokerID) (*company, error) {
 	default:
 		cfg.Join = true
 	}
-	identity.ClusterID, identity.BrokerID, identity.RaftID = "cluster", id, 100+uint64(id)
+	if identity.Blank() {
+		identity.ClusterID, identity.BrokerID, identity.RaftID = "cluster", id, 100+uint64(id)
+	}
 	if err := dir.SaveIdentity(identity); err != nil {
 		return nil, err
 	}
 	cfg.Registration.Directories = []metadata.DirectoryID{metadata.DirectoryID(identity.DirectoryID)}
-	c.Broker, err = Start(cl.t.Context(), cfg, Dependencies{
+	c.Broker, err = Start(ctx, cfg, Dependencies{
 		Dirs: c.dirs, FS: c.disk, RaftID: identity.RaftID, Links: cl.net.join(id, incarnation), Now: c.now, Logger: logger,
 	})
 	if err != nil {
@@ -569,6 +579,84 @@ func TestACommandIsAnsweredWhenTheControllerThatHadItPanics(t *testing.T) {
 		}
 		if o := <-again; o.took > 3*time.Second || o.err != nil {
 			t.Errorf("what may be repeated: %v after %v", o.err, o.took)
+		}
+	})
+}
+
+// damage spoils the metadata log of a broker that does not run, well before its end.
+func (cl *cluster) damage(id wire.BrokerID) {
+	cl.t.Helper()
+	dir := "/data/" + metadataLogDir
+	entries, err := cl.disks[id].ReadDir(dir)
+	if err != nil {
+		cl.t.Fatal(err)
+	}
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) != ".wal" {
+			continue
+		}
+		f, err := cl.disks[id].OpenFile(filepath.Join(dir, e.Name()), os.O_RDWR, 0)
+		if err != nil {
+			cl.t.Fatal(err)
+		}
+		_, err = f.WriteAt([]byte("spoiled"), 40)
+		if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+			cl.t.Fatal(err)
+		}
+	}
+}
+
+func TestADamagedMetadataLogIsReplacedWhereTheClusterGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 3)
+		defer cl.end()
+		cl.awaitVoters(1, 2, 3)
+		cl.awaitReady()
+		for i := range 5 {
+			cl.any().topic(fmt.Sprint("before-", i), 1)
+		}
+		cl.kill(3)
+		cl.damage(3)
+		cl.start(3)
+		cl.awaitReady()
+		cl.awaitTopic("before-4")
+		identity := cl.members[3].dirs[0].Identity()
+		if identity.RaftID == 103 || identity.RaftID == 0 {
+			t.Errorf("its raft id is %d, as it was before", identity.RaftID)
+		}
+		cl.awaitAtMost(time.Minute, "it votes under its new number", func() bool {
+			q := cl.members[1].Quorum()
+			return len(q.Voters) == 3 && slices.ContainsFunc(q.Voters, func(v wire.QuorumMember) bool {
+				return v.Broker == 3 && v.RaftID == identity.RaftID
+			})
+		})
+		kept, err := cl.disks[3].ReadDir("/data")
+		if err != nil || !slices.ContainsFunc(kept, func(e fs.DirEntry) bool { return strings.HasSuffix(e.Name(), "-damaged") }) {
+			t.Errorf("nothing was kept: %v, %v", kept, err)
+		}
+		cl.kill(3)
+		cl.start(3)
+		cl.kill(1) // it counts
+		cl.members[2].topic("afterwards", 1)
+		cl.awaitTopic("afterwards")
+	})
+}
+
+func TestADamagedMetadataLogIsNotTouchedWhereNobodyElseLeads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 2) // broker 1 is the only voter
+		defer cl.end()
+		cl.awaitReady()
+		cl.kill(1)
+		cl.damage(1)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := cl.beginWithin(ctx, 1); err == nil {
+			t.Fatal("it has started")
+		}
+		entries, err := cl.disks[1].ReadDir("/data")
+		if err != nil || slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return strings.HasSuffix(e.Name(), "-damaged") }) {
+			t.Errorf("it was set aside: %v, %v", entries, err)
 		}
 	})
 }

@@ -115,7 +115,10 @@ func (b *Broker) askThere(ctx context.Context, broker wire.BrokerID, command met
 	}
 	reply := make(chan proposed, 1)
 	id := b.proposals.Add(1)
-	gone, _ := b.controller.present()
+	gone, pid := b.controller.present()
+	if pid == nil {
+		gone = nil
+	}
 	b.root.Send(b.commands, &proposeThere{id: id, broker: broker, command: command, encoded: encoded, reply: reply})
 	patience := time.NewTimer(askPatience)
 	defer patience.Stop()
@@ -225,13 +228,12 @@ func (c *commands) onProposed(msg *wire.Proposed) {
 		o.reply <- proposed{err: wire.Errorf(wire.UnknownServerError, "the controller's answer cannot be read: %v", err)}
 		return
 	}
-	reached := func() { o.reply <- proposed{reply: reply} }
 	_, pid := c.controller.present()
-	if pid == nil {
-		reached()
+	if pid == nil { // nobody knows when the effect can be seen
+		o.reply <- proposed{err: errOutcomeUnknown, open: true, decided: true}
 		return
 	}
-	c.root.Send(pid, &awaitIndex{index: msg.Index, reached: reached})
+	c.root.Send(pid, &awaitIndex{index: msg.Index, reached: func() { o.reply <- proposed{reply: reply} }})
 }
 
 // onTerminated answers those who had asked that controller: whether it has acted is not known.

@@ -31,6 +31,8 @@ type proposed struct {
 	reply any
 	err   error
 	open  bool // with an error: the command was already in the log, and may yet be committed
+
+	decided bool // with an error: another broker did decide, but when that can be seen here is not known
 }
 
 // refuse answers that nothing came of a command.

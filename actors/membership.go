@@ -26,6 +26,7 @@ type membership struct {
 	cancel scheduler.CancelFunc
 
 	lease metadata.Lease
+	held  bool   // the lease, when it was looked at last
 	id    uint64 // of the last heartbeat
 	hints map[wire.BrokerID]*wire.Hint
 
@@ -120,6 +121,7 @@ func (m *membership) beat(ctx actor.Context) {
 		return
 	}
 	m.registered = true
+	m.noteLease()
 	m.id++
 	beat := &wire.Heartbeat{
 		Sender: m.cfg.ID, ID: m.id, Incarnation: m.cfg.Incarnation,
@@ -149,7 +151,6 @@ func (m *membership) toController(ctx actor.Context, message wire.PeerMessage) b
 }
 
 func (m *membership) onReply(ctx actor.Context, msg *wire.HeartbeatReply) {
-	held := m.lease.Held(m.now())
 	m.lease.Answered(msg)
 	if msg.Err == nil && msg.Fenced != m.fenced {
 		m.fenced = msg.Fenced
@@ -160,15 +161,26 @@ func (m *membership) onReply(ctx actor.Context, msg *wire.HeartbeatReply) {
 		err = errFenced
 	}
 	m.standing.Store(&standing{until: m.lease.Until(), err: err})
-	if now := m.lease.Held(m.now()); now != held {
-		m.logger.Info("standing in the cluster changed", "lease", now)
-	}
+	m.noteLease()
 	switch {
 	case errors.Is(msg.Err, wire.StaleBrokerEpoch):
 		m.onUnknown(msg.Err)
 	case msg.MayStop && len(m.leaving) > 0:
 		m.onMayStop(ctx, msg.Controller)
 	}
+}
+
+// noteLease logs when the lease begins or ends.
+func (m *membership) noteLease() {
+	switch held := m.lease.Held(m.now()); {
+	case held && !m.held:
+		m.logger.Info("the cluster counts on this broker")
+	case !held && m.held:
+		m.logger.Warn("this broker's lease has run out: it may be fenced", "err", m.standing.Load().err)
+	default:
+		return
+	}
+	m.held = !m.held
 }
 
 var errFenced = errors.New("the controller has fenced this broker")

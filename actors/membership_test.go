@@ -26,7 +26,7 @@ func TestABrokerWhosePlaceIsTakenEnds(t *testing.T) {
 		cl.awaitReady()
 		c := cl.members[2]
 		other := c.cfg.Registration
-		other.RaftID, other.Incarnation = c.raftID, other.Incarnation+1000
+		other.RaftID, other.Incarnation = c.raftID.Load(), other.Incarnation+1000
 		if r := cl.members[3].Register(t.Context(), other); r.Err != nil || r.ID != 2 {
 			t.Fatalf("%+v", r)
 		}
