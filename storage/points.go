@@ -47,12 +47,18 @@ func (d *Dir) forgetPoints() error {
 }
 
 // correctPoints writes starts and durable points at once, as they are too high for a log that is
-// about to be appended to.
+// about to be appended to. On a full disk they are written as soon as there is room, which appends
+// wait for as well.
 func (d *Dir) correctPoints() error {
 	d.keeper.ticking.Lock()
 	defer d.keeper.ticking.Unlock()
 	d.due.Or(dueStarts | duePoints)
-	return d.writeCheckpoints()
+	err := d.writeCheckpoints()
+	if IsFull(err) {
+		d.becomeFull()
+		return nil
+	}
+	return err
 }
 
 // The checkpoint files that have something new to say, as bits of Dir.due.
