@@ -56,7 +56,8 @@ func (b *Broker) leading(topic wire.TopicID, partition int32, believed wire.Lead
 	view := part.view.Load()
 	switch {
 	case view == nil:
-		return nil, wire.NoHint, part.door.reason()
+		hint, err := part.door.reason()
+		return nil, hint, err
 	case believed != wire.NoEpoch && believed < view.leaderEpoch:
 		return nil, wire.LeaderHint{Broker: b.cfg.ID, LeaderEpoch: view.leaderEpoch}, wire.FencedLeaderEpoch
 	case believed > view.leaderEpoch:
@@ -214,7 +215,8 @@ func askReplica[T any](ctx context.Context, b *Broker, topic wire.TopicID, parti
 	}
 	ended, pid := part.ended(), part.door.address()
 	if pid == nil || ended == nil {
-		return none, part.door.reason()
+		_, err := part.door.reason()
+		return none, err
 	}
 	b.root.Send(pid, command)
 	select {

@@ -144,12 +144,12 @@ func (d *door) address() *actor.PID {
 	return d.pid
 }
 
-// reason says why there is no view of the partition.
-func (d *door) reason() error {
+// reason says why there is no view of the partition, and who may have one.
+func (d *door) reason() (wire.LeaderHint, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.state == doorShut {
-		return d.why
+		return d.hint, d.why
 	}
-	return wire.NotLeaderOrFollower
+	return wire.NoHint, wire.NotLeaderOrFollower
 }

@@ -123,7 +123,9 @@ func (r *replicaActor) any(ctx actor.Context) {
 	case *actor.Stopped, *actor.Restarting:
 	case *produceMsg:
 		msg.Buffer.Release()
-		msg.answer(refused(wire.NotLeaderOrFollower))
+		reply := refused(wire.NotLeaderOrFollower)
+		reply.Leader = r.hint()
+		msg.answer(reply)
 	case *park:
 		msg.w.Wake()
 	case *unpark:
@@ -200,13 +202,21 @@ func (r *replicaActor) takeRole(ctx actor.Context) {
 	}
 }
 
-// leave ends the present role: whoever waits for it is told.
-func (r *replicaActor) leave() {
+// hint is who leads instead of this replica, as far as it knows.
+func (r *replicaActor) hint() wire.LeaderHint {
+	if r.follower == nil || r.follower.Leader() == wire.NoBroker {
+		return wire.NoHint
+	}
+	return wire.LeaderHint{Broker: r.follower.Leader(), LeaderEpoch: r.epoch}
+}
+
+// leave ends the present role: whoever waits for it is told, and who leads next if that is known.
+func (r *replicaActor) leave(next wire.LeaderHint) {
 	if r.leader != nil {
 		r.streams.end()
 		r.leader = nil
 		r.partition.view.Store(nil)
-		r.failParked(wire.NotLeaderOrFollower)
+		r.failParked(wire.NotLeaderOrFollower, next)
 		for w := range r.waiters {
 			w.Wake()
 		}
@@ -227,15 +237,17 @@ func (r *replicaActor) onConfigure(msg *configure) {
 }
 
 func (r *replicaActor) onStopping() {
-	r.leave()
+	r.leave(wire.NoHint)
 	if r.deadline != nil {
 		r.deadline.Stop()
 	}
 }
 
-func (r *replicaActor) failParked(why error) {
+func (r *replicaActor) failParked(why error, leader wire.LeaderHint) {
+	reply := refused(why)
+	reply.Leader = leader
 	for _, m := range r.parked.Drain() {
-		m.answer(refused(why))
+		m.answer(reply)
 	}
 }
 

@@ -53,7 +53,11 @@ func (r *replicaActor) onBecomeFollower(msg *becomeFollower) {
 
 // follow is the one way into following.
 func (r *replicaActor) follow(epoch wire.LeaderEpoch, leader wire.BrokerID, pid *actor.PID, fsync bool) {
-	r.leave()
+	next := wire.NoHint
+	if leader != wire.NoBroker {
+		next = wire.LeaderHint{Broker: leader, LeaderEpoch: epoch}
+	}
+	r.leave(next)
 	r.epoch, r.upstream = epoch, pid
 	self := replica.Self{
 		Topic: r.partition.tp.Topic, Partition: r.partition.tp.Partition,

@@ -68,7 +68,7 @@ func (r *replicaActor) onBecomeLeader(ctx actor.Context, msg *becomeLeader) {
 	if epoch <= r.epoch {
 		return
 	}
-	r.leave()
+	r.leave(wire.NoHint)
 	r.epoch = epoch
 	var effects replica.Effects
 	r.leader, effects = replica.NewLeader(msg.leadership, replica.LogState{
@@ -210,7 +210,7 @@ func (r *replicaActor) onLogSynced(msg *logSynced) {
 		return
 	}
 	if msg.err != nil {
-		r.failParked(wire.Errorf(wire.KafkaStorageError, "the log directory is offline"))
+		r.failParked(wire.Errorf(wire.KafkaStorageError, "the log directory is offline"), wire.NoHint)
 		return
 	}
 	r.perform(r.leader.Synced(msg.upTo))
