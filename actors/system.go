@@ -41,5 +41,6 @@ func newSystem(id wire.BrokerID, incarnation wire.Incarnation, metrics *Metrics,
 var stopOnPanic = actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
 
 func propsOf(producer actor.Producer) *actor.Props {
-	return actor.PropsFromProducer(producer, actor.WithGuardian(stopOnPanic), actor.WithSupervisor(stopOnPanic))
+	return actor.PropsFromProducer(producer,
+		actor.WithMailbox(newMailbox), actor.WithGuardian(stopOnPanic), actor.WithSupervisor(stopOnPanic))
 }
