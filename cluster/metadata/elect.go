@@ -54,15 +54,15 @@ func standingOf(fenced, shuttingDown bool) standing {
 // cannot go on. Every state gets a new partition epoch, even one that is the same otherwise:
 // proposals made before it are void, and their leader learns that.
 func (r *rules) next(p *partition) PartitionChange {
-	if p.isr.size() >= r.enough(p) {
-		p.elr, p.lastKnownELR = 0, 0 // the ISR commits without them
-	}
 	switch {
 	case p.leader == noLeader || !p.isr.has(int(p.leader)) || r.leaderStanding(p) == shutOut:
 		r.elect(p)
 	case r.leaderStanding(p) == going && r.firstUsable(p, p.isr) != noLeader:
 		r.leave(p, 1<<p.leader) // it waited for somebody to take over
 		r.elect(p)
+	}
+	if p.isr.size() >= r.enough(p) {
+		p.elr, p.lastKnownELR = 0, 0 // the ISR commits without them, a leader out of the ELR too
 	}
 	return p.change()
 }

@@ -389,3 +389,18 @@ func TestProposalsAreWrittenInOrderWhateverOrderTheyComeIn(t *testing.T) {
 		c.expect(tp.Topic, tp.Partition, want{1, [2]int32{0, 1}, ids{1}, nil})
 	}
 }
+
+// A leader that was elected out of the ELR may be enough to commit: the others of the ELR have not got
+// what it commits.
+func TestALeaderOutOfTheELRThatCommitsAloneLeavesNobodyEligible(t *testing.T) {
+	c := newCluster(t, 2)
+	id := c.mustCreate("t", 1, 2, "min.insync.replicas", "1")
+	c.fence(true, 1, 2)
+	if p := c.partition(id, 0); p.Leader != wire.NoBroker || len(p.ELR) != 2 {
+		t.Fatalf("%+v", p)
+	}
+	c.fence(false, 1)
+	if p := c.partition(id, 0); p.Leader != 1 || !slices.Equal(p.ISR, ids{1}) || p.ELR != nil {
+		t.Errorf("%+v", p)
+	}
+}
