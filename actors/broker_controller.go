@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -176,4 +177,33 @@ func (b *brokerActor) tell(command metadata.Command, told func()) {
 		}
 		told()
 	})
+}
+
+// controllerRef is where the controller actor is now. It changes when that actor is replaced.
+type controllerRef struct {
+	mu   sync.Mutex
+	pid  *actor.PID
+	gone chan struct{} // closed when pid is no more
+}
+
+func (c *controllerRef) set(pid *actor.PID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pid, c.gone = pid, make(chan struct{})
+}
+
+func (c *controllerRef) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pid == nil {
+		return
+	}
+	close(c.gone)
+	c.pid = nil
+}
+
+func (c *controllerRef) present() (gone <-chan struct{}, pid *actor.PID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone, c.pid
 }

@@ -289,10 +289,7 @@ func TestTheOthersElectAControllerAtOnceWhenItsProcessIsGone(t *testing.T) {
 				t.Errorf("broker %d has lost a topic", id)
 			}
 		}
-		cl.await("the dead one is fenced", func() bool {
-			registration, _ := cl.members[2].image.Load().Registration(1)
-			return registration.Fenced
-		})
+		cl.await("the dead one is fenced", func() bool { return cl.members[2].fenced(1) })
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("it took %v", took)
 		}
@@ -344,14 +341,10 @@ func TestAControllerThatIsCutOffIsReplacedAndLosesItsLease(t *testing.T) {
 		}
 		cl.members[2].topic("without-1", 1)
 		cl.await("the lease of the one that is cut off ends", func() bool { return !old.leased() })
-		registration, _ := cl.members[2].image.Load().Registration(1)
-		if registration.Fenced {
+		if cl.members[2].fenced(1) {
 			t.Error("it was fenced while it believed in its lease")
 		}
-		cl.await("it is fenced", func() bool {
-			registration, _ := cl.members[2].image.Load().Registration(1)
-			return registration.Fenced
-		})
+		cl.await("it is fenced", func() bool { return cl.members[2].fenced(1) })
 		if took := time.Since(began); took < metadata.SessionTimeout || took > metadata.SessionTimeout+2*time.Second {
 			t.Errorf("it was fenced after %v", took)
 		}

@@ -210,7 +210,7 @@ func TestALeaderThatIsCutOffAnswersNothingAndFollowsAgain(t *testing.T) {
 
 func TestALeaderThatIsCutOffDoesNotSayThatNothingHasChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := startVoters(t, 3)
+		v := startVoters(t, 5)
 		defer v.end()
 		old := v.ask(setFeature{name: "before"})
 		answered := v.runs[old].propose(look{})
