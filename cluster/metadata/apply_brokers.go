@@ -31,6 +31,7 @@ func (r *BrokerRegistered) apply(d *draft) error {
 		return mismatch("broker %d with %d directories", r.Broker, len(b.Directories))
 	}
 	d.setBroker(&b)
+	d.forgetReports(func(rep report) bool { return rep.broker == r.Broker })
 	d.nextBroker = max(d.nextBroker, r.Broker+1)
 	return nil
 }
@@ -71,6 +72,7 @@ func (r *BrokerRemoved) apply(d *draft) error {
 	}
 	d.brokers = slices.DeleteFunc(slices.Clone(d.brokers), func(b *broker) bool { return b.ID == r.Broker })
 	d.ownBrokers = true
+	d.forgetReports(func(rep report) bool { return rep.broker == r.Broker })
 	d.removedDirs = slices.Clone(d.removedDirs)
 	for _, dir := range b.Directories {
 		d.removedDirs = append(d.removedDirs, dir.ID)

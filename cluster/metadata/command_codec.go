@@ -37,6 +37,8 @@ const (
 	CommandBalanceLeaders        CommandKind = 17
 	CommandRemoveBroker          CommandKind = 18
 	CommandGrowInternalTopics    CommandKind = 19
+	CommandReportReplicas        CommandKind = 20
+	CommandElectReported         CommandKind = 21
 )
 
 // Bounds of what travels.
@@ -78,10 +80,12 @@ var commandCodecs = [256]struct {
 	CommandBalanceLeaders:        {decodeBalanceLeaders, countReply},
 	CommandRemoveBroker:          {decodeRemoveBroker, removedReply},
 	CommandGrowInternalTopics:    {decodeGrowInternalTopics, countReply},
+	CommandReportReplicas:        {decodeReportReplicas, errorReply},
+	CommandElectReported:         {decodeElectReported, errorReply},
 }
 
-// EncodeCommand returns a command in bytes. Every command of this package travels; it is a bug to
-// send another.
+// EncodeCommand returns a command in bytes. Every command of this package travels but Recover, which
+// no controller is ever asked for; it is a bug to send another.
 func EncodeCommand(c Command) []byte {
 	t, ok := c.(traveller)
 	if !ok {

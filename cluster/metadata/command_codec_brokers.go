@@ -8,6 +8,8 @@ func (ChangeBrokers) commandKind() CommandKind       { return CommandChangeBroke
 func (AllocateProducerIDs) commandKind() CommandKind { return CommandAllocateProducerIDs }
 func (FailDirectories) commandKind() CommandKind     { return CommandFailDirectories }
 func (FailReplicas) commandKind() CommandKind        { return CommandFailReplicas }
+func (ReportReplicas) commandKind() CommandKind      { return CommandReportReplicas }
+func (ElectReported) commandKind() CommandKind       { return CommandElectReported }
 
 func (c FoundCluster) encode(w *writer) {
 	w.array(1)
@@ -99,3 +101,32 @@ func decodeFailReplicas(r *reader) Command {
 		Broker: signed[wire.BrokerID](r), Incarnation: unsigned[wire.Incarnation](r), Replicas: decodeTopicPartitions(r),
 	}
 }
+
+func (c ReportReplicas) encode(w *writer) {
+	w.array(3)
+	w.int(int64(c.Broker))
+	w.uint(uint64(c.Incarnation))
+	encodeList(w, c.Replicas, func(w *writer, m ReportedReplica) {
+		w.array(4)
+		w.bytes(m.Topic[:])
+		w.int(int64(m.Partition))
+		w.int(int64(m.LastEpoch))
+		w.int(int64(m.End))
+	})
+}
+
+func decodeReportReplicas(r *reader) Command {
+	return ReportReplicas{
+		Broker: signed[wire.BrokerID](r), Incarnation: unsigned[wire.Incarnation](r),
+		Replicas: boundedList(r, func(r *reader) ReportedReplica {
+			return ReportedReplica{
+				Topic: decodeTopicID(r), Partition: signed[int32](r),
+				LastEpoch: signed[wire.LeaderEpoch](r), End: signed[wire.Offset](r),
+			}
+		}),
+	}
+}
+
+func (ElectReported) encode(w *writer) { w.array(0) }
+
+func decodeElectReported(*reader) Command { return ElectReported{} }

@@ -64,6 +64,8 @@ func everyCommand() []struct {
 		{BalanceLeaders{To: []wire.BrokerID{1}, Limit: 2}, 2},
 		{RemoveBroker{Broker: 1, Cancel: true}, RemovedBroker{Err: err, Left: 3, Moving: 2, Done: true}},
 		{GrowInternalTopics{Factor: 2}, 3},
+		{ReportReplicas{Broker: 1, Incarnation: 2, Replicas: []ReportedReplica{{Topic: id, Partition: 3, LastEpoch: 4, End: 5}}}, err},
+		{ElectReported{}, nil},
 	}
 }
 

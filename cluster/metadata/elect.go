@@ -5,7 +5,18 @@ type rules struct {
 	standing standings // after the change that is being decided
 	minISR   int
 	unclean  bool // whether a replica may lead that may lack what was committed
+	reports  func(p *partition, replica int) (ReplicaReport, bool)
+	haste    haste
 }
+
+// haste is which replicas are waited for where a partition waits for reports.
+type haste int8
+
+const (
+	allReplicas    haste = iota
+	usableReplicas       // those that could lead now: the others have had their time
+	noReplicas           // an operator has decided
+)
 
 // standing is what a replica may do.
 type standing int8
@@ -20,7 +31,7 @@ const (
 )
 
 func (img *Image) rulesOf(t *topic, standing standings) rules {
-	return rules{standing: standing, minISR: img.minISR(t), unclean: img.uncleanElection(t)}
+	return rules{standing: standing, minISR: img.minISR(t), unclean: img.uncleanElection(t), reports: img.reportOf}
 }
 
 func (img *Image) standing(p *partition, replica int) standing {
@@ -95,7 +106,12 @@ func (r *rules) elect(p *partition) {
 		p.unclean = true
 	}
 	p.leader = r.firstUsable(p, candidates)
-	if p.leader == noLeader && r.unclean {
+	switch {
+	case p.leader != noLeader:
+	case p.awaiting:
+		p.leader = r.mostComplete(p)
+		p.unclean = true
+	case r.unclean:
 		p.leader = r.firstUsable(p, p.all())
 		p.unclean = true
 	}
@@ -108,7 +124,7 @@ func (r *rules) elect(p *partition) {
 		p.isr = leader
 	}
 	p.elr &^= leader
-	p.lastKnownELR = 0
+	p.lastKnownELR, p.awaiting = 0, false
 	if p.unclean {
 		p.isr, p.elr = leader, 0
 	}

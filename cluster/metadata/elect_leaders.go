@@ -84,11 +84,12 @@ func (c ElectLeaders) elect(img *Image, t *topic, p *partition) error {
 	case c.Unclean && p.leader != noLeader, !c.Unclean && p.leader == 0:
 		return wire.Errorf(wire.ElectionNotNeeded, "%s-%d is led by broker %d", t.name, p.number, p.leaderID())
 	case c.Unclean:
-		r.unclean = true
+		r.unclean, r.haste, p.awaiting = true, noReplicas, true
 		if r.firstUsable(p, p.all()) == noLeader {
 			img.beginAnew(p)
 		}
-		if r.elect(p); p.leader == noLeader {
+		r.elect(p)
+		if p.leader == noLeader {
 			return wire.Errorf(wire.EligibleLeadersNotAvailable, "no replica of %s-%d can be used", t.name, p.number)
 		}
 	case !r.prefer(p):

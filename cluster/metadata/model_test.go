@@ -22,6 +22,7 @@ type model struct {
 	dynamic  map[wire.BrokerID]map[string]string
 	producer wire.ProducerID
 	failed   map[wire.BrokerID]map[PartitionRef]bool // replicas that the broker cannot use
+	epoch    uint32                                  // of recovery
 	wrong    string                                  // what no record may say
 }
 
@@ -73,7 +74,7 @@ func (m *model) apply(index uint64, records []Record) {
 		switch r := rec.(type) {
 		case *BrokerRegistered:
 			b := &Registration{
-				ID: r.Broker, Epoch: index, Incarnation: r.Incarnation, Host: r.Host,
+				ID: r.Broker, Epoch: index | uint64(m.epoch)<<48, Incarnation: r.Incarnation, Host: r.Host,
 				Port: r.Port, ClusterAddress: r.ClusterAddress, Rack: r.Rack, BootID: r.BootID, Fenced: r.Fenced,
 			}
 			if old := m.brokers[r.Broker]; old != nil {
@@ -132,6 +133,9 @@ func (m *model) apply(index uint64, records []Record) {
 				p.ISR, p.ELR = members(p.Replicas, c.ISR), members(p.Replicas, c.ELR)
 				p.LastKnownELR = members(p.Replicas, c.LastKnownELR)
 			}
+		case *ClusterRecovered:
+			m.recover(r)
+		case *ReplicasReported: // shows only when somebody is elected
 		case *BrokerRemoved:
 			delete(m.brokers, r.Broker)
 		case *TopicDeleted:
@@ -141,6 +145,25 @@ func (m *model) apply(index uint64, records []Record) {
 			m.configure(r)
 		case *ProducerIDsAllocated:
 			m.producer += wire.ProducerID(r.Count)
+		}
+	}
+}
+
+func (m *model) recover(r *ClusterRecovered) {
+	m.producer += recoveredProducerIDs
+	for _, b := range m.brokers {
+		b.Fenced, b.ShuttingDown = true, false
+		if b.RaftID != r.RaftID {
+			b.RaftID = 0
+		}
+	}
+	m.epoch = r.RecoveryEpoch
+	for _, t := range m.topics {
+		for i := range t.partitions {
+			p := &t.partitions[i]
+			p.Leader, p.ISR, p.ELR, p.LastKnownELR = wire.NoBroker, nil, nil, nil
+			p.LeaderEpoch += recoveredEpochs
+			p.PartitionEpoch++
 		}
 	}
 }
@@ -401,7 +424,7 @@ func anyCommand(t *rapid.T, img *Image) Command {
 // anyOperatorCommand draws a command of an operator, or of the controller itself, about a partition.
 func anyOperatorCommand(t *rapid.T, topic wire.Topic, n int32) Command {
 	broker := rapid.Custom(func(t *rapid.T) wire.BrokerID { return wire.BrokerID(rapid.IntRange(1, 5).Draw(t, "broker")) })
-	switch rapid.IntRange(0, 6).Draw(t, "operator's") {
+	switch rapid.IntRange(0, 8).Draw(t, "operator's") {
 	case 0:
 		c := ElectLeaders{Unclean: rapid.Bool().Draw(t, "unclean")}
 		if rapid.Bool().Draw(t, "one") {
@@ -414,6 +437,11 @@ func anyOperatorCommand(t *rapid.T, topic wire.Topic, n int32) Command {
 		return RemoveBroker{Broker: broker.Draw(t, "broker"), Cancel: rapid.IntRange(0, 3).Draw(t, "cancel") == 0}
 	case 3:
 		return CompleteReassignments{}
+	case 4:
+		if rapid.IntRange(0, 3).Draw(t, "recovered") == 0 {
+			return Recover{RaftID: 1}
+		}
+		return ElectReported{}
 	}
 	return AlterReassignments{Partitions: []wire.Reassignment{
 		{Topic: topic.Name, Partition: n, Replicas: rapid.SliceOfN(broker, 0, 4).Draw(t, "target")},
@@ -452,6 +480,11 @@ func anyPartitionCommand(t *rapid.T, img *Image) Command {
 		return FailReplicas{Broker: b.ID, Incarnation: b.Incarnation, Replicas: []wire.TopicPartition{
 			{Topic: topic.ID, Partition: n}, {Topic: topic.ID, Partition: 0},
 		}}
+	}
+	if img.AwaitsReport(topic.ID, n, p.Replicas[0]) && rapid.Bool().Draw(t, "reported") {
+		b, _ := img.Registration(rapid.SampledFrom(p.Replicas).Draw(t, "replica"))
+		reported := ReportedReplica{Topic: topic.ID, Partition: n, End: wire.Offset(rapid.IntRange(0, 9).Draw(t, "end"))}
+		return ReportReplicas{Broker: b.ID, Incarnation: b.Incarnation, Replicas: []ReportedReplica{reported}}
 	}
 	if rapid.Bool().Draw(t, "by an operator") {
 		return anyOperatorCommand(t, topic, n)

@@ -23,7 +23,7 @@ const recordVersion = 1
 
 var newestVersion = map[Kind]uint64{
 	KindBrokerChanged:     2, // Draining
-	KindPartitionsChanged: 2, // other replicas
+	KindPartitionsChanged: 2, // other replicas, or awaited reports
 }
 
 func versionOf(rec Record) uint64 {
@@ -33,7 +33,7 @@ func versionOf(rec Record) uint64 {
 			return 2
 		}
 	case *PartitionsChanged:
-		if slices.ContainsFunc(r.Changes, func(c PartitionChange) bool { return c.Replicas != nil }) {
+		if slices.ContainsFunc(r.Changes, func(c PartitionChange) bool { return c.Replicas != nil || c.Awaiting }) {
 			return 2
 		}
 	}
@@ -103,6 +103,8 @@ var decoders = [256]func(*reader) Record{
 	KindDirectoriesFailed:    decodeDirectoriesFailed,
 	KindReplicaMoved:         decodeReplicaMoved,
 	KindReplicasFailed:       decodeReplicasFailed,
+	KindClusterRecovered:     decodeClusterRecovered,
+	KindReplicasReported:     decodeReplicasReported,
 }
 
 func (r *ignored) encode(w *writer) { w.array(0) }
@@ -114,60 +116,6 @@ func (r *ClusterCreated) encode(w *writer) {
 
 func decodeClusterCreated(r *reader) Record {
 	return &ClusterCreated{ClusterID: r.string()}
-}
-
-func (r *BrokerRegistered) encode(w *writer) {
-	w.array(10)
-	w.int(int64(r.Broker))
-	w.uint(uint64(r.Incarnation))
-	encodeDirectories(w, r.Directories)
-	w.string(r.Host)
-	w.int(int64(r.Port))
-	w.string(r.ClusterAddress)
-	w.string(r.Rack)
-	w.string(r.BootID)
-	w.bool(r.Fenced)
-	w.uint(r.RaftID)
-}
-
-func decodeBrokerRegistered(r *reader) Record {
-	return &BrokerRegistered{
-		Broker:         signed[wire.BrokerID](r),
-		Incarnation:    unsigned[wire.Incarnation](r),
-		Directories:    decodeDirectories(r),
-		Host:           r.string(),
-		Port:           signed[int32](r),
-		ClusterAddress: r.string(),
-		Rack:           r.string(),
-		BootID:         r.string(),
-		Fenced:         r.bool(),
-		RaftID:         r.uint(),
-	}
-}
-
-func (r *BrokerChanged) encode(w *writer) {
-	w.array(5)
-	w.int(int64(r.Broker))
-	w.uint(r.Epoch)
-	w.bool(r.Fenced)
-	w.bool(r.ShuttingDown)
-	w.bool(r.Draining)
-}
-
-func decodeBrokerChanged(r *reader) Record {
-	return &BrokerChanged{
-		Broker: signed[wire.BrokerID](r), Epoch: r.uint(), Fenced: r.bool(), ShuttingDown: r.bool(), Draining: r.bool(),
-	}
-}
-
-func (r *BrokerRemoved) encode(w *writer) {
-	w.array(2)
-	w.int(int64(r.Broker))
-	w.uint(r.Epoch)
-}
-
-func decodeBrokerRemoved(r *reader) Record {
-	return &BrokerRemoved{Broker: signed[wire.BrokerID](r), Epoch: r.uint()}
 }
 
 func (r *TopicCreated) encode(w *writer) {
@@ -269,10 +217,13 @@ func (r *PartitionsChanged) encode(w *writer) {
 }
 
 func (c *PartitionChange) encode(w *writer) {
-	if c.Replicas == nil {
-		w.array(8)
-	} else {
+	switch {
+	case c.Awaiting:
+		w.array(13)
+	case c.Replicas != nil:
 		w.array(12)
+	default:
+		w.array(8)
 	}
 	w.int(int64(c.Partition))
 	w.int(int64(c.PartitionEpoch))
@@ -282,11 +233,14 @@ func (c *PartitionChange) encode(w *writer) {
 	w.uint(uint64(c.ELR))
 	w.uint(uint64(c.LastKnownELR))
 	w.bool(c.Unclean)
-	if c.Replicas != nil {
+	if c.Replicas != nil || c.Awaiting {
 		encodeBrokerIDs(w, c.Replicas)
 		w.bytes(c.Directories)
 		w.uint(uint64(c.Adding))
 		w.uint(uint64(c.Removing))
+	}
+	if c.Awaiting {
+		w.bool(true)
 	}
 }
 
@@ -326,6 +280,7 @@ func decodePartitionChange(r *reader, topic TopicNumber) PartitionChange {
 		Directories:    slices.Clone(r.bytes()),
 		Adding:         unsigned[ReplicaSet](r),
 		Removing:       unsigned[ReplicaSet](r),
+		Awaiting:       r.bool(),
 	}
 	if len(c.Directories) == 0 {
 		c.Directories = nil
@@ -388,19 +343,6 @@ func decodeSettings(r *reader) []Setting {
 	return settings
 }
 
-func (r *ProducerIDsAllocated) encode(w *writer) {
-	w.array(3)
-	w.int(int64(r.Broker))
-	w.int(int64(r.First))
-	w.int(int64(r.Count))
-}
-
-func decodeProducerIDsAllocated(r *reader) Record {
-	return &ProducerIDsAllocated{
-		Broker: signed[wire.BrokerID](r), First: signed[wire.ProducerID](r), Count: signed[int32](r),
-	}
-}
-
 func (r *FeatureLevelChanged) encode(w *writer) {
 	w.array(2)
 	w.string(r.Feature)
@@ -409,19 +351,6 @@ func (r *FeatureLevelChanged) encode(w *writer) {
 
 func decodeFeatureLevelChanged(r *reader) Record {
 	return &FeatureLevelChanged{Feature: r.string(), Level: unsigned[uint16](r)}
-}
-
-func (r *DirectoriesFailed) encode(w *writer) {
-	w.array(3)
-	w.int(int64(r.Broker))
-	w.uint(r.Epoch)
-	encodeDirectories(w, r.Directories)
-}
-
-func decodeDirectoriesFailed(r *reader) Record {
-	return &DirectoriesFailed{
-		Broker: signed[wire.BrokerID](r), Epoch: r.uint(), Directories: decodeDirectories(r),
-	}
 }
 
 func (r *ReplicaMoved) encode(w *writer) {
@@ -437,46 +366,4 @@ func decodeReplicaMoved(r *reader) Record {
 		Topic: unsigned[TopicNumber](r), Partition: signed[int32](r), Broker: signed[wire.BrokerID](r),
 		Directory: unsigned[byte](r),
 	}
-}
-
-func (r *ReplicasFailed) encode(w *writer) {
-	w.array(3)
-	w.int(int64(r.Broker))
-	w.uint(r.Epoch)
-	encodePartitionRefs(w, r.Replicas)
-}
-
-func decodeReplicasFailed(r *reader) Record {
-	return &ReplicasFailed{
-		Broker: signed[wire.BrokerID](r), Epoch: r.uint(), Replicas: decodePartitionRefs(r),
-	}
-}
-
-func encodePartitionRefs(w *writer, refs []PartitionRef) {
-	w.array(len(refs))
-	for _, ref := range refs {
-		w.array(2)
-		w.uint(uint64(ref.Topic))
-		w.int(int64(ref.Partition))
-	}
-}
-
-func decodePartitionRefs(r *reader) []PartitionRef {
-	return listOf(r, func(r *reader) PartitionRef {
-		_, outer := r.open()
-		ref := PartitionRef{Topic: unsigned[TopicNumber](r), Partition: signed[int32](r)}
-		r.close(outer)
-		return ref
-	})
-}
-
-func encodeDirectories(w *writer, dirs []DirectoryID) {
-	w.array(len(dirs))
-	for _, dir := range dirs {
-		w.string(string(dir))
-	}
-}
-
-func decodeDirectories(r *reader) []DirectoryID {
-	return listOf(r, func(r *reader) DirectoryID { return DirectoryID(r.string()) })
 }

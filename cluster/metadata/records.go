@@ -31,6 +31,8 @@ const (
 	KindDirectoriesFailed    Kind = 12
 	KindReplicaMoved         Kind = 13
 	KindReplicasFailed       Kind = 14
+	KindClusterRecovered     Kind = 15
+	KindReplicasReported     Kind = 16
 )
 
 // DirectoryID names a log directory of a broker, as its meta.json spells it.
@@ -142,6 +144,9 @@ type PartitionChange struct {
 	Directories []byte // as in a NewPartition
 	Adding      ReplicaSet
 	Removing    ReplicaSet
+
+	// Awaiting says that nobody leads before the replicas have reported how far they are.
+	Awaiting bool
 }
 
 // TopicDeleted tells that a topic and all its partitions are gone.
@@ -193,6 +198,29 @@ type ReplicasFailed struct {
 	Replicas []PartitionRef
 }
 
+// ClusterRecovered tells that an operator made one voter the only one, after the others were lost. Of
+// what was committed, some may be gone, and what is left may contradict itself. So no broker takes part
+// before it registers again, every leader epoch is left behind by far, and no partition is led before
+// its replicas have reported.
+type ClusterRecovered struct {
+	RecoveryEpoch uint32
+	RaftID        uint64 // of the voter; the other raft ids belong to nobody any more
+}
+
+// ReplicasReported tells how far a broker's replicas are, in the order of topic and partition.
+type ReplicasReported struct {
+	Broker  wire.BrokerID
+	Epoch   uint64
+	Reports []ReplicaReport
+}
+
+// ReplicaReport tells how far a replica is: the leader epoch of its last batch, and where its log ends.
+type ReplicaReport struct {
+	PartitionRef
+	LastEpoch wire.LeaderEpoch
+	End       wire.Offset
+}
+
 // ignored stands for a record that its writer marked as one that older versions may pass over.
 type ignored struct{ of Kind }
 
@@ -210,4 +238,6 @@ func (*FeatureLevelChanged) kind() Kind  { return KindFeatureLevelChanged }
 func (*DirectoriesFailed) kind() Kind    { return KindDirectoriesFailed }
 func (*ReplicaMoved) kind() Kind         { return KindReplicaMoved }
 func (*ReplicasFailed) kind() Kind       { return KindReplicasFailed }
+func (*ClusterRecovered) kind() Kind     { return KindClusterRecovered }
+func (*ReplicasReported) kind() Kind     { return KindReplicasReported }
 func (r *ignored) kind() Kind            { return r.of }

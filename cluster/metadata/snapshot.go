@@ -12,7 +12,7 @@ import (
 // for fields that later versions append to each part:
 //
 //	[version, index, cluster, counters, features, brokers, removed directories,
-//	 topics, cluster configurations, broker configurations]
+//	 topics, cluster configurations, broker configurations, reports]
 //
 // What is only an index (names, hosts, leaderless partitions) is built anew.
 const snapshotVersion = 1
@@ -20,7 +20,7 @@ const snapshotVersion = 1
 // EncodeSnapshot returns the image in bytes: the same for the same image.
 func (img *Image) EncodeSnapshot() []byte {
 	w := writer{b: make([]byte, 0, 1024+20*img.partitions)}
-	w.array(10)
+	w.array(11)
 	w.uint(snapshotVersion)
 	w.uint(img.index)
 	w.array(2)
@@ -52,6 +52,12 @@ func (img *Image) EncodeSnapshot() []byte {
 		w.int(int64(c.broker))
 		encodeSettings(&w, c.settings)
 	}
+	w.array(img.reports.len())
+	for rep := range img.reports.all() {
+		w.array(2)
+		w.int(int64(rep.broker))
+		encodeReport(&w, rep.ReplicaReport)
+	}
 	return w.b
 }
 
@@ -81,6 +87,7 @@ func DecodeSnapshot(b []byte) (*Image, error) {
 	topics := listOf(r, decodeTopic)
 	d.clusterConfigs = decodeSettings(r)
 	d.brokerConfigs = listOf(r, decodeBrokerConfig)
+	reports := listOf(r, decodeBrokerReport)
 	r.close(outer)
 	if r.err == nil && len(r.b) > 0 {
 		r.fail("%d bytes after the snapshot", len(r.b))
@@ -89,6 +96,9 @@ func DecodeSnapshot(b []byte) (*Image, error) {
 		return nil, r.err
 	}
 	if err := d.restore(topics); err != nil {
+		return nil, err
+	}
+	if err := d.restoreReports(reports); err != nil {
 		return nil, err
 	}
 	d.defaults = defaultsFrom(d.sources())
@@ -181,6 +191,17 @@ func sortedRefs[T any](refs []T, compare func(a, b T) int) (s sorted[T], unique 
 	return sortedFrom(refs), true
 }
 
+// restoreReports checks what was read of replicas that partitions wait for.
+func (d *draft) restoreReports(reports []report) error {
+	for i, rep := range reports {
+		if i > 0 && rep.place()(reports[i-1]) >= 0 || !d.Awaits(rep.PartitionRef) || d.broker(rep.broker) == nil {
+			return fmt.Errorf("%w: a report that nobody waits for, or in no order", ErrMalformed)
+		}
+	}
+	d.reports = sortedFrom(reports)
+	return nil
+}
+
 func decodeFeature(r *reader) Feature {
 	_, outer := r.open()
 	f := Feature{Name: r.string(), Level: unsigned[uint16](r)}
@@ -247,7 +268,11 @@ func (t *topic) encode(w *writer) {
 	encodeSettings(w, t.configs)
 	w.array(int(t.partitions))
 	for p := range t.all {
-		w.array(11)
+		if p.awaiting {
+			w.array(12)
+		} else {
+			w.array(11)
+		}
 		w.array(len(p.replicas))
 		for _, id := range p.replicas {
 			w.int(int64(id))
@@ -260,6 +285,9 @@ func (t *topic) encode(w *writer) {
 		}
 		w.bool(p.unclean)
 		encodeReplicaDirs(w, p.dirs)
+		if p.awaiting {
+			w.bool(true)
+		}
 	}
 }
 
@@ -318,6 +346,7 @@ func decodePartition(r *reader) partition {
 	p.adding, p.removing = unsigned[ReplicaSet](r), unsigned[ReplicaSet](r)
 	p.unclean = r.bool()
 	p.dirs = replicaDirs(r.bytes(), len(p.replicas))
+	p.awaiting = r.bool()
 	r.close(outer)
 	if r.err != nil {
 		return p

@@ -56,6 +56,7 @@ type state struct {
 	count          uint8
 	leader         int8 // the leader's place among the replicas; noLeader
 	unclean        bool
+	awaiting       bool // the replicas are to report how far they are before one is elected
 }
 
 const noLeader int8 = -1
@@ -141,6 +142,7 @@ func (p *partition) change() PartitionChange {
 		ELR:            p.elr,
 		LastKnownELR:   p.lastKnownELR,
 		Unclean:        p.unclean,
+		Awaiting:       p.awaiting,
 	}
 	if p.assigned {
 		c.Replicas, c.Directories = p.replicas, directoryBytes(p.dirs)
