@@ -22,7 +22,7 @@ const (
 	FaultStop       = "stop"       // SIGSTOP to a broker, longer or shorter than its session, then SIGCONT
 	FaultTerm       = "term"       // SIGTERM to a broker, which is started again
 	FaultAll        = "all"        // SIGKILL to all brokers at once
-	FaultAlone      = "alone"      // SIGSTOP to the followers, SIGKILL to the leader that is left alone, SIGCONT
+	FaultAlone      = "alone"      // SIGKILL to a leader a moment after its followers, which come back before it
 	FaultReplica    = "replica"    // an actor that leads a partition is stopped, or panics
 	FaultController = "controller" // the actor of the controller is stopped, or panics
 )
@@ -182,38 +182,35 @@ func (n *nemesis) term(ctx context.Context, f *Fault) error {
 func (n *nemesis) all(ctx context.Context, f *Fault) error {
 	f.planned = n.between(100*time.Millisecond, 600*time.Millisecond)
 	f.Text = "every broker"
-	n.cluster.KillAll()
+	testbed.KillAll(n.cluster.Members...)
 	f.Seen = !slices.ContainsFunc(n.cluster.Members, (*testbed.Member).Alive)
 	if err := sleep(ctx, f.planned); err != nil {
 		return err
 	}
-	return n.cluster.StartAll(ctx)
+	return testbed.StartAll(ctx, n.cluster.Members...)
 }
 
-// alone lets a leader believe for a moment that it has followers which do not take anything, and
-// then ends it. Whoever leads next must have all that was acknowledged meanwhile.
+// alone leaves a leader for a moment with followers that are dead, which it cannot know yet, and ends
+// it too. The followers come back first: whoever of them leads then must have all that the leader had
+// acknowledged. To stop them would not do: what is on its way to them waits in their sockets.
 func (n *nemesis) alone(ctx context.Context, f *Fault) error {
 	m := n.busiest()
-	f.planned = n.between(200*time.Millisecond, 600*time.Millisecond)
-	f.Text = fmt.Sprintf("%s, after %s without followers", n.describe(m), f.planned.Round(10*time.Millisecond))
+	f.planned = n.between(50*time.Millisecond, 150*time.Millisecond)
+	f.Text = fmt.Sprintf("%s, %s after the others", n.describe(m), f.planned.Round(time.Millisecond))
 	var others []*testbed.Member
 	for _, other := range n.cluster.Members {
 		if other != m {
 			others = append(others, other)
 		}
 	}
-	var errs []error
-	for _, other := range others {
-		errs = append(errs, other.Process().Pause())
-	}
-	errs = append(errs, sleep(ctx, f.planned))
+	testbed.KillAll(others...)
+	err := sleep(ctx, f.planned)
 	m.Process().Kill()
-	f.Seen = !m.Alive()
-	for _, other := range others {
-		f.Seen = f.Seen && other.Process().Paused()
-		errs = append(errs, other.Process().Resume())
+	f.Seen = !slices.ContainsFunc(n.cluster.Members, (*testbed.Member).Alive)
+	if err != nil {
+		return err
 	}
-	if err := errors.Join(errs...); err != nil {
+	if err := testbed.StartAll(ctx, others...); err != nil {
 		return err
 	}
 	if err := sleep(ctx, n.between(300*time.Millisecond, time.Second)); err != nil {

@@ -252,8 +252,8 @@ func (f *failover) perform(ctx context.Context, victim *testbed.Member, led []in
 		}
 		return victim.Start(ctx)
 	case strikeAll:
-		f.Cluster.KillAll()
-		if err := f.Cluster.StartAll(ctx); err != nil {
+		testbed.KillAll(f.Cluster.Members...)
+		if err := testbed.StartAll(ctx, f.Cluster.Members...); err != nil {
 			return err
 		}
 		return f.AwaitClients(ctx, led, begun, f.flags.patience)

@@ -96,7 +96,7 @@ func (j *joins) atOnce(ctx context.Context, cfg testbed.ClusterConfig) error {
 	}
 	defer c.Close()
 	begun := time.Now()
-	if err := c.StartAll(ctx); err != nil {
+	if err := testbed.StartAll(ctx, c.Members...); err != nil {
 		return err
 	}
 	j.together = append(j.together, time.Since(begun))

@@ -181,10 +181,10 @@ func (c *Cluster) Member(id int32) *Member {
 	return c.Members[i]
 }
 
-// KillAll ends all members at once, as a power cut in the room would: SIGKILL.
-func (c *Cluster) KillAll() {
+// KillAll ends members at the same time, as a power cut in the room would: SIGKILL.
+func KillAll(members ...*Member) {
 	var killing sync.WaitGroup
-	for _, m := range c.Members {
+	for _, m := range members {
 		if m.Alive() {
 			killing.Go(m.process.Kill)
 		}
@@ -192,11 +192,11 @@ func (c *Cluster) KillAll() {
 	killing.Wait()
 }
 
-// StartAll starts all members that are down, at the same time: none may be ready before others are.
-func (c *Cluster) StartAll(ctx context.Context) error {
+// StartAll starts those members that are down, at the same time: none may be ready before others are.
+func StartAll(ctx context.Context, members ...*Member) error {
 	var starting sync.WaitGroup
-	errs := make([]error, len(c.Members))
-	for i, m := range c.Members {
+	errs := make([]error, len(members))
+	for i, m := range members {
 		if !m.Alive() {
 			starting.Go(func() { errs[i] = m.Start(ctx) })
 		}

@@ -42,7 +42,7 @@ The faults are:
   stop        SIGSTOP to a broker, for longer or shorter than its session, then SIGCONT
   term        SIGTERM to a broker, which is started again
   all         SIGKILL to all brokers at once
-  alone       SIGKILL to a leader whose followers stand still
+  alone       SIGKILL to a leader a moment after its followers, which come back before it
   replica     an actor that leads a partition is stopped, or panics
   controller  the controller's actor is stopped, or panics
 The same seed makes the same plan, though never quite the same run.`,
