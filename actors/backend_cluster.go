@@ -71,8 +71,25 @@ func standingOf(r *metadata.Registration) wire.BrokerStanding {
 // ClusterHealth says how the cluster is, and how many brokers it may lose.
 func (b *Broker) ClusterHealth(ctx context.Context) wire.ClusterHealth {
 	described := b.DescribeCluster(ctx)
+	for range quorumLooks { // a broker that has just begun is about to hear who votes
+		if len(described.Quorum.Voters) > 0 {
+			break
+		}
+		timer := time.NewTimer(quorumLookInterval)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		described = b.DescribeCluster(ctx)
+	}
 	return healthOf(b.image.Load(), &described.Quorum)
 }
+
+const (
+	quorumLooks        = 20
+	quorumLookInterval = 50 * time.Millisecond
+)
 
 // ElectLeaders has partitions led by their preferred replica, or by anyone who is left.
 func (b *Broker) ElectLeaders(ctx context.Context, req wire.ElectLeaders) ([]wire.PartitionOutcome, error) {

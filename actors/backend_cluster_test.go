@@ -87,31 +87,45 @@ func TestHealthIsThatOfTheWeakest(t *testing.T) {
 		want       wire.ClusterHealth
 	}{
 		"three of everything": {
-			[]wire.QuorumMember{live, live, live}, []wire.Partition{{Leader: 1, Replicas: three, ISR: three}}, 2,
+			[]wire.QuorumMember{live, live, live},
+			[]wire.Partition{{Leader: 1, Replicas: three, ISR: three}},
+			2,
 			wire.ClusterHealth{Healthy: true, MayLose: 1},
 		},
 		"five voters, one in sync is enough": {
-			[]wire.QuorumMember{live, live, live, live, live}, []wire.Partition{{Leader: 1, Replicas: three, ISR: three}}, 1,
+			[]wire.QuorumMember{live, live, live, live, live},
+			[]wire.Partition{{Leader: 1, Replicas: three, ISR: three}},
+			1,
 			wire.ClusterHealth{Healthy: true, MayLose: 2},
 		},
 		"a voter is gone": {
-			[]wire.QuorumMember{live, gone, live}, []wire.Partition{{Leader: 1, Replicas: three, ISR: three}}, 2,
+			[]wire.QuorumMember{live, gone, live},
+			[]wire.Partition{{Leader: 1, Replicas: three, ISR: three}},
+			2,
 			wire.ClusterHealth{},
 		},
 		"a replica is behind": {
-			[]wire.QuorumMember{live, live, live}, []wire.Partition{{Leader: 1, Replicas: three, ISR: []wire.BrokerID{1, 2}}}, 2,
+			[]wire.QuorumMember{live, live, live},
+			[]wire.Partition{{Leader: 1, Replicas: three, ISR: []wire.BrokerID{1, 2}}},
+			2,
 			wire.ClusterHealth{UnderReplicated: 1},
 		},
 		"a replica is on its way": {
-			[]wire.QuorumMember{live, live, live}, []wire.Partition{{Leader: 1, Replicas: []wire.BrokerID{1, 2, 3, 4}, ISR: three, Adding: []wire.BrokerID{4}}}, 2,
+			[]wire.QuorumMember{live, live, live},
+			[]wire.Partition{{Leader: 1, Replicas: []wire.BrokerID{1, 2, 3, 4}, ISR: three, Adding: []wire.BrokerID{4}}},
+			2,
 			wire.ClusterHealth{Healthy: true, MayLose: 1},
 		},
 		"nobody leads": {
-			[]wire.QuorumMember{live, live, live}, []wire.Partition{{Leader: wire.NoBroker, Replicas: three}}, 2,
+			[]wire.QuorumMember{live, live, live},
+			[]wire.Partition{{Leader: wire.NoBroker, Replicas: three}},
+			2,
 			wire.ClusterHealth{Offline: 1, UnderReplicated: 1},
 		},
 		"one replica": {
-			[]wire.QuorumMember{live, live, live}, []wire.Partition{{Leader: 1, Replicas: three, ISR: three}, {Leader: 1, Replicas: three[:1], ISR: three[:1]}}, 2,
+			[]wire.QuorumMember{live, live, live},
+			[]wire.Partition{{Leader: 1, Replicas: three, ISR: three}, {Leader: 1, Replicas: three[:1], ISR: three[:1]}},
+			2,
 			wire.ClusterHealth{Healthy: true},
 		},
 	} {

@@ -20,9 +20,9 @@ func (e forwardEnd) LinkUp(peer.Identity) {}
 func (e forwardEnd) LinkDown(p peer.Identity, _ error) {
 	e.tellNamed(forwardName, &linkDown{p.Broker, p.Incarnation})
 }
-func (e forwardEnd) Deliver(from peer.Identity, m wire.Envelope)    { e.remotes.deliver(from, m) }
-func (e forwardEnd) LinkRoom(peer.Identity)                         {}
-func (e forwardEnd) Refused(wire.BrokerID, wire.Incarnation) {}
+func (e forwardEnd) Deliver(from peer.Identity, m wire.Envelope) { e.remotes.deliver(from, m) }
+func (e forwardEnd) LinkRoom(peer.Identity)                      {}
+func (e forwardEnd) Refused(wire.BrokerID, wire.Incarnation)     {}
 
 // withForwarding runs a test with a broker that leads everything, and another one, of which there is
 // no more than forwarding needs, that knows what the first does.

@@ -55,7 +55,11 @@ func (h *health) quorum(q *wire.Quorum) {
 			continue
 		}
 		h.Healthy = false
-		h.reason("a voter of the metadata log, on broker %d, has not been heard for %s", v.Broker, v.Silent.Round(time.Second))
+		if v.Broker == wire.NoBroker {
+			h.reason("a voter of the metadata log belongs to no broker any more, and is about to be replaced")
+		} else {
+			h.reason("a voter of the metadata log, on broker %d, has not been heard for %s", v.Broker, v.Silent.Round(time.Second))
+		}
 	}
 	if q.Leader == wire.NoBroker || len(q.Voters) == 0 {
 		h.Healthy = false

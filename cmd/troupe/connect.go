@@ -73,7 +73,7 @@ func greet(ctx context.Context, cfg client.Config) (*client.Client, error) {
 	}
 	short, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	_, err = c.DescribeCluster(short)
+	err = c.Reach(short)
 	if !errors.Is(err, client.ErrNotTroupe) {
 		return c, nil // a broker that is slow or busy is told by what is asked of it
 	}

@@ -60,7 +60,8 @@ func newTopicJSON(topic *client.Topic) topicJSON {
 	shown := topicJSON{Name: topic.Name, TopicID: topic.ID, Configs: map[string]string{}, Partitions: []partitionJSON{}}
 	for _, p := range topic.Partitions {
 		shown.Partitions = append(shown.Partitions, partitionJSON{
-			Partition: p.Partition, Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, Replicas: p.Replicas, ISR: p.ISR,
+			Partition: p.Partition, Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch,
+			Replicas: p.Replicas, ISR: p.ISR, Adding: p.Adding, Removing: p.Removing,
 			LogStartOffset: unknownOffset, HighWatermark: unknownOffset,
 		})
 	}

@@ -2,7 +2,9 @@
 //
 //	main.go        the root command, exit codes, signals
 //	broker.go      troupe broker: flags and signals around cmd/node
+//	cluster.go     troupe cluster describe|health; cluster_remove.go, remove-broker
 //	topic.go       troupe topic create|list|describe|alter|delete; describe.go asks the cluster
+//	topic_elect.go troupe topic elect-leaders; topic_reassign.go, reassign, as reassign_plan.go says
 //	produce.go     troupe produce: lines in (lines.go), records out
 //	consume.go     troupe consume: records in from where start.go says, text out as format.go says
 //	log.go         troupe log dump|verify: segment files, without a broker; survey.go, what there is
@@ -11,8 +13,8 @@
 //	completion.go  troupe completion, and what Tab offers
 //	connect.go     the way to a cluster, and what to do when something is wrong there
 //	usage.go       what is said to whoever typed a command line that is none
-//	output.go      tables for people, JSON for programs; progress.go for whoever waits, and
-//	               trouble.go for whoever waits in vain
+//	output.go      tables for people, JSON for programs; progress.go for whoever waits,
+//	               trouble.go for whoever waits in vain, confirm.go for whoever must say yes
 //
 // Results go to stdout, everything else to stderr. An error is one line that says what to do next.
 // The exit codes are 0 done, 1 failed, 2 used wrongly; chaos has 3 besides, for a run that says
@@ -159,7 +161,7 @@ It is one program: the broker, and the tools to use it from a shell.`,
 	root.SetHelpCommandGroupID(groupInspect)
 	version := newVersion()
 	root.AddCommand(
-		newBroker(os.Environ()), newTopic(), newProduce(std), newConsume(std), newLog(), newChaos(std), newCompletion(), version,
+		newBroker(os.Environ()), newCluster(std), newTopic(std), newProduce(std), newConsume(std), newLog(), newChaos(std), newCompletion(), version,
 	)
 	var showVersion bool
 	root.Flags().BoolVar(&showVersion, "version", false, "the same as troupe version")

@@ -30,18 +30,22 @@ type partitionJSON struct {
 	Partition      int32   `json:"partition"`
 	Leader         int32   `json:"leader"` // -1 without one
 	LeaderEpoch    int32   `json:"leader_epoch"`
-	Replicas       []int32 `json:"replicas"`
+	PartitionEpoch int32   `json:"partition_epoch"`
+	Replicas       []int32 `json:"replicas"` // the preferred leader first
 	ISR            []int32 `json:"isr"`
+	Adding         []int32 `json:"adding"` // of the replicas, those that a reassignment brings in
+	Removing       []int32 `json:"removing"`
 	LogStartOffset int64   `json:"log_start_offset"` // -1 when nobody can tell
 	HighWatermark  int64   `json:"high_watermark"`
 }
 
-func newTopic() *cobra.Command {
+func newTopic(std streams) *cobra.Command {
 	var bootstrap string
 	cmd := &cobra.Command{
 		Use:   "topic",
-		Short: "Create, list, describe, alter and delete topics",
-		Long:  "Topic has the commands that create, list, describe, alter and delete topics.",
+		Short: "Create, list, describe, alter, move and delete topics",
+		Long: `Topic has the commands that create, list, describe, alter and delete topics, and that change which
+brokers hold and lead their partitions.`,
 		Example: `  troupe topic create access-log --partitions 6
   troupe topic list
   troupe topic describe access-log`,
@@ -50,7 +54,7 @@ func newTopic() *cobra.Command {
 	bootstrapFlag(cmd.PersistentFlags(), &bootstrap)
 	cmd.AddCommand(
 		newTopicCreate(&bootstrap), newTopicList(&bootstrap), newTopicDescribe(&bootstrap),
-		newTopicAlter(&bootstrap), newTopicDelete(&bootstrap),
+		newTopicAlter(&bootstrap), newTopicDelete(&bootstrap), newTopicReassign(std, &bootstrap), newTopicElectLeaders(std, &bootstrap),
 	)
 	return cmd
 }
@@ -226,12 +230,25 @@ func printTopic(cmd *cobra.Command, topic topicJSON) error {
 		if p.Leader != int32(wire.NoBroker) {
 			leader = strconv.Itoa(int(p.Leader))
 		}
-		rows = append(rows, []string{
-			strconv.Itoa(int(p.Partition)), leader, strconv.Itoa(int(p.LeaderEpoch)), joinIDs(p.Replicas), joinIDs(p.ISR),
+		row := []string{
+			strconv.Itoa(int(p.Partition)), leader, strconv.Itoa(int(p.LeaderEpoch)), strconv.Itoa(int(p.PartitionEpoch)), joinIDs(p.Replicas), joinIDs(p.ISR),
 			strconv.FormatInt(p.LogStartOffset, 10), strconv.FormatInt(p.HighWatermark, 10),
-		})
+		}
+		if moving(topic) {
+			row = append(row, joinIDs(p.Adding), joinIDs(p.Removing))
+		}
+		rows = append(rows, row)
 	}
-	return writeTable(out, []string{"PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "LOG START", "HIGH WATERMARK"}, rows)
+	header := []string{"PARTITION", "LEADER", "LEADER EPOCH", "EPOCH", "REPLICAS", "ISR", "LOG START", "HIGH WATERMARK"}
+	if moving(topic) {
+		header = append(header, "ADDING", "REMOVING")
+	}
+	return writeTable(out, header, rows)
+}
+
+// moving says that a reassignment of the topic is under way.
+func moving(topic topicJSON) bool {
+	return slices.ContainsFunc(topic.Partitions, func(p partitionJSON) bool { return len(p.Adding)+len(p.Removing) > 0 })
 }
 
 func newTopicAlter(bootstrap *string) *cobra.Command {
@@ -335,7 +352,7 @@ func state(topic topicJSON) string {
 		if p.Leader == int32(wire.NoBroker) {
 			leaderless++
 		}
-		if len(p.ISR) < len(p.Replicas) {
+		if len(p.ISR) < len(p.Replicas)-len(p.Adding) {
 			under++
 		}
 	}

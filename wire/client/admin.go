@@ -20,31 +20,16 @@ type Topic struct {
 
 // PartitionInfo describes a partition. Brokers are named by their ids.
 type PartitionInfo struct {
-	Partition   int32
-	Leader      int32 // -1 while it has none
-	LeaderEpoch int32
-	Replicas    []int32 // the first is the preferred leader
-	ISR         []int32
-	Offline     []int32
-}
-
-// Cluster describes the cluster.
-type Cluster struct {
-	ID         string
-	Controller int32
-	Brokers    []Broker
-}
-
-// Broker is a broker as it announces itself to clients.
-type Broker = wire.Broker
-
-// DescribeCluster asks any broker what it knows of the cluster.
-func (cl *Client) DescribeCluster(ctx context.Context) (Cluster, error) {
-	var reply wire.MetadataReply
-	if err := cl.askPatiently(ctx, wire.KindMetadata, &wire.MetadataRequest{}, &reply); err != nil {
-		return Cluster{}, fmt.Errorf("describe the cluster: %w", err)
-	}
-	return Cluster{ID: reply.ClusterID, Controller: int32(reply.Controller), Brokers: reply.Brokers}, nil
+	Partition      int32
+	Leader         int32 // -1 while it has none
+	LeaderEpoch    int32
+	PartitionEpoch int32   // grows with each change of what is described here
+	Replicas       []int32 // the first is the preferred leader
+	ISR            []int32
+	ELR            []int32 // may lead when none in sync is left (KIP-966)
+	Offline        []int32
+	Adding         []int32 // those of the replicas that a reassignment brings in
+	Removing       []int32 // and those that it takes off
 }
 
 // DescribeTopics describes topics in the order of their names' mention, or without names all
@@ -71,8 +56,9 @@ func describeTopic(t *wire.TopicMetadata) Topic {
 	for i := range t.Partitions {
 		p := &t.Partitions[i]
 		described.Partitions = append(described.Partitions, PartitionInfo{
-			Partition: int32(i), Leader: int32(p.Leader), LeaderEpoch: int32(p.LeaderEpoch),
-			Replicas: plain(p.Replicas), ISR: plain(p.ISR), Offline: plain(p.Offline),
+			Partition: int32(i), Leader: int32(p.Leader), LeaderEpoch: int32(p.LeaderEpoch), PartitionEpoch: int32(p.PartitionEpoch),
+			Replicas: plain(p.Replicas), ISR: plain(p.ISR), ELR: plain(p.ELR), Offline: plain(p.Offline),
+			Adding: plain(p.Adding), Removing: plain(p.Removing),
 		})
 	}
 	return described

@@ -31,7 +31,8 @@
 //	                       producer_queues.go, callbacks and alarms; partitioner.go
 //	consumer.go            Consumer, and its options in consumer_options.go
 //	consumer_partition.go  reading ahead in one partition; chunk.go, opening what was fetched
-//	offsets.go             single fetches and offset queries; admin.go, topics and configurations
+//	offsets.go             single fetches and offset queries; admin.go, topics and configurations;
+//	                       admin_cluster.go, brokers and where partitions lie
 //
 // Errors that come from a broker wrap a Kafka error code: errors.Is(err, client.ErrUnknownTopic)
 // and its neighbours in errors.go. Every goroutine belongs to a Client, Producer or Consumer, whose
