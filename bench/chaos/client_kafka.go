@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -13,26 +14,38 @@ import (
 const metadataMinAge = 100 * time.Millisecond
 
 // Kafka is franz-go.
-type Kafka struct{}
+type Kafka struct {
+	// RetryBackoff is the pause after a failed request, instead of franz-go's 250 ms and more. It finds
+	// out that a broker was restarted only by writing to the old connection, and pauses then.
+	RetryBackoff time.Duration
+}
 
 // Name implements Library.
 func (Kafka) Name() string { return "franz-go" }
 
 // Settings implements Library.
-func (Kafka) Settings() string {
-	return "MetadataMinAge 100 ms, ProducerLinger 0, no compression; idempotent, acks=all and unlimited retries by default"
+func (k Kafka) Settings() string {
+	settings := "MetadataMinAge 100 ms, ProducerLinger 0, no compression"
+	if k.RetryBackoff > 0 {
+		settings += fmt.Sprintf(", RetryBackoffFn %s", k.RetryBackoff)
+	}
+	return settings + "; idempotent, acks=all and unlimited retries by default"
 }
 
 // NewProducer implements Library.
-func (Kafka) NewProducer(cfg *LoadConfig) (Producer, error) {
-	client, err := kgo.NewClient(
+func (k Kafka) NewProducer(cfg *LoadConfig) (Producer, error) {
+	options := []kgo.Opt{
 		kgo.SeedBrokers(cfg.Addresses...),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.ProducerLinger(0),
-		kgo.MaxBufferedRecords(1<<22), // an open loop must not wait
+		kgo.MaxBufferedRecords(1 << 22), // an open loop must not wait
 		kgo.MetadataMinAge(metadataMinAge),
-	)
+	}
+	if k.RetryBackoff > 0 {
+		options = append(options, kgo.RetryBackoffFn(func(int) time.Duration { return k.RetryBackoff }))
+	}
+	client, err := kgo.NewClient(options...)
 	if err != nil {
 		return nil, err
 	}

@@ -44,6 +44,7 @@ type failoverFlags struct {
 	rate       int
 	durability string
 	seed       uint64
+	backoff    time.Duration
 	limit      time.Duration
 	patience   time.Duration
 	keep       bool
@@ -70,7 +71,7 @@ on the disks are compared.
   --fault all    SIGKILL to all three at once, which start again at once`,
 		Example: `  go run ./bench/load failover --kills 100
   go run ./bench/load failover --kills 30 --victim both
-  go run ./bench/load failover --fault term --kills 9 --max-gap 300ms`,
+  go run ./bench/load failover --fault term --kills 9 --retry-backoff 50ms --max-gap 300ms`,
 		Args: cobra.NoArgs,
 	}
 	set := cmd.Flags()
@@ -83,6 +84,7 @@ on the disks are compared.
 	set.IntVar(&f.rate, "rate", f.rate, "records a second of each client")
 	set.StringVar(&f.durability, "durability", f.durability, "of the topic: fsync or replicated")
 	set.Uint64Var(&f.seed, "seed", 0, "of the times of the strikes (default: a new one)")
+	set.DurationVar(&f.backoff, "retry-backoff", 0, "of franz-go (default: its own, 250 ms and more)")
 	set.DurationVar(&f.limit, "max-gap", f.limit, "fail when a partition is silent for longer")
 	set.BoolVar(&f.keep, "keep", false, "keep the directories and logs of the brokers")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -119,7 +121,7 @@ func (f *failoverFlags) libraries() (libraries []chaos.Library, err error) {
 	for _, name := range f.clients {
 		switch name {
 		case chaos.Kafka{}.Name():
-			libraries = append(libraries, chaos.Kafka{})
+			libraries = append(libraries, chaos.Kafka{RetryBackoff: f.backoff})
 		case chaos.Native{}.Name():
 			libraries = append(libraries, chaos.Native{})
 		case librdkafkaName:
