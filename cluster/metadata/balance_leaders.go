@@ -1,6 +1,10 @@
 package metadata
 
-import "github.com/troupe-mq/troupe/wire"
+import (
+	"iter"
+
+	"github.com/troupe-mq/troupe/wire"
+)
 
 // BalanceLeaders gives leaderships back to the preferred leaders, some at a time. The controller asks
 // for it now and then, and says which brokers have been well for a while: moving leaders to one that
@@ -19,32 +23,37 @@ func (c BalanceLeaders) Decide(img *Image, _ Env) Decision {
 	if limit <= 0 || limit > MaxPartitionsPerRequest {
 		limit = BalanceBatch
 	}
-	var changes []PartitionChange
-	seen := make(map[wire.BrokerID]bool, len(c.To))
+	to := make(map[wire.BrokerID]bool, len(c.To))
 	for _, id := range c.To {
-		if !seen[id] {
-			changes = img.giveBack(id, changes, limit)
-		}
-		seen[id] = true
+		to[id] = img.usable(id) && !img.broker(id).Draining
 	}
-	return Decision{Records: changed(changes), Reply: len(changes)}
-}
-
-// giveBack adds what makes a broker the leader where it is preferred.
-func (img *Image) giveBack(id wire.BrokerID, changes []PartitionChange, limit int) []PartitionChange {
-	if !img.usable(id) || img.broker(id).Draining {
-		return changes
-	}
-	for t, p := range img.hosted(id) {
-		if len(changes) >= limit {
-			break
-		}
-		if p.replicas[0] != id || p.leader <= 0 { // a partition without a leader has nobody in sync
+	var changes []PartitionChange
+	for t, p := range img.strayed() {
+		if !to[p.replicas[0]] {
 			continue
 		}
 		if r := img.rulesOf(t, img.standing); r.prefer(&p) {
 			changes = append(changes, p.change())
 		}
+		if len(changes) == limit {
+			break
+		}
 	}
-	return changes
+	return Decision{Records: changed(changes), Reply: len(changes)}
+}
+
+// strayed walks the partitions that another than the preferred leader leads. It looks at all there are,
+// so it looks at little of each.
+func (img *Image) strayed() iter.Seq2[*topic, partition] {
+	return func(yield func(*topic, partition) bool) {
+		for t := range img.topics.all() {
+			for i, c := range t.chunks {
+				for j := range c.states {
+					if c.states[j].leader > 0 && !yield(t, c.partition(t, int32(i*chunkPartitions+j))) {
+						return
+					}
+				}
+			}
+		}
+	}
 }

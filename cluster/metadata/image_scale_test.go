@@ -136,3 +136,18 @@ func BenchmarkSnapshotOfAMillion(b *testing.B) {
 		}
 	})
 }
+
+// The controller asks for it every few seconds, in the actor that has to stay fast.
+func BenchmarkBalanceLeadersOfAMillion(b *testing.B) {
+	img := scaled(b, 10_000)
+	to := make([]wire.BrokerID, len(img.brokers))
+	for i, broker := range img.brokers {
+		to[i] = broker.ID
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if d := (BalanceLeaders{To: to}).Decide(img, Env{}); d.Records != nil {
+			b.Fatal("there was something to do")
+		}
+	}
+}

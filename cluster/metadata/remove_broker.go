@@ -96,7 +96,10 @@ func (p *partition) target() []wire.BrokerID { return p.brokers(p.all() &^ p.rem
 // moveAway gives each partition another replica in the place of that broker's: on the broker that is
 // in a rack of its own, and otherwise on the one with the least to do.
 func (img *Image) moveAway(from wire.BrokerID, others []*broker, moves []partition) ([]PartitionChange, error) {
-	load := img.replicaLoad(others)
+	if len(moves) == 0 {
+		return nil, nil
+	}
+	load := img.replicaLoad()
 	changes := make([]PartitionChange, 0, len(moves))
 	for _, p := range moves {
 		target := slices.Clone(p.target())
@@ -119,12 +122,14 @@ func (img *Image) moveAway(from wire.BrokerID, others []*broker, moves []partiti
 	return changes, nil
 }
 
-// replicaLoad counts the replicas of some brokers.
-func (img *Image) replicaLoad(brokers []*broker) map[wire.BrokerID]int {
-	load := make(map[wire.BrokerID]int, len(brokers))
-	for _, b := range brokers {
-		for range img.hosted(b.ID) {
-			load[b.ID]++
+// replicaLoad counts the replicas of each broker.
+func (img *Image) replicaLoad() map[wire.BrokerID]int {
+	load := make(map[wire.BrokerID]int, len(img.brokers))
+	for t := range img.topics.all() {
+		for _, c := range t.chunks {
+			for _, id := range c.replicas {
+				load[id]++
+			}
 		}
 	}
 	return load
@@ -158,8 +163,11 @@ type GrowInternalTopics struct {
 func (c GrowInternalTopics) Decide(img *Image, _ Env) Decision {
 	factor := cmp.Or(int(c.Factor), 3)
 	takers := slices.DeleteFunc(img.without(wire.NoBroker), func(b *broker) bool { return !b.Usable() })
+	if !slices.ContainsFunc(internalTopics, func(name string) bool { return img.topicByName(name) != nil }) {
+		return Decision{Reply: 0}
+	}
 	var changes []PartitionChange
-	load := img.replicaLoad(takers)
+	load := img.replicaLoad()
 	for _, name := range internalTopics {
 		t := img.topicByName(name)
 		if t == nil {

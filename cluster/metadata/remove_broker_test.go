@@ -76,7 +76,7 @@ func TestABrokerIsRemovedOnceAllItHasIsElsewhere(t *testing.T) {
 	if reply := c.do(RemoveBroker{Broker: 2}).(RemovedBroker); wire.Code(reply.Err) != wire.BrokerIDNotRegistered {
 		t.Errorf("removed again: %+v", reply)
 	}
-	load := c.img.replicaLoad(c.img.brokers)
+	load := c.img.replicaLoad()
 	if total := load[1] + load[3] + load[4]; total != 907 || max(load[1], load[3], load[4]) > 320 {
 		t.Errorf("what it had went to %v", load)
 	}
