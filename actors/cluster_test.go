@@ -653,3 +653,29 @@ func TestADamagedMetadataLogIsNotTouchedWhereNobodyElseLeads(t *testing.T) {
 		}
 	})
 }
+
+func TestAControllerWhoseDiskHangsLetsAnotherOneLead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 3)
+		defer cl.end()
+		cl.awaitVoters(1, 2, 3)
+		cl.awaitReady()
+		gate := cl.members[1].disk.Hold("/data/" + metadataLogDir)
+		defer gate.Release()
+		began := time.Now()
+		created := cl.members[2].CreateTopics(t.Context(), []wire.NewTopic{{Name: "first", Partitions: 1, ReplicationFactor: 1}}, false)
+		if err := created[0].Err; err != nil && !errors.Is(err, wire.RequestTimedOut) {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > diskPatience+time.Second {
+			t.Errorf("it was answered after %v", took)
+		}
+		cl.members[2].topic("second", 1)
+		if id := cl.members[2].View().Controller(); id == 1 || id == wire.NoBroker {
+			t.Errorf("broker %d leads", id)
+		}
+		gate.Release()
+		cl.awaitTopic("second")
+		cl.awaitReady()
+	})
+}

@@ -230,6 +230,7 @@ func (c *controller) onTick(ctx actor.Context) {
 	c.node.Tick()
 	c.quiet++
 	c.watchSnapshots()
+	c.stepAsideIfStalled(c.cfg.now())
 	c.campaignIfUrgent()
 	c.releasePolls(ctx)
 	c.observe(ctx)

@@ -16,6 +16,7 @@ import (
 type quorum struct {
 	snapshots map[uint64]time.Time // on their way to these, and when they are taken for lost
 	urgent    int                  // ticks for which an election is wanted at once
+	disk      diskAccount
 	changing  uint64               // index of the change of voters that was proposed last
 	rules     metadata.Quorum
 	heard     map[uint64]time.Time // when each of the others was heard last, while this one leads
@@ -27,7 +28,32 @@ const (
 	// urgentTicks is for how long a voter asks for votes on each tick after the leader's process was found
 	// gone: the others find it out at about the same time.
 	urgentTicks = 4
+	// diskPatience is how long the log of the one that leads may take over a write.
+	diskPatience = 2 * time.Second
 )
+
+// diskAccount is the account of what the log was given to write.
+type diskAccount struct {
+	outstanding int
+	since       time.Time // when the oldest of it was asked, or the one before it answered
+}
+
+func (d *diskAccount) asked(now time.Time) {
+	if d.outstanding == 0 {
+		d.since = now
+	}
+	d.outstanding++
+}
+
+func (d *diskAccount) answered(n int, now time.Time) {
+	d.outstanding -= n
+	d.since = now
+}
+
+// stalled says that the disk has been silent for too long.
+func (d *diskAccount) stalled(now time.Time) bool {
+	return d.outstanding > 0 && now.Sub(d.since) >= diskPatience
+}
 
 // snapshotSent notes that a snapshot is on its way. Raft sends nothing else to that one until it answers, or
 // until the snapshot is reported lost.
@@ -123,6 +149,16 @@ func (c *controller) campaignIfUrgent() {
 	}
 	if err := c.node.Campaign(); err != nil {
 		c.logger.Debug("raft does not campaign", "err", err)
+	}
+}
+
+// stepAsideIfStalled lets another voter lead when the disk here hangs. The others go on committing without it, but
+// this one could apply and answer nothing.
+func (c *controller) stepAsideIfStalled(now time.Time) {
+	if c.leading && !c.alone() && c.quorum.disk.stalled(now) {
+		c.quorum.disk.since = now // and again, if nobody takes it
+		c.logger.Warn("metadata log does not answer: another voter is to lead", "took", diskPatience)
+		c.onHandOver()
 	}
 }
 

@@ -32,6 +32,7 @@ func (c *controller) onPump(ctx actor.Context) {
 		for _, m := range rd.Messages {
 			switch m.GetTo() {
 			case raft.LocalAppendThread:
+				c.quorum.disk.asked(c.cfg.now())
 				ctx.Send(c.log, &appendToWAL{message: m})
 			case raft.LocalApplyThread:
 				c.apply(ctx, m)
@@ -98,6 +99,7 @@ func (c *controller) onWALAppended(ctx actor.Context, msg *walAppended) {
 	if c.ended {
 		return
 	}
+	c.quorum.disk.answered(len(msg.messages), c.cfg.now())
 	for _, m := range msg.messages {
 		if !raft.IsEmptySnap(m.GetSnapshot()) {
 			before := c.image

@@ -6,7 +6,10 @@
 //	                              (broker_actor.go, broker_dirs.go, broker_replies.go, broker_controller.go)
 //	  topic/<id>    topic         supervises the replicas of one topic on this broker
 //	  replica/<topic id>/<n>      owns one partition's log for as long as it lives
-//	  controller    controller    the metadata log: decides commands, applies entries
+//	  controller    controller    the metadata log: decides commands while it leads, applies entries
+//	                              (controller.go has the map of its files)
+//	  commands      commands      commands that another broker's controller decides (commands.go)
+//	  membership    membership    heartbeats, the lease, hints of who is dead
 //	  producer-ids                hands out producer ids from blocks of the metadata log
 //
 // A produce goes in by backend.go (find the partition), through the partition's door (door.go:
