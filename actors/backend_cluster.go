@@ -32,11 +32,11 @@ func (b *Broker) DescribeCluster(ctx context.Context) wire.ClusterDescription {
 			return described
 		}
 	}
-	return b.describeHere()
+	return b.Cluster()
 }
 
-// describeHere tells what this broker knows.
-func (b *Broker) describeHere() wire.ClusterDescription {
+// Cluster describes the cluster as this broker knows it, without asking anybody.
+func (b *Broker) Cluster() wire.ClusterDescription {
 	image := b.image.Load()
 	described := wire.ClusterDescription{
 		ClusterID: image.ClusterID(), Quorum: wire.Quorum{Leader: image.Controller()},

@@ -186,7 +186,7 @@ func (f *forwards) call(from *actor.PID, m *wire.Forward) {
 		}
 		f.reply(from, m, &reply, err)
 	case wire.KindDescribeCluster:
-		described := b.describeHere()
+		described := b.Cluster()
 		f.reply(from, m, &described, nil)
 	default:
 		f.reply(from, m, nil, wire.Errorf(wire.InvalidRequest, "broker %d answers no forwarded %s", b.cfg.ID, m.Request))

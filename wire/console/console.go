@@ -1,5 +1,5 @@
 // Package console is the admin server of a broker: what an operator, a scraper and a supervisor
-// ask over HTTP. It shows and never changes.
+// ask over HTTP. It shows and, but for what chaos.go does, never changes.
 //
 //	/              page for people: the cluster, its brokers, its topics
 //	/topics/NAME   page for people: a topic's configuration and partitions
@@ -7,6 +7,7 @@
 //	/readyz        200 while the broker serves clients, else 503 with the reason
 //	/metrics       Prometheus
 //	/debug/pprof/  profiles of the Go runtime
+//	/chaos/kill    ends an actor, for whoever tries out what happens then; off unless configured
 //
 // Nobody has to log in, so the server listens on loopback unless told otherwise, and then answers
 // only to names of this machine: a page from elsewhere in the operator's browser cannot read it by
@@ -53,6 +54,8 @@ type Source interface {
 	Offsets(id wire.TopicID, partition int32) (Offsets, bool)
 	// TopicConfigs returns the configuration of a topic that is in force here.
 	TopicConfigs(name string) []wire.ConfigEntry
+	// Cluster describes the brokers as this one knows them; nothing before it knows any.
+	Cluster() wire.ClusterDescription
 }
 
 // Offsets are the ends of a partition's log, and its size.
@@ -68,6 +71,11 @@ type Config struct {
 	ReadHeaderTimeout time.Duration // for a client that connects and says nothing
 	IdleTimeout       time.Duration // for a connection that is kept alive
 	WriteTimeout      time.Duration // of one answer, and so the longest profile
+
+	// ChaosToken is what whoever ends actors has to show. Without one, or without Kill, nobody may.
+	ChaosToken string
+	// Kill ends an actor of the broker in some way. Its errors wrap a wire.ErrorCode.
+	Kill func(actor, how string) error
 }
 
 // DefaultConfig suits browsers, scrapers and profiles of up to five minutes.
@@ -98,6 +106,7 @@ const (
 type Console struct {
 	source  Source
 	version string
+	chaos   chaos
 	server  *http.Server
 	log     *slog.Logger
 }
@@ -107,7 +116,7 @@ func New(source Source, registry prometheus.Gatherer, log *slog.Logger, config C
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Console{source: source, version: config.Version, log: log}
+	c := &Console{source: source, version: config.Version, log: log, chaos: chaos{token: config.ChaosToken, kill: config.Kill}}
 	c.server = &http.Server{
 		Handler:           c.routes(registry),
 		ReadHeaderTimeout: config.ReadHeaderTimeout,
@@ -161,6 +170,9 @@ func (c *Console) routes(registry prometheus.Gatherer) http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	if c.chaos.kill != nil && c.chaos.token != "" {
+		mux.HandleFunc("POST /chaos/kill", c.chaos.serveKill)
+	}
 	return safely(mux)
 }
 

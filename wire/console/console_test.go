@@ -23,6 +23,7 @@ type fakeBroker struct {
 	view     wire.View
 	offsets  map[wire.TopicPartition]Offsets
 	configs  []wire.ConfigEntry
+	cluster  wire.ClusterDescription
 }
 
 func (b *fakeBroker) Ready() error            { return b.notReady }
@@ -34,6 +35,8 @@ func (b *fakeBroker) Offsets(id wire.TopicID, partition int32) (Offsets, bool) {
 }
 
 func (b *fakeBroker) TopicConfigs(string) []wire.ConfigEntry { return b.configs }
+
+func (b *fakeBroker) Cluster() wire.ClusterDescription { return b.cluster }
 
 // fakeView is metadata in which every partition has the same state.
 type fakeView struct {
@@ -77,6 +80,10 @@ func newFakeBroker() *fakeBroker {
 				{Name: "orders", ID: orders, Partitions: 1},
 			},
 			partition: wire.Partition{Leader: 1, LeaderEpoch: 4, Replicas: []wire.BrokerID{1}, ISR: []wire.BrokerID{1}},
+		},
+		cluster: wire.ClusterDescription{
+			Brokers: []wire.ClusterBroker{{Broker: wire.Broker{ID: 1, Host: "127.0.0.1", Port: 9092}, ClusterAddress: "127.0.0.1:7946", Standing: wire.BrokerOnline}},
+			Quorum:  wire.Quorum{Leader: 1, Voters: []wire.QuorumMember{{Broker: 1}}},
 		},
 		offsets: map[wire.TopicPartition]Offsets{
 			{Topic: orders, Partition: 0}: {LogStart: 1000, HighWatermark: 1235567, Bytes: 5 << 19},

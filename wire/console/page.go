@@ -36,12 +36,24 @@ type frame struct {
 type overviewPage struct {
 	frame
 	Controller wire.BrokerID
-	Brokers    []wire.Broker
+	Brokers    []brokerRow
+	Partitions totals
 	Filter     string
 	Topics     []topicRow
 	Matching   int // topics whose name contains Filter; Topics shows the first maxRows
 	All        int
 }
+
+// brokerRow is a broker with what it has to do.
+type brokerRow struct {
+	wire.ClusterBroker
+	Voter    bool // for the metadata
+	Leads    int  // partitions
+	Replicas int
+}
+
+// totals sums up the partitions of all topics.
+type totals struct{ All, Leaderless, UnderReplicated int }
 
 // topicRow sums up a topic.
 type topicRow struct {
@@ -75,7 +87,8 @@ func (c *Console) overview(w http.ResponseWriter, r *http.Request) {
 	page := overviewPage{frame: c.frame("Troupe"), Controller: wire.NoBroker}
 	page.Filter = r.URL.Query().Get("filter")
 	if view := c.source.View(); view != nil {
-		page.Controller, page.Brokers = view.Controller(), view.Brokers()
+		page.Controller = view.Controller()
+		page.Brokers, page.Partitions = c.cluster(view)
 		names := view.TopicNames()
 		page.All = len(names)
 		for _, name := range names {
@@ -91,6 +104,48 @@ func (c *Console) overview(w http.ResponseWriter, r *http.Request) {
 	}
 	c.render(w, http.StatusOK, "overview.html", page)
 }
+
+// cluster sums up the brokers and all partitions.
+func (c *Console) cluster(view wire.View) ([]brokerRow, totals) {
+	described := c.source.Cluster()
+	rows := make([]brokerRow, len(described.Brokers))
+	places := make(map[wire.BrokerID]*brokerRow, len(rows))
+	for i := range described.Brokers {
+		rows[i].ClusterBroker = described.Brokers[i]
+		places[rows[i].ID] = &rows[i]
+	}
+	for _, voter := range described.Quorum.Voters {
+		if row := places[voter.Broker]; row != nil {
+			row.Voter = true
+		}
+	}
+	var sum totals
+	for _, name := range view.TopicNames() {
+		topic, _ := view.Topic(name)
+		for number := range topic.Partitions {
+			sum.All++
+			p, ok := view.Partition(topic.ID, number)
+			if !ok || p.Leader == wire.NoBroker {
+				sum.Leaderless++
+			}
+			if underReplicated(&p) {
+				sum.UnderReplicated++
+			}
+			if row := places[p.Leader]; row != nil {
+				row.Leads++
+			}
+			for _, id := range p.Replicas {
+				if row := places[id]; row != nil {
+					row.Replicas++
+				}
+			}
+		}
+	}
+	return rows, sum
+}
+
+// underReplicated says that a replica is not in sync, other than one that a reassignment brings in.
+func underReplicated(p *wire.Partition) bool { return len(p.ISR) < len(p.Replicas)-len(p.Adding) }
 
 func (c *Console) topic(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
@@ -143,7 +198,7 @@ func (c *Console) topicRow(view wire.View, topic wire.Topic) topicRow {
 		if !ok || partition.Leader == wire.NoBroker {
 			row.Leaderless++
 		}
-		if len(partition.ISR) < len(partition.Replicas) {
+		if underReplicated(&partition) {
 			row.UnderReplicated++
 		}
 		if offsets, ok := c.source.Offsets(topic.ID, number); ok {
