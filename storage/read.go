@@ -17,18 +17,31 @@ import (
 // are first lent. Damage is an error that wraps wire.CorruptMessage, from the first damaged batch
 // on; batches before it are still lent.
 func (l *Log) Read(from, upTo wire.Offset, maxBytes int, atLeastOne bool) (wire.Records, error) {
+	for tries := 1; ; tries++ {
+		generation := l.Generation()
+		records, err := l.read(from, min(upTo, l.EndOffset()), maxBytes, atLeastOne)
+		switch {
+		case err == nil:
+			return records, nil
+		case !l.wasCut(generation):
+			return wire.Records{}, l.readFailed(from, err)
+		case tries == readTries:
+			return wire.Records{}, l.errCut()
+		}
+		// What it looked at went away; what it looks for may lie before that.
+	}
+}
+
+// readTries is how often a read begins anew that a cut comes in the way of.
+const readTries = 3
+
+func (l *Log) read(from, upTo wire.Offset, maxBytes int, atLeastOne bool) (wire.Records, error) {
 	if l.closed.Load() {
 		return wire.Records{}, l.errClosed()
 	}
-	generation := l.Generation()
-	end := l.EndOffset()
-	if from < l.StartOffset() || from > end {
-		if l.wasCut(generation) {
-			return wire.Records{}, l.errCut()
-		}
-		return wire.Records{}, wire.Errorf(wire.OffsetOutOfRange, "offset %d of %s is outside %d to %d", from, l.ref, l.StartOffset(), end)
+	if start, end := l.StartOffset(), l.EndOffset(); from < start || from > end {
+		return wire.Records{}, wire.Errorf(wire.OffsetOutOfRange, "offset %d of %s is outside %d to %d", from, l.ref, start, end)
 	}
-	upTo = min(upTo, end)
 	if from >= upTo {
 		return wire.Records{}, nil
 	}
@@ -37,13 +50,7 @@ func (l *Log) Read(from, upTo wire.Offset, maxBytes int, atLeastOne bool) (wire.
 	if errors.Is(err, io.EOF) && !v.last {
 		err = l.corruption(v.s, v.size, from, errEnds)
 	}
-	switch {
-	case err == nil:
-		return records, nil
-	case l.wasCut(generation):
-		return wire.Records{}, l.errCut()
-	}
-	return wire.Records{}, l.readFailed(from, err)
+	return records, err
 }
 
 // errEnds says that a segment does not reach to the next one, which is named by the end of the log
@@ -218,13 +225,13 @@ func (l *Log) readFailed(from wire.Offset, err error) error {
 	switch {
 	case l.closed.Load():
 		return l.errClosed()
+	case wire.Code(err) != wire.UnknownServerError:
+		return err
 	case l.cutting.Load():
 		return l.errCut()
 	case isMissing(err) && from < l.StartOffset():
 		// Retention took the segment away between the look and the opening.
 		return wire.Errorf(wire.OffsetOutOfRange, "offset %d of %s was just removed", from, l.ref)
-	case wire.Code(err) != wire.UnknownServerError:
-		return err
 	}
 	l.dir.log.Error("log cannot be read", "topic", l.ref.Topic, "partition", l.ref.Partition, "offset", from, "err", err)
 	return wire.Errorf(wire.KafkaStorageError, "read %s at %d: %v", l.ref, from, err)

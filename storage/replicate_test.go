@@ -203,7 +203,7 @@ func TestWhoReadsWhileTheLogIsCutSeesOneLogOrAnError(t *testing.T) {
 						t.Errorf("other bytes below the high watermark")
 					}
 				}
-				if err != nil {
+				if err != nil && !errors.Is(err, wire.KafkaStorageError) { // several cuts in a row may come in the way
 					t.Errorf("read below the high watermark: %v", err)
 				}
 				b, _, _, err := l.ReadBuffer(wire.Offset(20+i%30), math.MaxInt64, 1<<20)
