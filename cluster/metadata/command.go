@@ -36,6 +36,10 @@ const MetadataVersion = "metadata.version"
 // LatestMetadataVersion is the level of it that this version founds clusters with.
 const LatestMetadataVersion = 1
 
+// versionReports is the level from which on brokers report how far their replicas are wherever a
+// partition waits for that. Below it an unclean election takes the first replica that works.
+const versionReports = 2
+
 // FoundCluster makes a cluster out of nothing. The reply is an error or nil.
 type FoundCluster struct {
 	ClusterID string

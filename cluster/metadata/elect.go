@@ -5,6 +5,7 @@ type rules struct {
 	standing standings // after the change that is being decided
 	minISR   int
 	unclean  bool // whether a replica may lead that may lack what was committed
+	asks     bool // whether it is asked first how far the replicas are
 	reports  func(p *partition, replica int) (ReplicaReport, bool)
 	haste    haste
 }
@@ -31,7 +32,10 @@ const (
 )
 
 func (img *Image) rulesOf(t *topic, standing standings) rules {
-	return rules{standing: standing, minISR: img.minISR(t), unclean: img.uncleanElection(t), reports: img.reportOf}
+	return rules{
+		standing: standing, minISR: img.minISR(t), unclean: img.uncleanElection(t),
+		asks: img.featureLevel(MetadataVersion) >= versionReports, reports: img.reportOf,
+	}
 }
 
 func (img *Image) standing(p *partition, replica int) standing {
@@ -92,7 +96,7 @@ func (p *partition) enough(minISR int) int {
 
 // elect looks for a leader, in a new leader epoch: the first usable member of the ISR; if the ISR is
 // empty, one of the ELR, which alone is the ISR then; failing that the last known leader, if no one
-// can say more, or anyone where the topic allows that, marked unclean.
+// can say more, or where the topic allows that the one that has most, marked unclean.
 func (r *rules) elect(p *partition) {
 	p.leaderEpoch++
 	p.unclean = false
@@ -106,6 +110,9 @@ func (r *rules) elect(p *partition) {
 		p.unclean = true
 	}
 	p.leader = r.firstUsable(p, candidates)
+	if r.unclean && r.asks && p.leader == noLeader {
+		p.awaiting = true
+	}
 	switch {
 	case p.leader != noLeader:
 	case p.awaiting:

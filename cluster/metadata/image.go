@@ -94,6 +94,16 @@ func (img *Image) Controller() wire.BrokerID { return img.controller }
 // Features returns the agreed features by name. The result is not to be changed.
 func (img *Image) Features() []Feature { return img.features }
 
+// featureLevel returns the agreed level of a feature; 0 if there is none.
+func (img *Image) featureLevel(name string) uint16 {
+	for _, f := range img.features {
+		if f.Name == name {
+			return f.Level
+		}
+	}
+	return 0
+}
+
 // NextProducerID is the first producer id that no broker has.
 func (img *Image) NextProducerID() wire.ProducerID { return img.nextProducerID }
 

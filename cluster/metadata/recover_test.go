@@ -92,7 +92,7 @@ func TestAfterARecoveryTheFarthestReplicaLeads(t *testing.T) {
 		if p := c.partition(id, 0); p.Leader != tc.leader || !slices.Equal(p.ISR, ids{tc.leader}) || !c.img.Unclean(id, 0) {
 			t.Errorf("%s: %+v", name, p)
 		}
-		if c.img.Reported() || c.img.Awaits(PartitionRef{1, 0}) {
+		if c.img.reports.len() > 0 || c.img.Awaits(PartitionRef{1, 0}) {
 			t.Errorf("%s: reports are kept", name)
 		}
 	}
@@ -110,9 +110,6 @@ func TestWhoDoesNotComeBackIsNotWaitedForForEver(t *testing.T) {
 	c.report(id, 3, 4, 11)
 	if p := c.partition(id, 0); p.Leader != wire.NoBroker {
 		t.Errorf("before broker 2 had its time: %+v", p)
-	}
-	if !c.img.Reported() {
-		t.Error("the controller does not see that there is something to decide")
 	}
 	c.do(ElectReported{})
 	if p := c.partition(id, 0); p.Leader != 3 {
@@ -195,7 +192,7 @@ func TestReportsSurviveASnapshot(t *testing.T) {
 		t.Errorf("the image read back is another one:\n%+v\n%+v", again, c.img)
 	}
 	c.do(DeleteTopics{Topics: []wire.TopicRef{{Name: "t"}}})
-	if c.img.Reported() {
+	if c.img.reports.len() > 0 {
 		t.Error("reports outlive their topic")
 	}
 }
@@ -204,5 +201,73 @@ func TestOnlyAClusterIsRecovered(t *testing.T) {
 	c := &cluster{t: t, img: NewImage()}
 	if err, _ := c.do(Recover{}).(error); wire.Code(err) != wire.InvalidRequest {
 		t.Errorf("%v", err)
+	}
+}
+
+// asking returns a cluster whose brokers all report, with a topic on brokers 1, 2 and 3 of which only 3
+// is complete, and gone.
+func asking(t *testing.T) (*cluster, wire.TopicID) {
+	c := newCluster(t, 3)
+	c.write([]Record{&FeatureLevelChanged{Feature: MetadataVersion, Level: versionReports}})
+	id := c.assigned("unclean.leader.election.enable", "true")
+	c.fence(true, 1, 2) // 3 alone is in sync
+	c.fence(true, 3)
+	return c, id
+}
+
+func TestAnUncleanElectionTakesWhoHasMost(t *testing.T) {
+	c, id := asking(t)
+	c.fence(false, 1, 2)
+	if p := c.partition(id, 0); p.Leader != wire.NoBroker || !c.img.AwaitsReport(id, 0, 2) {
+		t.Errorf("before anybody has reported: %+v", p)
+	}
+	c.report(id, 1, 3, 10)
+	c.report(id, 2, 3, 15)
+	if p := c.partition(id, 0); p.Leader != 2 || !slices.Equal(p.ISR, ids{2}) || p.ELR != nil || !c.img.Unclean(id, 0) {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestAnUncleanElectionDoesNotWaitForWhoIsNotThere(t *testing.T) {
+	c, id := asking(t)
+	c.fence(false, 1)
+	c.report(id, 1, 3, 10)
+	if p := c.partition(id, 0); p.Leader != 1 || !c.img.Unclean(id, 0) {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestWhoIsCompleteAndComesBackNeedsNoReports(t *testing.T) {
+	c, id := asking(t)
+	c.fence(false, 1, 2)
+	c.report(id, 1, 3, 10)
+	c.fence(false, 3)
+	if p := c.partition(id, 0); p.Leader != 3 || c.img.Unclean(id, 0) || c.img.reports.len() > 0 || c.img.AwaitsReport(id, 0, 2) {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestAnElectionMayBecomeUncleanAfterTheLastLeaderHasGone(t *testing.T) {
+	c := newCluster(t, 3)
+	id := c.assigned()
+	c.fence(true, 1, 2)
+	c.fence(true, 3)
+	c.fence(false, 2)
+	c.do(ElectReported{})
+	if p := c.partition(id, 0); p.Leader != wire.NoBroker {
+		t.Errorf("%+v", p)
+	}
+	topic := wire.ConfigResource{Type: wire.ConfigTopic, Name: "t"}
+	if err := c.alter(topic, false, set("unclean.leader.election.enable", "true")); err != nil {
+		t.Fatal(err)
+	}
+	c.do(ElectReported{})
+	if p := c.partition(id, 0); p.Leader != 2 || !c.img.Unclean(id, 0) {
+		t.Errorf("%+v", p)
+	}
+	entries := len(c.log)
+	c.do(ElectReported{})
+	if len(c.log) != entries {
+		t.Error("it writes though there is nothing to do")
 	}
 }

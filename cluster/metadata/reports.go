@@ -7,9 +7,11 @@ import (
 	"github.com/troupe-mq/troupe/wire"
 )
 
-// After a recovery nobody knows which replicas are complete. Each broker reports how far its replicas
-// are; when all of a partition have, the one that is farthest leads: by the leader epoch of its last
-// batch, then by its end. What it lacks is lost, and its epoch is marked unclean.
+// After a recovery nobody knows which replicas are complete; and where a topic allows unclean elections,
+// and all that are complete are gone, it is better to know which of the others has most. Each broker
+// reports how far its replicas are; when all of a partition have, the one that is farthest leads: by the
+// leader epoch of its last batch, then by its end. What it lacks is lost, and its epoch is marked
+// unclean. For an unclean election only those are waited for who are there: it is meant not to wait.
 
 // report is a ReplicaReport with the broker whose replica it is about.
 type report struct {
@@ -68,9 +70,6 @@ func (img *Image) Awaited(of wire.BrokerID) iter.Seq[wire.TopicPartition] {
 	}
 }
 
-// Reported says that replicas have reported that nobody was elected of yet.
-func (img *Image) Reported() bool { return img.reports.len() > 0 }
-
 func (img *Image) reportOf(p *partition, replica int) (ReplicaReport, bool) {
 	rep, known := img.reports.find(report{ReplicaReport{PartitionRef: p.ref()}, p.replicas[replica]}.place())
 	return rep.ReplicaReport, known
@@ -79,15 +78,18 @@ func (img *Image) reportOf(p *partition, replica int) (ReplicaReport, bool) {
 // mostComplete returns the replica that is farthest, if all have reported who are waited for, and it
 // can lead.
 func (r *rules) mostComplete(p *partition) int8 {
-	best, farthest := noLeader, ReplicaReport{}
+	best, farthest, haste := noLeader, ReplicaReport{}, r.haste
+	if r.unclean && p.isr|p.elr|p.lastKnownELR != 0 { // not after a recovery
+		haste = max(haste, usableReplicas)
+	}
 	for i := range p.replicas {
 		canLead := r.standing(p, i) == usable
-		if !canLead && r.haste != allReplicas {
+		if !canLead && haste != allReplicas {
 			continue
 		}
 		rep, known := r.reports(p, i)
 		switch {
-		case !known && r.haste != noReplicas:
+		case !known && haste != noReplicas:
 			return noLeader
 		case !known:
 		case best == noLeader || cmp.Or(cmp.Compare(rep.LastEpoch, farthest.LastEpoch), cmp.Compare(rep.End, farthest.End)) > 0:
@@ -97,7 +99,7 @@ func (r *rules) mostComplete(p *partition) int8 {
 	switch {
 	case best != noLeader && r.standing(p, int(best)) == usable:
 		return best
-	case best == noLeader && r.haste == noReplicas:
+	case best == noLeader && haste == noReplicas:
 		return r.firstUsable(p, p.all())
 	}
 	return noLeader
@@ -157,32 +159,31 @@ func (c ReportReplicas) Decide(img *Image, _ Env) Decision {
 	return Decision{Records: append([]Record{rec}, changed(changes)...)}
 }
 
-// ElectReported elects where everybody has reported who could lead now. The controller asks for it
-// once those who have not come back have had their time. The reply is nil.
+// ElectReported elects where nobody leads and somebody could: where all who are there have reported,
+// once those who are not have had their time; and where unclean elections were allowed after the last
+// leader had gone. The controller asks for it now and then while there are such partitions, but not
+// soon after it began. The reply is nil.
 type ElectReported struct{}
 
 // Decide implements Command.
 func (ElectReported) Decide(img *Image, _ Env) Decision {
 	var changes []PartitionChange
-	var of *topic
-	var r rules
-	for rep := range img.reports.all() {
-		if n := len(changes); n >= MaxPartitionsPerRequest || n > 0 && changes[n-1].ref() == rep.PartitionRef {
-			continue
-		}
-		if of == nil || of.number != rep.Topic {
-			of = img.topic(rep.Topic)
-			r = img.rulesOf(of, img.standing)
-			r.haste = usableReplicas
-		}
-		if p, _ := of.partition(rep.Partition); r.mostComplete(&p) != noLeader {
-			changes = append(changes, r.next(&p))
+	for number := range img.leaderless.all() {
+		t := img.topic(number)
+		r := img.rulesOf(t, img.standing)
+		r.haste = usableReplicas
+		for p := range t.all {
+			if p.leader != noLeader || len(changes) == MaxPartitionsPerRequest {
+				continue
+			}
+			awaited := p.awaiting
+			if change := r.next(&p); p.leader != noLeader || p.awaiting != awaited {
+				changes = append(changes, change)
+			}
 		}
 	}
 	return Decision{Records: changed(changes)}
 }
-
-func (c *PartitionChange) ref() PartitionRef { return PartitionRef{c.Topic, c.Partition} }
 
 func (r *ReplicasReported) apply(d *draft) error {
 	b := d.broker(r.Broker)
