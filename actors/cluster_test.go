@@ -402,6 +402,9 @@ func TestABrokerThatIsAloneHasNobodyToHandOverTo(t *testing.T) {
 		if err := cl.members[1].Ready(); err != nil {
 			t.Errorf("it is not ready when it has started: %v", err)
 		}
+		if q := cl.members[1].Quorum(); q.Leader != 1 || len(q.Voters) != 1 || q.Voters[0].Broker != 1 {
+			t.Errorf("when it has started it knows of %+v", q)
+		}
 		before := time.Now()
 		if err := cl.members[1].HandOver(t.Context()); err != nil || time.Since(before) > 0 {
 			t.Errorf("%v after %v", err, time.Since(before))
@@ -677,5 +680,59 @@ func TestAControllerWhoseDiskHangsLetsAnotherOneLead(t *testing.T) {
 		gate.Release()
 		cl.awaitTopic("second")
 		cl.awaitReady()
+	})
+}
+
+func TestSevenBrokersHaveFiveVotersAndTwoOfThemMayDie(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 7)
+		defer cl.end()
+		cl.awaitReady()
+		cl.awaitAtMost(time.Minute, "five voters and two learners", func() bool {
+			q := cl.members[1].Quorum()
+			return len(q.Voters) == 5 && len(q.Learners) == 2
+		})
+		voters := cl.voters()
+		cl.kill(1)
+		for _, id := range voters[1:] {
+			cl.kill(id)
+			break
+		}
+		cl.any().topic("still", 1)
+		cl.awaitTopic("still")
+	})
+}
+
+func TestWhoObservesTurnsToSomebodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 6)
+		defer cl.end()
+		cl.awaitReady()
+		cl.await("three voters and two learners", func() bool {
+			q := cl.members[1].Quorum()
+			return len(q.Voters) == 3 && len(q.Learners) == 2
+		})
+		observer := cl.observer()
+		// The controller is lost to everybody, without a connection that breaks for the observer.
+		for id := range cl.members {
+			if id != 1 && id != observer {
+				cl.net.cut(1, id)
+			}
+		}
+		began := time.Now()
+		cl.await("the observer knows another controller", func() bool {
+			id := cl.members[observer].View().Controller()
+			return id != 1 && id != wire.NoBroker
+		})
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		cl.members[observer].topic("from-the-observer", 1)
+		for id := range cl.members {
+			if id != 1 && id != observer {
+				cl.net.heal(1, id)
+			}
+		}
+		cl.awaitTopic("from-the-observer")
 	})
 }

@@ -21,7 +21,7 @@ import (
 
 const (
 	firstAskPause = 10 * time.Millisecond
-	maxAskPause   = 200 * time.Millisecond
+	maxAskPause   = 100 * time.Millisecond
 	// askPatience is how long one broker may take over a command that may be asked again.
 	askPatience = 5 * time.Second
 )

@@ -232,6 +232,7 @@ func (c *controller) onTick(ctx actor.Context) {
 	c.watchSnapshots()
 	c.stepAsideIfStalled(c.cfg.now())
 	c.campaignIfUrgent()
+	c.tellController(ctx) // a leader may have fallen silent
 	c.releasePolls(ctx)
 	c.observe(ctx)
 	c.oversee(ctx)

@@ -139,6 +139,7 @@ func (c *controller) tellController(ctx actor.Context) {
 	}
 	if id := c.leaderBroker(); id != c.controllerID {
 		c.controllerID = id
+		c.publishQuorum()
 		ctx.Send(c.cfg.broker, &imageApplied{image: c.image, index: c.seen, controller: id})
 		c.releaseAllPolls(ctx) // whoever observes wants to know
 	}

@@ -72,6 +72,7 @@ func (c *controller) onRole(ctx actor.Context, soft *raft.SoftState) {
 		c.logger.Info("controller stopped leading", "term", c.term)
 	}
 	c.leading, c.term, c.current = leading, term, false
+	c.overseer.early = nil
 	if leading {
 		c.logger.Info("controller leads", "term", term)
 	}
@@ -158,6 +159,9 @@ func (c *controller) apply(ctx actor.Context, m *raftpb.Message) {
 		out.delta = metadata.Diff(before, c.image)
 	}
 	out.replies = append(out.replies, c.arrived()...)
+	if len(out.delta.Brokers) > 0 {
+		c.publishQuorum() // whose the votes are
+	}
 	if changes > 0 || len(out.replies) > 0 {
 		out.image, out.index, out.controller = c.image, c.seen, c.controllerID
 		ctx.Send(c.cfg.broker, out)
