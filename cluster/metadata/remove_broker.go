@@ -28,7 +28,7 @@ type RemovedBroker struct {
 const removalBatch = 100
 
 // Decide implements Command.
-func (c RemoveBroker) Decide(img *Image, _ Env) Decision {
+func (c RemoveBroker) Decide(img *Image, env Env) Decision {
 	b := img.broker(c.Broker)
 	if b == nil {
 		return Decision{Reply: RemovedBroker{Err: brokerUnknown(c.Broker)}}
@@ -46,6 +46,10 @@ func (c RemoveBroker) Decide(img *Image, _ Env) Decision {
 		return Decision{Reply: RemovedBroker{Err: err}}
 	}
 	if b.topics.len() == 0 {
+		if !b.Draining || env.Self == b.ID {
+			// Its vote goes to another first, and with it the controller.
+			return Decision{Records: records, Reply: RemovedBroker{}}
+		}
 		return Decision{
 			Records: []Record{&BrokerRemoved{Broker: b.ID, Epoch: b.Epoch}},
 			Reply:   RemovedBroker{Done: true},

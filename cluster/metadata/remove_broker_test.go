@@ -111,6 +111,23 @@ func TestABrokerStaysThatTheRestCannotReplace(t *testing.T) {
 	}
 }
 
+// Whoever is removed while it decides what is committed could not commit that.
+func TestTheControllersBrokerIsRemovedOnceAnotherIsTheController(t *testing.T) {
+	c := newCluster(t, 2)
+	for range 2 {
+		if reply := c.do(RemoveBroker{Broker: 1}); reply != (RemovedBroker{}) {
+			t.Fatalf("%+v", reply)
+		}
+	}
+	if r, _ := c.img.Registration(1); !r.Draining {
+		t.Error("its vote does not move either")
+	}
+	c.env.Self = 2
+	if reply := c.do(RemoveBroker{Broker: 1}); reply != (RemovedBroker{Done: true}) {
+		t.Errorf("%+v", reply)
+	}
+}
+
 func TestARemovalCanBeCalledOff(t *testing.T) {
 	c := newCluster(t, 4)
 	c.mustCreate("t", 20, 3)
