@@ -133,3 +133,46 @@ func TestALogThatWasCutCanBeEmptiedByRetentionOrDeletion(t *testing.T) {
 		})
 	}
 }
+
+func TestManyLogsOfADirectoryAreCutAtOnce(t *testing.T) {
+	path := t.TempDir()
+	d := openDir(t, path)
+	const logs = 20
+	cuts := make(chan Cut, logs)
+	cfg := testLogConfig()
+	cfg.Cut = func(c Cut) { cuts <- c }
+	ref := func(partition int32) LogRef { return LogRef{Topic: "many", Partition: partition, ID: testTopic} }
+	var all []*Log
+	for partition := range int32(logs) {
+		l, err := d.OpenLog(ref(partition), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(t, l, 20, 1)
+		syncLog(t, l)
+		all = append(all, l)
+	}
+	d.keeper.tick()
+	for i, l := range all {
+		l.RequestCut(wire.Offset(2*i), i%3 == 0)
+	}
+	for range all {
+		if c := <-cuts; c.Err != nil {
+			t.Fatal(c.Err)
+		}
+	}
+	copied := openDir(t, crashed(t, path))
+	for i := range all {
+		l, err := copied.OpenLog(ref(int32(i)), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		start, end := wire.Offset(0), wire.Offset(2*i)
+		if i%3 == 0 {
+			start = end
+		}
+		if l.StartOffset() != start || l.EndOffset() != end {
+			t.Errorf("log %d is %d to %d, want %d to %d", i, l.StartOffset(), l.EndOffset(), start, end)
+		}
+	}
+}

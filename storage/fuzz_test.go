@@ -180,3 +180,46 @@ func FuzzCheckpoints(f *testing.F) {
 		}
 	})
 }
+
+func FuzzWhatALeaderSendsIsAppendedWholeOrNotAtAll(f *testing.F) {
+	whole := numbered(5, 3, 1, 2, 3)
+	f.Add(whole)
+	f.Add(whole[:len(whole)-1])
+	f.Add(numbered(4, 3, 2))                                   // overlap
+	f.Add(numbered(9, 4, 2))                                   // gap
+	f.Add(numbered(5, 1, 2))                                   // older epoch
+	f.Add(append(numbered(5, 3, 2), numbered(7, 2, 2)...))     // epochs that fall
+	f.Add(append(numbered(5, 3, 2), numbered(1<<40, 3, 2)...)) // a gap that is too large
+	f.Add(numbered(5, 3, 40))                                  // more than a segment takes
+	f.Fuzz(func(t *testing.T, batches []byte) {
+		path := writePartition(t, nil)
+		d, err := OpenDir(quickFS{}, path, testDirConfig(), slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = d.Close() }()
+		cfg := testLogConfig()
+		cfg.SegmentBytes = 300
+		l := openLog(t, d, cfg)
+		before := numbered(0, 2, 2, 3)
+		if _, err := l.AppendReplicated(before); err != nil {
+			t.Fatal(err)
+		}
+		end := wire.Offset(5)
+		next, err := l.AppendReplicated(batches)
+		want := before
+		if err == nil {
+			want = append(want, batches...)
+			end = next
+		}
+		if l.EndOffset() != end || d.Err() != nil {
+			t.Fatalf("the log ends at %d, want %d (%v); the directory: %v", l.EndOffset(), end, err, d.Err())
+		}
+		if got := readAll(t, l, 1<<20); !bytes.Equal(got, want) {
+			t.Fatalf("the log has %d bytes, want %d", len(got), len(want))
+		}
+		if size, valid := validPrefix(want); size != len(want) || valid != end {
+			t.Fatalf("%d of %d bytes are valid, up to %d of %d", size, len(want), valid, end)
+		}
+	})
+}

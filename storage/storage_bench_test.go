@@ -67,6 +67,25 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
+// BenchmarkAppendReplicated asks what a follower pays, which checks what the leader only patches.
+func BenchmarkAppendReplicated(b *testing.B) {
+	for _, size := range []int{1 << 10, 16 << 10, 1 << 20} {
+		b.Run(fmt.Sprintf("batch=%dKiB", size>>10), func(b *testing.B) {
+			l, batch := benchLog(b, nil), benchBatch(size)
+			record.SetLeaderEpoch(batch, 1)
+			b.SetBytes(int64(len(batch)))
+			b.ReportAllocs()
+			for b.Loop() {
+				record.SetBaseOffset(batch, l.EndOffset())
+				if _, err := l.AppendReplicated(batch); err != nil {
+					b.Fatal(err)
+				}
+				retain(b, l)
+			}
+		})
+	}
+}
+
 // BenchmarkWrite is the floor of BenchmarkAppend: the same bytes, one pwrite, nothing else.
 func BenchmarkWrite(b *testing.B) {
 	for _, size := range []int{1 << 10, 16 << 10, 1 << 20} {
