@@ -93,7 +93,7 @@ func (l *Leader) nextQuestion(f *follower) time.Time {
 	case !f.streaming:
 		return f.askedAt.Add(repeatAfter << min(max(f.asked-1, 0), maxDoubling))
 	case l.acknowledged(f) < f.sent:
-		return f.movedAt.Add(stalledAfter)
+		return f.movedAt.Add(min(stalledAfter, l.leadership.MaxLag/2))
 	}
 	return never
 }

@@ -169,6 +169,28 @@ func TestAFollowerThatKeepsUpAtADistanceStays(t *testing.T) {
 	}
 }
 
+// A follower that has all that is committed may be far from the log's end, where nothing is committed
+// for want of members. Were it removed for that at once, it would join again at once.
+func TestWhoJoinsHasAllOfTheTimeThatAMemberHas(t *testing.T) {
+	own := log(3, 5)
+	l := leading(three(1), own, 2)
+	l.LinkDown(3)
+	now := t0
+	for range 20 {
+		now = now.Add(time.Second)
+		l.Appended(l.end+1, now)
+	}
+	if effects := l.Changed(next(three(1), 1, 2), now); effects.Propose != nil {
+		t.Fatalf("%+v", effects.Propose)
+	}
+	if effects := l.Tick(now.Add(10 * time.Second)); effects.Propose != nil {
+		t.Fatalf("%+v", effects.Propose)
+	}
+	if effects := l.Tick(now.Add(10*time.Second + 1)); effects.Propose == nil {
+		t.Fatal("it is not removed after that time")
+	}
+}
+
 func TestNothingUnacknowledgedMeansNoClock(t *testing.T) {
 	l := leading(three(1, 2), log(3, 5), 2)
 	l.LinkDown(2)

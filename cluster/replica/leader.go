@@ -21,6 +21,7 @@ type Leadership struct {
 	Incarnations []wire.Incarnation
 	Eligible     []bool
 	ISR          []wire.BrokerID
+	Adding       int           // how many of the Replicas are on their way in: they are not asked to be in sync
 	MinISR       int           // min.insync.replicas of the topic
 	Fsync        bool          // durability=fsync: a replica has what it has flushed
 	Unclean      bool          // this epoch was begun by an unclean election
@@ -133,6 +134,11 @@ func (l *Leader) Appended(end wire.Offset, now time.Time) (effects Effects) {
 	if end < l.end {
 		panic(fmt.Sprintf("replica: the log end went back from %d to %d", l.end, end))
 	}
+	for i := range l.followers {
+		if f := &l.followers[i]; l.acknowledged(f) >= l.end {
+			f.movedAt = now // until now it had nothing to acknowledge
+		}
+	}
 	l.end = end
 	for i := range l.followers {
 		l.followers[i].await(l, now)
@@ -214,7 +220,11 @@ func (l *Leader) has(end, flushed wire.Offset) wire.Offset {
 	return end
 }
 
-func (l *Leader) needed() int { return min(max(l.leadership.MinISR, 1), len(l.leadership.Replicas)) }
+// needed is the number of ISR members that can commit. The controller takes the same for enough: it
+// counts on it that fewer commit nothing.
+func (l *Leader) needed() int {
+	return min(max(l.leadership.MinISR, 1), max(len(l.leadership.Replicas)-l.leadership.Adding, 1))
+}
 
 func (l *Leader) enough() bool { return len(l.leadership.ISR) >= l.needed() }
 

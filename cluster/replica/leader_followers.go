@@ -56,8 +56,8 @@ const (
 )
 
 // stalledAfter is how long a follower that was sent something may not acknowledge any of it before
-// the leader asks where it stands. A slow disk answers with where it stood, and nothing is sent
-// twice.
+// the leader asks where it stands, or half of the time after which it is removed from the ISR for
+// that, if this is sooner. A slow disk answers with where it stood, and nothing is sent twice.
 const stalledAfter = 2 * time.Second
 
 // Epochs is what matching needs to know of a log: the largest epoch that is not above one, and where
@@ -87,7 +87,10 @@ func (l *Leader) takeReplicas(next Leadership, now time.Time, effects *Effects) 
 			f.registered = next.Incarnations[i]
 		}
 		f.eligible = i < len(next.Eligible) && next.Eligible[i]
-		f.inSync = slices.Contains(next.ISR, b)
+		if inSync := slices.Contains(next.ISR, b); inSync != f.inSync {
+			f.inSync, f.awaiting = inSync, false // who joins has all of the time that a member has
+			f.await(l, now)
+		}
 		f.joining = l.pending != nil && slices.Contains(l.pending.Joining, b)
 		followers = append(followers, *f)
 		if isNew {
@@ -249,7 +252,7 @@ func (f *follower) await(l *Leader, now time.Time) {
 	if f.awaiting || l.acknowledged(f) >= l.end {
 		return
 	}
-	f.awaiting, f.awaited, f.since, f.movedAt = true, l.end, now, now
+	f.awaiting, f.awaited, f.since = true, l.end, now
 }
 
 // look says whether some follower is due, or is to be told something.

@@ -51,7 +51,9 @@ func newMachine(w *World, id wire.BrokerID) *machine {
 }
 
 func (m *machine) replaceDisks() {
-	m.directory++
+	if m.directory == 0 || m.w.mutant != WipeUnnoticed {
+		m.directory++
+	}
 	m.disks = nil
 	for range m.w.profile.Partitions {
 		m.disks = append(m.disks, &disk{})
@@ -124,7 +126,9 @@ func (m *machine) stop(why string) {
 
 func (m *machine) losePower() {
 	m.stop("loses power")
-	m.boot++
+	if m.w.mutant != RebootUnnoticed {
+		m.boot++
+	}
 	for _, d := range m.disks {
 		d.losePower(m.w)
 	}
@@ -246,15 +250,13 @@ func (p *process) restartActor(partition int) {
 	}
 	p.machine.w.stats.ActorRestarts++
 	p.machine.w.note(p.machine, "p%d: its actor begins anew", partition)
-	ledIn := wire.NoEpoch
-	if old.leader != nil {
-		ledIn = old.epoch
-	}
+	led := old.leader != nil || old.led
 	old.gone()
 	r := p.spawn(partition)
-	r.epoch = old.epoch
-	if ledIn != wire.NoEpoch {
-		r.askForEpoch(ledIn)
+	r.epoch, r.leaderID = old.epoch, old.leaderID
+	if led {
+		r.led = true
+		r.askForEpoch(r.epoch)
 		return
 	}
 	r.follow(old.leaderID, old.epoch)

@@ -16,6 +16,7 @@ type producer struct {
 	acks      wire.Acks
 	sequence  wire.Sequence
 	current   *request
+	leader    wire.BrokerID // who answered last; NoBroker: nobody
 
 	acknowledgedSince int // the cluster began to heal
 }
@@ -29,7 +30,7 @@ type request struct {
 }
 
 func newProducer(w *World, i int) *producer {
-	p := &producer{w: w, id: wire.ProducerID(i), partition: i % w.profile.Partitions, acks: wire.AcksAll}
+	p := &producer{w: w, id: wire.ProducerID(i), partition: i % w.profile.Partitions, acks: wire.AcksAll, leader: wire.NoBroker}
 	if i > 0 && w.chance(40) {
 		p.id, p.acks = wire.ProducerID(-1-i), wire.AcksLeader
 	}
@@ -57,8 +58,11 @@ func (p *producer) try(q *request) {
 	w := p.w
 	q.attempts++
 	attempt := q.attempts
-	to := w.controller.partition(p.partition).Leader
-	if w.chance(15) || to == wire.NoBroker {
+	to := p.leader // as long as it answers
+	if to == wire.NoBroker {
+		to = w.controller.partition(p.partition).Leader
+	}
+	if w.chance(10) || to == wire.NoBroker {
 		to = w.machines[w.random.IntN(len(w.machines))].id
 	}
 	m := w.machines[to-1]
@@ -70,20 +74,23 @@ func (p *producer) try(q *request) {
 	})
 	w.at(w.between(300*time.Millisecond, 1500*time.Millisecond), nil, func() {
 		if p.current == q && q.attempts == attempt {
+			p.leader = wire.NoBroker
 			p.try(q)
 		}
 	})
 }
 
 // answered is told what became of a batch; answers get lost as well.
-func (q *request) answered(ok bool) {
+func (q *request) answered(by wire.BrokerID, ok bool) {
 	p := q.of
 	w := p.w
 	w.at(w.between(100*time.Microsecond, 4*time.Millisecond), nil, func() {
 		if p.current != q || w.chance(2) && !w.calm {
 			return
 		}
+		p.leader = by
 		if !ok {
+			p.leader = wire.NoBroker
 			attempt := q.attempts
 			w.at(w.between(20*time.Millisecond, 200*time.Millisecond), nil, func() {
 				if p.current == q && q.attempts == attempt {
@@ -104,7 +111,7 @@ func (q *request) answered(ok bool) {
 func (p *process) produce(q *request) {
 	r := p.replicas[q.of.partition]
 	if r == nil || r.leader == nil || r.log.cutting || r.leader.Admit(q.of.acks) != nil {
-		q.answered(false)
+		q.answered(p.machine.id, false)
 		return
 	}
 	if q.of.idempotent() {
@@ -126,7 +133,7 @@ func (p *process) produce(q *request) {
 				q.of.id += 1000 // what it had acknowledged is lost: it begins anew
 				q.b.producer = q.of.id
 			}
-			q.answered(false)
+			q.answered(p.machine.id, false)
 			return
 		}
 	}
@@ -154,13 +161,13 @@ func (r *replicaShell) acknowledge(q *request) {
 	if q.of.acks == wire.AcksAll {
 		r.w.truths[r.partition].acknowledged(identity{q.b.producer, q.b.sequence}, q.offset)
 	}
-	q.of.currentAnswered(q, true)
+	q.of.currentAnswered(q, r.machine().id, true)
 }
 
 // currentAnswered passes an answer on to the request that was asked last with that batch.
-func (p *producer) currentAnswered(q *request, ok bool) {
+func (p *producer) currentAnswered(q *request, by wire.BrokerID, ok bool) {
 	if p.current != nil && p.current.b.sequence == q.b.sequence {
-		p.current.answered(ok)
+		p.current.answered(by, ok)
 	}
 }
 
@@ -176,6 +183,6 @@ func (r *replicaShell) answerParked() {
 
 func (r *replicaShell) failParked() {
 	for _, q := range r.parked.Drain() {
-		q.of.currentAnswered(q, false)
+		q.of.currentAnswered(q, r.machine().id, false)
 	}
 }

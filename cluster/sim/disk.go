@@ -187,15 +187,15 @@ func (r *replicaShell) requestCut(to wire.Offset, reset bool, done func()) {
 
 func (w *World) syncTime() time.Duration {
 	d := w.between(200*time.Microsecond, 8*time.Millisecond)
-	if w.profile.SlowDisks && w.random.IntN(20) == 0 {
+	if w.profile.SlowDisks && !w.calm && w.random.IntN(20) == 0 {
 		d = w.between(8*time.Millisecond, 3*time.Second)
 	}
 	return d
 }
 
 func (w *World) callbackTime() time.Duration {
-	if w.random.IntN(10) == 0 {
-		return w.between(0, 50*time.Millisecond)
+	if w.profile.LateCallbacks && w.chance(25) {
+		return w.between(0, 300*time.Millisecond)
 	}
 	return w.between(0, time.Millisecond)
 }

@@ -33,10 +33,13 @@ const (
 	ObeyLowerEpoch              Mutant = "obey-lower-epoch"
 	RestartEmptiesISR           Mutant = "restart-empties-isr"
 	RefusalClearsPending        Mutant = "refusal-clears-pending"
-	RefusalWritesNothing        Mutant = "refusal-writes-nothing"
+	EpochOnlyForChanges         Mutant = "epoch-only-for-changes"
 	FenceFromStaleImage         Mutant = "fence-from-stale-image"
 	OlderPartitionEpoch         Mutant = "older-partition-epoch"
 	StaleISRProposal            Mutant = "stale-isr-proposal"
+	WipeUnnoticed               Mutant = "wipe-unnoticed"
+	RebootUnnoticed             Mutant = "reboot-unnoticed"
+	IgnoreRun                   Mutant = "ignore-run"
 	DuplicateAcknowledgedAtOnce Mutant = "duplicate-acknowledged-at-once"
 )
 
@@ -51,28 +54,62 @@ type Description struct {
 // Mutants are all of them.
 var Mutants = []Description{
 	{TruncateToHighWatermark, "a follower truncates to its high watermark (KIP-101)", nil},
-	{AcknowledgeFromPageCache, "a follower acknowledges what it has not flushed", func(p *Profile) { p.Power, p.Replicated = true, false }},
-	{CommitUnflushedLeader, "the leader's own log counts up to its end", func(p *Profile) { p.Power, p.Replicated = true, false }},
-	{SameEpochResume, "a broker that restarts goes on as before (KAFKA-10527)", func(p *Profile) { p.Kill = true }},
+	{AcknowledgeFromPageCache, "a follower acknowledges what it has not flushed", losingPower},
+	{CommitUnflushedLeader, "the leader's own log counts up to its end", losingPower},
+	{SameEpochResume, "a broker that restarts goes on as before (KAFKA-10527)", func(p *Profile) { p.Kill, p.Wipe = true, false }},
 	{NoEpochStartCheck, "a follower joins the ISR below the epoch's start", nil},
 	{CountPendingISR, "a pending expansion counts for min.insync.replicas", nil},
 	{ForgetPendingISR, "a pending expansion does not hold the high watermark", nil},
 	{SmallISRCommits, "the high watermark moves whatever the size of the ISR (KIP-966)", nil},
-	{SyncWithoutGeneration, "a sync from before a truncation counts after it", nil},
+	{SyncWithoutGeneration, "a sync from before a truncation counts after it", func(p *Profile) {
+		*p = quiet(p)
+		p.Producers, p.FaultEvery, p.LateCallbacks, p.SlowDisks = 5, 300*time.Millisecond, true, true
+		p.FalseHints, p.CutOff, p.Failover = true, true, true
+	}},
 	{AcknowledgeOwnEnd, "an Append inside the log is accepted, and the log's own end acknowledged", nil},
 	{WatermarkToOwnEnd, "a Probe brings the high watermark, up to the log's own end", nil},
-	{JoinByLogEnd, "a follower joins the ISR by its log end", func(p *Profile) { p.Power, p.Replicated = true, false }},
-	{TruncateAfterMatching, "a Truncate is obeyed after an Append that applied", func(p *Profile) { p.Hostile = true }},
-	{TruncateByOffsetOnly, "a Truncate does not say which epochs are to go (KIP-279)", nil},
-	{ObeyLowerEpoch, "a leader of a lower epoch is obeyed", nil},
+	{JoinByLogEnd, "a follower joins the ISR by its log end", losingPower},
+	{TruncateAfterMatching, "a Truncate is obeyed after an Append that applied", hostile},
+	{TruncateByOffsetOnly, "a Truncate does not say which epochs are to go (KIP-279)", func(p *Profile) {
+		*p = quiet(p)
+		p.MinISR, p.Producers, p.FaultEvery = 3, 5, 300*time.Millisecond // much is appended that is not committed
+		p.Kill, p.Pause, p.CutOff, p.Failover, p.Partition = true, true, true, true, true
+	}},
+	{ObeyLowerEpoch, "a leader of a lower epoch is obeyed", func(p *Profile) {
+		*p = quiet(p)
+		p.Producers, p.FaultEvery, p.CutOff, p.Partition, p.SlowImages = 5, time.Second, true, true, true
+	}},
 	{RestartEmptiesISR, "a restarted broker leaves the ELR too", func(p *Profile) { p.Kill = true }},
-	{RefusalClearsPending, "a refused proposal is forgotten", nil},
-	{RefusalWritesNothing, "a refused proposal raises no partition epoch", nil},
+	{RefusalClearsPending, "a refused proposal is forgotten, and raises no partition epoch", func(p *Profile) {
+		p.HoldProposals, p.FalseHints, p.CutOff = true, true, true
+	}},
+	{EpochOnlyForChanges, "what changes nothing else raises no partition epoch", func(p *Profile) { p.HoldProposals, p.Kill = true, true }},
 	{FenceFromStaleImage, "a broker is fenced by what was decided a while ago", nil},
 	{OlderPartitionEpoch, "a proposal for an older partition epoch is accepted", nil},
-	{StaleISRProposal, "a proposal names the incarnation that is registered, not the one that qualified (KIP-903)", nil},
+	{StaleISRProposal, "a proposal names the incarnation that is registered, not the one that qualified (KIP-903)", func(p *Profile) {
+		wiping(p)
+		p.Hostile, p.FaultEvery = true, time.Second // the wiped one is heard of late
+	}},
+	{WipeUnnoticed, "a disk that was replaced goes by the old one's name", wiping},
+	{RebootUnnoticed, "a machine that lost power is taken for one whose process died", func(p *Profile) { p.Power, p.Replicated = true, true }},
+	{IgnoreRun, "a follower obeys what was meant for the actor before", func(p *Profile) {
+		p.Hostile, p.ActorRestart, p.FalseHints, p.Producers, p.FaultEvery = true, true, true, 4, 300*time.Millisecond
+		p.Wipe, p.Power, p.Unclean, p.Pause = false, false, false, false
+	}},
 	{DuplicateAcknowledgedAtOnce, "a duplicate is acknowledged though its original is not committed", nil},
 }
+
+// quiet is a profile without any faults.
+func quiet(p *Profile) Profile {
+	return Profile{
+		Brokers: 3, Partitions: 1, Replicas: 3, MinISR: 2, Producers: p.Producers,
+		Faults: p.Faults, Calm: p.Calm, MaxLag: p.MaxLag, Window: p.Window, FaultEvery: p.FaultEvery,
+	}
+}
+
+func losingPower(p *Profile) { p.Power, p.Replicated = true, false }
+func hostile(p *Profile)     { p.Hostile = true }
+func wiping(p *Profile)      { p.Wipe, p.ChangeMinISR, p.MinISR = true, false, 2 }
 
 func (m Mutant) focus(p *Profile) {
 	for _, d := range Mutants {
@@ -94,7 +131,11 @@ func (r *replicaShell) mutateLeadership(l replica.Leadership) replica.Leadership
 	switch r.w.mutant {
 	case SmallISRCommits:
 		l.MinISR = 1
-	case RefusalClearsPending, ForgetPendingISR:
+	case RefusalClearsPending:
+		r.mutated.last = l
+		l.PartitionEpoch += r.mutated.shift
+		l.Eligible = slices.Repeat([]bool{true}, len(l.Replicas))
+	case ForgetPendingISR:
 		r.mutated.last = l
 		l.PartitionEpoch += r.mutated.shift
 	case StaleISRProposal:
@@ -114,6 +155,9 @@ func (r *replicaShell) clearPending() {
 	r.mutated.shift++
 	l := r.mutated.last
 	l.PartitionEpoch += r.mutated.shift
+	if r.w.mutant == ForgetPendingISR {
+		l.Eligible = make([]bool, len(l.Replicas)) // nor is it asked for again, before the image changes
+	}
 	r.perform(r.leader.Changed(l, r.machine().clock()))
 }
 
@@ -202,7 +246,9 @@ func (r *replicaShell) mutateAcknowledgement(m *wire.Appended) *wire.Appended {
 func (r *replicaShell) mutateOrder(m wire.PeerMessage) wire.PeerMessage {
 	switch r.w.mutant {
 	case ObeyLowerEpoch:
-		return r.raiseEpoch(m)
+		return r.readdress(m)
+	case IgnoreRun:
+		return r.readdress(m)
 	case TruncateAfterMatching:
 		if t, ok := m.(*wire.Truncate); ok && r.follower != nil && !r.log.cutting &&
 			t.LeaderEpoch == r.epoch && t.Incarnation == r.process.incarnation && t.Run == r.run && !t.Reset {
@@ -226,22 +272,26 @@ func (r *replicaShell) mutateOrder(m wire.PeerMessage) wire.PeerMessage {
 	return m
 }
 
-func (r *replicaShell) raiseEpoch(m wire.PeerMessage) wire.PeerMessage {
+// readdress makes a message one of the present epoch, or one that is meant for this run.
+func (r *replicaShell) readdress(m wire.PeerMessage) wire.PeerMessage {
 	if r.follower == nil {
 		return m
 	}
+	change := func(epoch *wire.LeaderEpoch, incarnation *wire.Incarnation, run *uint64) {
+		if r.w.mutant == ObeyLowerEpoch {
+			*epoch = max(*epoch, r.epoch)
+		} else {
+			*incarnation, *run = r.process.incarnation, r.run
+		}
+	}
 	switch m := m.(type) {
-	case *wire.Probe:
-		changed := *m
-		changed.LeaderEpoch = max(m.LeaderEpoch, r.epoch)
-		return &changed
 	case *wire.Truncate:
 		changed := *m
-		changed.LeaderEpoch = max(m.LeaderEpoch, r.epoch)
+		change(&changed.LeaderEpoch, &changed.Incarnation, &changed.Run)
 		return &changed
 	case *wire.Append:
 		changed := *m
-		changed.LeaderEpoch = max(m.LeaderEpoch, r.epoch)
+		change(&changed.LeaderEpoch, &changed.Incarnation, &changed.Run)
 		return &changed
 	}
 	return m
@@ -309,16 +359,41 @@ func (c *controller) mutateCommand(cmd metadata.Command) metadata.Command {
 
 // mutateDecision is what the controller makes of it.
 func (c *controller) mutateDecision(cmd metadata.Command, d *metadata.Decision) {
-	switch cmd := cmd.(type) {
-	case metadata.AlterPartitions:
-		if c.w.mutant == RefusalWritesNothing && d.Reply.([]error)[0] != nil {
+	switch c.w.mutant {
+	case RefusalClearsPending:
+		if _, ok := cmd.(metadata.AlterPartitions); ok && d.Reply.([]error)[0] != nil {
 			d.Records = nil
 		}
-	case metadata.RegisterBroker:
-		if c.w.mutant == RestartEmptiesISR {
+	case EpochOnlyForChanges:
+		c.dropEpochs(d)
+	case RestartEmptiesISR:
+		if cmd, ok := cmd.(metadata.RegisterBroker); ok {
 			c.emptyELR(cmd.ID, d.Records)
 		}
 	}
+}
+
+// dropEpochs takes out the new states of partitions that are the same but for their epoch.
+func (c *controller) dropEpochs(d *metadata.Decision) {
+	d.Records = slices.DeleteFunc(d.Records, func(rec metadata.Record) bool {
+		changed, ok := rec.(*metadata.PartitionsChanged)
+		if !ok {
+			return false
+		}
+		changed.Changes = slices.DeleteFunc(changed.Changes, func(p metadata.PartitionChange) bool {
+			is, _ := c.speculative.Partition(c.w.topic, p.Partition)
+			same := func(set metadata.ReplicaSet, brokers []wire.BrokerID) bool {
+				for i, b := range is.Replicas {
+					if set&(1<<i) != 0 != contains(brokers, b) {
+						return false
+					}
+				}
+				return true
+			}
+			return p.LeaderEpoch == is.LeaderEpoch && p.Leader == is.Leader && same(p.ISR, is.ISR) && same(p.ELR, is.ELR)
+		})
+		return len(changed.Changes) == 0
+	})
 }
 
 func (c *controller) emptyELR(id wire.BrokerID, records []metadata.Record) {

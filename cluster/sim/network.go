@@ -111,23 +111,27 @@ func (p *process) sendHostile(l *link, side int, m wire.PeerMessage, batches []b
 		w.note(p.machine, "%T is lost", m)
 		return
 	}
-	for copies := 1; copies > 0; copies-- {
-		delay := w.between(100*time.Microsecond, 3*time.Millisecond)
-		switch {
-		case w.chance(2):
-			delay = w.between(0, 5*time.Second)
-		case w.chance(10):
-			delay = w.between(0, 100*time.Millisecond)
-		}
-		if w.chance(4) {
-			copies++
-		}
-		w.at(delay, nil, func() {
-			if q := l.ends[1-side].process; q != nil {
-				l.arrive(q, side, m, batches)
-			}
-		})
+	delay := w.between(100*time.Microsecond, 3*time.Millisecond)
+	switch {
+	case w.chance(2):
+		delay = w.between(0, 5*time.Second)
+	case w.chance(10):
+		delay = w.between(0, 100*time.Millisecond)
 	}
+	l.bring(delay, side, m, batches)
+	// A Truncate takes something away: it matters most when it comes again.
+	if _, cuts := m.(*wire.Truncate); w.chance(4) || cuts && w.chance(40) {
+		l.bring(w.between(0, 3*time.Second), side, m, batches)
+	}
+}
+
+// bring lets a message arrive after a time, at whatever process there is then.
+func (l *link) bring(after time.Duration, side int, m wire.PeerMessage, batches []batch) {
+	l.w.at(after, nil, func() {
+		if q := l.ends[1-side].process; q != nil {
+			l.arrive(q, side, m, batches)
+		}
+	})
 }
 
 func (l *link) arrive(at *process, side int, m wire.PeerMessage, batches []batch) {

@@ -22,6 +22,7 @@ type Profile struct {
 	Failover, ActorRestart, Shutdown, FalseHints    bool
 	ChangeMinISR, DeleteRecords, Hostile, SlowDisks bool
 	SlowImages, HoldProposals, Skew, Full           bool
+	LateCallbacks                                   bool
 }
 
 func drawProfile(random *rand.Rand, mutant Mutant) Profile {
@@ -40,7 +41,7 @@ func drawProfile(random *rand.Rand, mutant Mutant) Profile {
 		Kill: often(), Power: half(), Wipe: seldom(), Pause: half(), Partition: half(), CutOff: half(),
 		Failover: half(), ActorRestart: seldom(), Shutdown: seldom(), FalseHints: seldom(),
 		ChangeMinISR: seldom(), DeleteRecords: half(), Hostile: seldom(), SlowDisks: half(),
-		SlowImages: half(), HoldProposals: half(), Skew: half(), Full: half(),
+		SlowImages: half(), HoldProposals: half(), Skew: half(), Full: half(), LateCallbacks: seldom(),
 		Replicated: seldom(), Unclean: random.IntN(10) == 0,
 	}
 	if seldom() {

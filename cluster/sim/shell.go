@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"slices"
 	"time"
 
 	"github.com/troupe-mq/troupe/cluster/metadata"
@@ -24,6 +23,7 @@ type replicaShell struct {
 	watermark wire.Offset
 	leader    *replica.Leader // one of both, or none
 	follower  *replica.Follower
+	led       bool // an actor before this one led in this epoch
 
 	applyLater bool // the image changed during a cut
 	ticksAt    time.Duration
@@ -55,7 +55,7 @@ func (r *replicaShell) gone() {
 // lead begins a leader epoch.
 func (r *replicaShell) lead(leadership replica.Leadership) {
 	r.note("leads in epoch %d, ISR %v", leadership.LeaderEpoch, leadership.ISR)
-	r.epoch, r.leaderID = leadership.LeaderEpoch, r.machine().id
+	r.epoch, r.leaderID, r.led = leadership.LeaderEpoch, r.machine().id, false
 	r.follower, r.mutated = nil, mutation{}
 	r.w.truths[r.partition].leads(r)
 	r.foldProducers()
@@ -84,7 +84,7 @@ func (r *replicaShell) lead(leadership replica.Leadership) {
 func (r *replicaShell) follow(leader wire.BrokerID, epoch wire.LeaderEpoch) {
 	r.note("follows %d in epoch %d", leader, epoch)
 	r.failParked()
-	r.epoch, r.leaderID, r.leader = epoch, leader, nil
+	r.epoch, r.leaderID, r.led, r.leader = epoch, leader, false, nil
 	if r.w.mutant == TruncateToHighWatermark {
 		r.log.cutAtOnce(r.watermark)
 	}
@@ -411,9 +411,4 @@ func (w *World) oldWatermark(before, now wire.Offset) wire.Offset {
 		return now
 	}
 	return before + wire.Offset(w.random.Int64N(int64(now-before)+1))
-}
-
-// isr is the ISR without one broker.
-func without(list []wire.BrokerID, b wire.BrokerID) []wire.BrokerID {
-	return slices.DeleteFunc(slices.Clone(list), func(other wire.BrokerID) bool { return other == b })
 }

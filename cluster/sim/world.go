@@ -45,7 +45,7 @@ type Stats struct {
 	Events, Simulated                                    int64 // Simulated in milliseconds
 	Appends, Commits, Acknowledged                       int64
 	Elections, Unclean, Expansions, Shrinks, Refusals    int64
-	Matched, Truncations, Resets, Duplicates             int64
+	Truncations, Resets, Duplicates                      int64
 	Kills, PowerLosses, Wipes, Pauses, Partitions        int64
 	ControllerFailovers, ActorRestarts, Fences, Shutdown int64
 }
@@ -62,7 +62,6 @@ func (s *Stats) Add(o Stats) {
 	s.Expansions += o.Expansions
 	s.Shrinks += o.Shrinks
 	s.Refusals += o.Refusals
-	s.Matched += o.Matched
 	s.Truncations += o.Truncations
 	s.Resets += o.Resets
 	s.Duplicates += o.Duplicates
