@@ -175,6 +175,7 @@ func (c *controller) apply(ctx actor.Context, m *raftpb.Message) {
 	c.releasePolls(ctx)
 	c.snapshotIfDue(ctx)
 	c.campaignIfAlone(ctx)
+	c.oversee(ctx) // one that has just begun to decide may know of dead brokers
 	c.decideHeld(ctx)
 }
 
