@@ -238,7 +238,7 @@ func (o *Observer) Led(broker int32) []int32 {
 	return led
 }
 
-// AwaitPreferred has every partition led by its first replica: it asks for that, so as not to wait
+// AwaitPreferred has every partition of every topic led by its first replica: it asks for that, so as not to wait
 // until the cluster does it by itself.
 func (o *Observer) AwaitPreferred(ctx context.Context, addresses []string, limit time.Duration) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(addresses...), kgo.MetadataMinAge(metadataMinAge))
@@ -255,9 +255,7 @@ func (o *Observer) AwaitPreferred(ctx context.Context, addresses []string, limit
 			return fmt.Errorf("%s/%d is not led by its preferred replica after %s", o.topic, partition, limit)
 		}
 		asked, cancel := context.WithTimeout(ctx, observeWithin)
-		topics := make(kadm.TopicsSet)
-		topics.Add(o.topic, o.Led(-1)...)
-		_, _ = kadm.NewClient(client).ElectLeaders(asked, kadm.ElectPreferredReplica, topics) // what it did is observed
+		_, _ = kadm.NewClient(client).ElectLeaders(asked, kadm.ElectPreferredReplica, nil) // what it did is observed
 		cancel()
 		if err := sleep(ctx, 2*observeEvery); err != nil {
 			return err

@@ -85,7 +85,7 @@ on the disks are compared.
 	set.StringVar(&f.durability, "durability", f.durability, "of the topic: fsync or replicated")
 	set.Uint64Var(&f.seed, "seed", 0, "of the times of the strikes (default: a new one)")
 	set.DurationVar(&f.backoff, "retry-backoff", 0, "of franz-go (default: its own, 250 ms and more)")
-	set.DurationVar(&f.limit, "max-gap", f.limit, "fail when a partition is silent for longer")
+	set.DurationVar(&f.limit, "max-gap", f.limit, "fail when a partition is silent for longer; Kafka clients that were connected to a stopped broker are let off")
 	set.BoolVar(&f.keep, "keep", false, "keep the directories and logs of the brokers")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := f.check(); err != nil {
@@ -179,6 +179,11 @@ func (f *failoverFlags) run(ctx context.Context, out io.Writer) (*failoverReport
 		return nil, err
 	}
 	defer run.Close()
+	if f.fault == strikeStop {
+		if err := run.openFresh(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := run.AwaitClients(ctx, nil, run.Now(), f.patience); err != nil {
 		return nil, fmt.Errorf("before any strike: %w", err)
 	}
@@ -227,6 +232,26 @@ func (f *failover) strike(ctx context.Context, number int) error {
 	return nil
 }
 
+// stall stops a broker without anybody hearing of it, and lets it go on once every client got on.
+func (f *failover) stall(ctx context.Context, victim *testbed.Member, led []int32, begun time.Duration) error {
+	if err := victim.Process().Pause(); err != nil {
+		return err
+	}
+	probe, err := f.startFresh(ctx, victim)
+	if err != nil {
+		return err
+	}
+	gaps, err := probe.wait()
+	if err != nil {
+		return err
+	}
+	f.gaps[freshName] = append(f.gaps[freshName], gaps...)
+	if err := f.AwaitClients(ctx, led, begun+time.Second, f.flags.patience); err != nil {
+		return err
+	}
+	return victim.Process().Resume()
+}
+
 // balance gives the brokers their partitions back, so that every victim leads some. Without that the
 // next victim is whoever leads.
 func (f *failover) balance(ctx context.Context) {
@@ -238,13 +263,7 @@ func (f *failover) balance(ctx context.Context) {
 func (f *failover) perform(ctx context.Context, victim *testbed.Member, led []int32, begun time.Duration) error {
 	switch f.flags.fault {
 	case strikeStop:
-		if err := victim.Process().Pause(); err != nil {
-			return err
-		}
-		if err := f.AwaitClients(ctx, led, begun, f.flags.patience); err != nil {
-			return err
-		}
-		return victim.Process().Resume()
+		return f.stall(ctx, victim, led, begun)
 	case strikeTerm:
 		if err := victim.Process().Stop(); err != nil {
 			return err
@@ -328,6 +347,9 @@ func (f *failover) report() *failoverReport {
 		r.Gaps[library.Name()] = gapReport{
 			Settings: library.Settings(), Silence: measure.NewQuantiles(gaps), Histogram: newHistogram(gaps),
 		}
+	}
+	if gaps := f.gaps[freshName]; len(gaps) > 0 {
+		r.Gaps[freshName] = gapReport{Settings: freshSettings, Silence: measure.NewQuantiles(gaps), Histogram: newHistogram(gaps)}
 	}
 	for _, finding := range f.Found.Witnesses {
 		r.Problems = append(r.Problems, finding.String())
