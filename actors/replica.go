@@ -48,6 +48,7 @@ type replicaActor struct {
 	parked   replica.Parked[*produceMsg]
 	waiters  map[*wire.Waiter]wire.Offset
 	deadline *time.Timer // set while a parked producer may run out of time
+	due      time.Time   // when it fires
 }
 
 // replicaConfig is what a replica actor is made with.
@@ -119,7 +120,7 @@ func (r *replicaActor) waiting(ctx actor.Context) {
 func (r *replicaActor) any(ctx actor.Context) {
 	switch msg := ctx.Message().(type) {
 	case *actor.Stopping:
-		r.onStopping()
+		r.leave(wire.NoHint)
 	case *actor.Stopped, *actor.Restarting:
 	case *produceMsg:
 		msg.Buffer.Release()
@@ -217,6 +218,7 @@ func (r *replicaActor) leave(next wire.LeaderHint) {
 		r.leader = nil
 		r.partition.view.Store(nil)
 		r.failParked(wire.NotLeaderOrFollower, next)
+		r.forgetDeadline()
 		for w := range r.waiters {
 			w.Wake()
 		}
@@ -233,13 +235,6 @@ func (r *replicaActor) onConfigure(msg *configure) {
 	}
 	if r.leader != nil {
 		r.perform(r.leader.Configure(msg.minISR))
-	}
-}
-
-func (r *replicaActor) onStopping() {
-	r.leave(wire.NoHint)
-	if r.deadline != nil {
-		r.deadline.Stop()
 	}
 }
 

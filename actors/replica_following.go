@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"errors"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupe-mq/troupe/cluster/replica"
@@ -120,27 +122,33 @@ func (r *replicaActor) onAppend(ctx actor.Context, m *wire.Append) {
 }
 
 // write appends batches as they are. What cannot be written is not acknowledged: the leader goes on
-// without this replica.
+// without this replica. Of batches that go into several segments, the first ones may have been written.
 func (r *replicaActor) write(m *wire.Append) (effects replica.FollowerEffects, written bool) {
-	end, err := r.log.AppendReplicated(m.Batches)
-	if err != nil {
+	if _, err := r.log.AppendReplicated(m.Batches); err != nil {
 		r.metrics.refuse(wire.Code(err))
 		r.logger.Error("batches of the leader cannot be appended", "leader_epoch", r.epoch, "offset", m.PrevOffset, "err", err)
+	}
+	end := r.log.EndOffset()
+	if end == m.PrevOffset {
 		return effects, false
 	}
 	now := r.now().UnixMilli()
 	for rest := m.Batches; len(rest) > 0; {
-		var head record.Header
-		if head, _, rest, err = record.Next(rest); err != nil {
+		head, batch, after, err := record.Next(rest)
+		if err != nil {
 			panic("actors: a batch that was appended cannot be read: " + err.Error())
+		}
+		if head.BaseOffset >= end {
+			break
 		}
 		if head.HasProducer() {
 			r.producers.Appended(batchOf(head), head.BaseOffset, now)
 		}
 		r.partition.recordsIn.Add(int64(head.LastOffsetDelta) + 1)
+		r.partition.bytesIn.Add(int64(len(batch)))
+		rest = after
 	}
 	r.accounted = end
-	r.partition.bytesIn.Add(int64(len(m.Batches)))
 	return r.follower.Written(m, end, r.log.LastEpoch()), true
 }
 
@@ -183,9 +191,17 @@ func (r *replicaActor) cut(c *replica.Cut) {
 	r.log.RequestCut(c.To, c.Reset)
 }
 
-// onLogCut has the state of the producers read anew from what is left.
+// onLogCut has the state of the producers read anew from what is left. Where the disk is full, or files are
+// scarce, nothing was cut: the replica begins anew, again and again with growing pauses, and asks
+// what to cut.
 func (r *replicaActor) onLogCut(ctx actor.Context, msg *logCut) {
-	if msg.Err != nil {
+	switch {
+	case msg.Err == nil:
+	case errors.Is(msg.Err, wire.KafkaStorageError):
+		r.logger.Warn("log cannot be cut now", "err", msg.Err)
+		ctx.Stop(ctx.Self())
+		return
+	default:
 		r.logger.Error("log cannot be cut", "err", msg.Err)
 		ctx.Send(r.owner, &replicaReady{partition: r.partition.tp.Partition, run: r.run, err: msg.Err})
 		return

@@ -149,7 +149,7 @@ func (r *replicaActor) settle(m *produceMsg, end wire.Offset) {
 		return
 	}
 	r.parked.Add(end, m.Deadline, m)
-	if r.deadline == nil && !m.Deadline.IsZero() {
+	if !m.Deadline.IsZero() && (r.deadline == nil || m.Deadline.Before(r.due)) {
 		r.remind(m.Deadline)
 	}
 }
@@ -228,12 +228,21 @@ func (r *replicaActor) onPark(msg *park) {
 }
 
 func (r *replicaActor) remind(at time.Time) {
+	r.forgetDeadline()
 	self, send := r.self, r.send
+	r.due = at
 	r.deadline = time.AfterFunc(at.Sub(r.now()), func() { send(self, &deadlineTick{}) })
 }
 
+func (r *replicaActor) forgetDeadline() {
+	if r.deadline != nil {
+		r.deadline.Stop()
+		r.deadline = nil
+	}
+}
+
 func (r *replicaActor) onDeadline() {
-	r.deadline = nil
+	r.forgetDeadline()
 	expired, next := r.parked.Expire(r.now())
 	for _, m := range expired {
 		m.answer(refused(wire.RequestTimedOut))

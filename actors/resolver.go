@@ -109,7 +109,7 @@ func (r *remotes) deliver(from peer.Identity, e wire.Envelope) {
 	switch m := e.Message.(type) {
 	case *wire.Watch:
 		if !there {
-			r.post(sender, e.To, &wire.Terminated{NotFound: true})
+			_ = r.post(sender, e.To, &wire.Terminated{NotFound: true})
 			return
 		}
 		local.SendSystemMessage(r.system.NewLocalPID(e.To), &actor.Watch{Watcher: sender})
