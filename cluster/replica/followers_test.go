@@ -319,6 +319,33 @@ func TestANewLinkAsksAndGoesOnWhereTheFollowerIs(t *testing.T) {
 	}
 }
 
+func TestAFollowerThatWasMatchedGoesOnThoughItsEpochWasDeletedMeanwhile(t *testing.T) {
+	l := leading(three(1, 2), log(3, 5), 2)
+	l.Appended(9, t0)
+	l.StartMoved(5)
+	l.LinkUp(2, t0)
+	kept := epochs{begins: []wire.EpochEnd{{LeaderEpoch: 7, EndOffset: 5}}, end: 9}
+	if effects := l.Positioned(position(2, 3, 5), kept, t0); len(effects.Send) != 0 || !effects.Stream {
+		t.Fatalf("%+v", effects)
+	}
+}
+
+func TestTheSameOrderIsNotGivenAgainAtOnce(t *testing.T) {
+	own := log(3, 5)
+	l := leading(three(1, 2), own)
+	m := position(2, 3, 9)
+	if effects := l.Positioned(m, own, t0); len(effects.Send) != 1 {
+		t.Fatalf("%+v", effects)
+	}
+	if effects := l.Positioned(m, own, t0.Add(repeatAfter-1)); len(effects.Send) != 0 {
+		t.Fatalf("%+v", effects)
+	}
+	l.Tick(t0.Add(repeatAfter)) // which probes it
+	if effects := l.Positioned(m, own, t0.Add(repeatAfter)); len(effects.Send) != 1 {
+		t.Fatalf("%+v", effects)
+	}
+}
+
 func TestTheHighWatermarkIsAnnouncedWhenNothingIsDue(t *testing.T) {
 	own := log(3, 5)
 	l := leading(three(1, 2), own)

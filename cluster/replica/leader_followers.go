@@ -38,12 +38,14 @@ type follower struct {
 	sentWatermark wire.Offset // the newest high watermark that was sent; NoOffset: none
 	sentStart     wire.Offset
 
-	asked    int       // how often, since it last answered
-	askedAt  time.Time // when it was probed, or told to truncate, last
-	movedAt  time.Time // when it last acknowledged more, or began to have something to acknowledge
-	awaited  wire.Offset
-	awaiting bool      // awaited is not acknowledged yet
-	since    time.Time // when the leader's log ended at awaited
+	asked     int       // how often, since it last answered
+	askedAt   time.Time // when it was probed, or told to truncate, last
+	ordered   wire.Truncate
+	orderedAt time.Time
+	movedAt   time.Time // when it last acknowledged more, or began to have something to acknowledge
+	awaited   wire.Offset
+	awaiting  bool      // awaited is not acknowledged yet
+	since     time.Time // when the leader's log ended at awaited
 }
 
 // repeatAfter is how long an answer may be outstanding before the question is asked again, and at
@@ -163,8 +165,11 @@ func (l *Leader) Positioned(m *wire.Position, log Epochs, now time.Time) (effect
 		f.forget()
 		f.await(l, now)
 	}
-	if order := l.compare(m, log); order != nil {
-		f.askedAt = now
+	if order := l.compare(m, log, same); order != nil {
+		if *order == f.ordered && now.Sub(f.orderedAt) < repeatAfter {
+			return Effects{} // it was told so a moment ago
+		}
+		f.ordered, f.orderedAt, f.askedAt = *order, now, now
 		effects.Send = append(effects.Send, Directed{f.broker, order})
 		return effects
 	}
@@ -177,8 +182,10 @@ func (l *Leader) Positioned(m *wire.Position, log Epochs, now time.Time) (effect
 	return effects
 }
 
-// compare returns what a follower has to cut, or nil if its log is a prefix of the leader's.
-func (l *Leader) compare(m *wire.Position, log Epochs) *wire.Truncate {
+// compare returns what a follower has to cut, or nil if its log is a prefix of the leader's. What was
+// one stays one: of a run that was matched before, the epochs are not looked at again, since the
+// leader may have deleted the records by which it knew them.
+func (l *Leader) compare(m *wire.Position, log Epochs, matched bool) *wire.Truncate {
 	order := &wire.Truncate{
 		Topic: l.leadership.Topic, Partition: l.leadership.Partition, LeaderEpoch: l.leadership.LeaderEpoch,
 		Incarnation: m.Incarnation, Run: m.Run, LastEpoch: wire.NoEpoch, Unclean: l.leadership.Unclean,
@@ -188,6 +195,8 @@ func (l *Leader) compare(m *wire.Position, log Epochs) *wire.Truncate {
 	switch {
 	case m.LogEndOffset < l.start:
 		order.To, order.Reset = l.start, true
+	case matched:
+		return nil
 	case empty && m.LogEndOffset <= l.end:
 		return nil // nothing in it can be another
 	case empty:
