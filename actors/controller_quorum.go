@@ -17,7 +17,7 @@ type quorum struct {
 	snapshots map[uint64]time.Time // on their way to these, and when they are taken for lost
 	urgent    int                  // ticks for which an election is wanted at once
 	disk      diskAccount
-	changing  uint64               // index of the change of voters that was proposed last
+	changing  uint64 // index of the change of voters that was proposed last
 	rules     metadata.Quorum
 	heard     map[uint64]time.Time // when each of the others was heard last, while this one leads
 }

@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -141,5 +143,37 @@ func TestNobodySpeaksForAnotherBrokersVote(t *testing.T) {
 		// It does know broker 2's voice.
 		step(2, deposing())
 		cl.await("another term", func() bool { return cl.members[1].Quorum().Term > before.Term })
+	})
+}
+
+func TestABrokerThatIsRemovedEndsAndVotesNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 4)
+		defer cl.end()
+		cl.awaitVoters(1, 2, 3)
+		cl.awaitReady()
+		removed := cl.members[2]
+		cl.awaitAtMost(2*time.Minute, "it is removed", func() bool {
+			reply, err := cl.members[3].ask(t.Context(), metadata.RemoveBroker{Broker: 2})
+			if errors.Is(err, wire.RequestTimedOut) {
+				return false
+			}
+			state, ok := reply.(metadata.RemovedBroker)
+			if !ok || err != nil {
+				t.Fatalf("%+v, %v", reply, err)
+			}
+			return state.Done || errors.Is(state.Err, wire.BrokerIDNotRegistered)
+		})
+		cl.await("it ends", func() bool { return removed.Err() != nil })
+		if err := removed.Err(); !strings.Contains(err.Error(), "broker 2 was removed from the cluster") {
+			t.Error(err)
+		}
+		cl.kill(2)
+		cl.awaitAtMost(2*time.Minute, "another one votes", func() bool {
+			return slices.Equal(cl.voters(), []wire.BrokerID{1, 3, 4})
+		})
+		cl.kill(1)
+		cl.members[3].topic("afterwards", 1)
+		cl.awaitTopic("afterwards")
 	})
 }
