@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -190,6 +192,7 @@ type link struct {
 	since    time.Time     // when that attempt began
 	err      error         // of the last attempt
 	failures int
+	failing  time.Time // since when every attempt has failed; zero while none has
 	notUntil time.Time
 }
 
@@ -229,10 +232,12 @@ func (cl *Client) dial(addr string, l *link) {
 	cl.mu.Lock()
 	l.conn, l.err = c, err
 	if err != nil {
-		l.failures++
+		if l.failures++; l.failures == 1 {
+			l.failing = l.since
+		}
 		l.notUntil = now().Add(cl.backoff(l.failures))
 	} else {
-		l.failures = 0
+		l.failures, l.failing = 0, time.Time{}
 	}
 	close(l.dialing)
 	l.dialing = nil
@@ -299,6 +304,35 @@ func (cl *Client) unconnected(addr string, at time.Time) (time.Duration, error) 
 		err = fmt.Errorf("%w: %w", errConnection, err)
 	}
 	return cl.backoff(failures), err
+}
+
+// relayAfter is how long a leader cannot be reached before another broker is asked to forward requests
+// to it. Usually there is another leader sooner.
+const relayAfter = time.Second
+
+// relay returns a connection to another broker, if the one at addr leads but cannot be reached from
+// here: brokers forward what they cannot do themselves. It returns nil while that is not known for
+// certain, and when there is no other connection.
+func (cl *Client) relay(addr string, at time.Time) *conn {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	l := cl.links[addr]
+	if l == nil || cl.closed {
+		return nil
+	}
+	since := l.failing
+	if since.IsZero() && l.dialing != nil {
+		since = l.since
+	}
+	if since.IsZero() || at.Sub(since) < relayAfter {
+		return nil
+	}
+	for _, other := range slices.Sorted(maps.Keys(cl.links)) {
+		if c := cl.links[other].conn; other != addr && c != nil && c.live() && !c.silent(at) {
+			return c
+		}
+	}
+	return nil
 }
 
 // backoff returns the pause after so many failures in a row. Another leader is usually there within

@@ -206,6 +206,11 @@ func (c *Consumer) request(m *metadata, at time.Time) time.Time {
 	for addr, r := range rounds {
 		conn := c.client.connTo(addr)
 		if conn == nil {
+			if conn = c.client.relay(addr, at); conn != nil {
+				addr = conn.addr
+			}
+		}
+		if conn == nil {
 			// A dial that is under way wakes us; a pause between dials does not.
 			pause, err := c.client.unconnected(addr, at)
 			again = earlier(again, at.Add(pause))

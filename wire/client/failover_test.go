@@ -12,6 +12,7 @@ import (
 
 	"github.com/troupe-mq/troupe/wire"
 	"github.com/troupe-mq/troupe/wire/client"
+	"github.com/troupe-mq/troupe/wire/native"
 	"github.com/troupe-mq/troupe/wire/native/nativetest"
 )
 
@@ -209,6 +210,29 @@ func TestALeaderThatTheOthersHaveLostIsLeftWithinFourSeconds(t *testing.T) {
 		s.run(time.Second)
 		if produce, _ := s.end(b2); produce > 4*time.Second {
 			t.Errorf("nothing was acknowledged for %s", produce)
+		}
+	})
+}
+
+// A cut between the client and one broker, of which the others know nothing.
+func TestALeaderThatOnlyTheClientCannotReachIsAskedByWayOfAnother(t *testing.T) {
+	threeBrokers(t, func(t *testing.T, n *network, b1, b2, _ *nativetest.Broker) {
+		n.addWith("b2", nativetest.Forwarding{Broker: b2}, native.DefaultConfig())
+		s := startStream(t, n, "b1:9092", "b2:9092")
+		if _, _, err := s.client.ListOffset(t.Context(), "t", 0, client.Latest); err != nil {
+			t.Error(err)
+		}
+		n.kill("b3")
+		n.kill("b1")
+		s.run(3 * time.Second)
+		end, _, err := s.client.ListOffset(t.Context(), "t", 0, client.Earliest)
+		if err != nil || end != 0 {
+			t.Errorf("the log begins at %d, %v", end, err)
+		}
+		n.restart("b1")
+		s.run(time.Second)
+		if produce, consume := s.end(b1); produce > 2*time.Second || consume > 3*time.Second {
+			t.Errorf("nothing was acknowledged for %s, and nothing read for %s", produce, consume)
 		}
 	})
 }

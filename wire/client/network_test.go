@@ -82,7 +82,11 @@ func inNetwork(t *testing.T, f func(t *testing.T, n *network, b *nativetest.Brok
 
 func (n *network) add(host string, b *nativetest.Broker) { n.addWith(host, b, native.DefaultConfig()) }
 
-func (n *network) addWith(host string, b *nativetest.Broker, cfg native.Config) {
+func (n *network) addWith(host string, b interface {
+	native.Backend
+	Advertise(host string, port int32)
+}, cfg native.Config,
+) {
 	b.Advertise(host, 9092)
 	s := native.New(cfg, b, slog.New(slog.DiscardHandler), native.Metrics{}, time.Now)
 	n.servers[net.JoinHostPort(host, "9092")] = s

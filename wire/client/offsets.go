@@ -27,7 +27,7 @@ func (cl *Client) askLeader(ctx context.Context, name string, partition int32,
 		addr, _ := cl.meta.Load().leader(name, t.id, partition)
 		if addr == "" {
 			err = wire.LeaderNotAvailable
-		} else if c, connErr := cl.waitConn(ctx, addr); connErr != nil {
+		} else if c, connErr := cl.waitLeader(ctx, addr); connErr != nil {
 			err = connErr
 		} else {
 			attempt, cancel := context.WithTimeout(ctx, cl.cfg.RequestTimeout)
@@ -56,6 +56,21 @@ func (cl *Client) askLeader(ctx context.Context, name string, partition int32,
 			return fmt.Errorf("%s/%d: %w", name, partition, giveUp(pauseErr, err))
 		}
 	}
+}
+
+// waitLeader returns a connection to the leader at addr or, if that cannot be reached, to a broker that
+// forwards to it.
+func (cl *Client) waitLeader(ctx context.Context, addr string) (*conn, error) {
+	if c := cl.relay(addr, now()); c != nil {
+		return c, nil
+	}
+	c, err := cl.waitConn(ctx, addr)
+	if err != nil {
+		if other := cl.relay(addr, now()); other != nil {
+			return other, nil
+		}
+	}
+	return c, err
 }
 
 // giveUp returns why the asking ended, and the last failure if there was one.

@@ -236,6 +236,9 @@ func (pp *producerPartition) send(b *batch, at time.Time) bool {
 	}
 	c := p.client.connTo(addr)
 	if c == nil {
+		c = p.client.relay(addr, at)
+	}
+	if c == nil {
 		// A dial that is under way kicks the partition; a pause between dials does not.
 		pause, err := p.client.unconnected(addr, at)
 		pp.setAlarm(at.Add(pause))
