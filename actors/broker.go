@@ -63,6 +63,7 @@ type Config struct {
 	Registration     metadata.RegisterBroker // how it makes itself known
 	ClusterID        string                  // to found a cluster with, or "": the metadata log has one
 	Join             bool                    // a blank metadata log waits to be filled by others
+	Alone            bool                    // no other broker is known: a damaged metadata log cannot be filled by any
 	AutoCreateTopics bool
 	// PartitionBytesInFlight bounds what is produced to one partition and not answered yet.
 	PartitionBytesInFlight int64

@@ -22,7 +22,7 @@ import (
 
 // repairable says whether a damaged log could be replaced: there are others that may have it.
 func (b *brokerActor) repairable(err error) bool {
-	return b.peers != nil && errors.As(err, new(*storage.WALDamage))
+	return b.peers != nil && !b.cfg.Alone && errors.As(err, new(*storage.WALDamage))
 }
 
 // clusterLives tells the broker actor that the cluster is led without this broker.

@@ -24,6 +24,8 @@ type Hello struct {
 	Incarnation   Incarnation
 	RecoveryEpoch uint64
 	Seeds         uint64   // tells one list of addresses to join from another; 0 without a list
+	Address       string   // where other brokers reach it
+	Known         BrokerID // in a question: the broker of its cluster that it knows at the address it asks; NoBroker
 	Members       []Member // in an answer: the brokers of the cluster that it knows, itself too
 }
 
@@ -49,7 +51,7 @@ type JoinedCluster struct {
 }
 
 func (m *Hello) encode(e *Encoder) {
-	e.array(8)
+	e.array(10)
 	e.int(int64(m.Protocol))
 	e.string(m.ClusterID)
 	e.int(int64(m.Broker))
@@ -57,6 +59,8 @@ func (m *Hello) encode(e *Encoder) {
 	e.unsigned(uint64(m.Incarnation))
 	e.unsigned(m.RecoveryEpoch)
 	e.unsigned(m.Seeds)
+	e.string(m.Address)
+	e.int(int64(m.Known))
 	e.members(m.Members)
 }
 
@@ -68,6 +72,8 @@ func (m *Hello) decode(d *Decoder) {
 	m.Directory = d.string()
 	m.Incarnation = Incarnation(d.unsigned())
 	m.RecoveryEpoch, m.Seeds = d.unsigned(), d.unsigned()
+	m.Address = d.string()
+	m.Known = integer[BrokerID](d)
 	m.Members = d.members()
 	d.close(outer)
 }

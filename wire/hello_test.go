@@ -8,8 +8,8 @@ import (
 func helloMessages() []Message {
 	members := []Member{{Broker: 1, Address: "a:1"}, {Broker: 2, Address: "b.example.com:7946"}}
 	return []Message{
-		&Hello{Protocol: 1, ClusterID: "c", Broker: 3, Directory: "d", Incarnation: 1<<64 - 1, RecoveryEpoch: 2, Seeds: 1 << 63, Members: members},
-		&Hello{Protocol: 1, Broker: NoBroker, Directory: "d", Members: []Member{}},
+		&Hello{Protocol: 1, ClusterID: "c", Broker: 3, Directory: "d", Incarnation: 1<<64 - 1, RecoveryEpoch: 2, Seeds: 1 << 63, Address: "a:1", Known: 4, Members: members},
+		&Hello{Protocol: 1, Broker: NoBroker, Directory: "d", Known: NoBroker, Members: []Member{}},
 		&JoinCluster{Protocol: 1, ClusterID: "c"},
 		&JoinedCluster{ClusterID: "c", Broker: 7, Members: members},
 		&JoinedCluster{Err: Errorf(InvalidRegistration, "a directory was removed"), Broker: NoBroker, Members: []Member{}},

@@ -20,9 +20,10 @@
 // voter of the metadata log and admits the others through it: there is no first configuration of
 // several that could differ.
 //
-// Two hazards remain that no rule can see: a blank broker without --join founds even when its disk
-// was lost and its cluster is elsewhere; and when all that are on the list have lost their disks at
-// once, they found anew. A list of three or more, given to every broker, is what helps.
+// Two hazards remain. A blank broker without --join founds even when its disk was lost and its cluster
+// is elsewhere: that is put right by DecideClaim, as long as nobody has used the new cluster. And when
+// all that are on the list have lost their disks at once, they found anew, which no rule can see. A
+// list of three or more, given to every broker, is what helps.
 //
 // The functions are pure: package node asks the addresses, calls Decide, and acts.
 package bootstrap
@@ -194,4 +195,27 @@ func SeedHash(join []string) uint64 {
 // place is to be taken not having been found dead yet. Any other refusal is final.
 func Passes(refusal error) bool {
 	return wire.Code(refusal).Retriable() || errors.Is(refusal, wire.DuplicateBrokerRegistration) || errors.Is(refusal, wire.NotController)
+}
+
+// Claim is what becomes of a broker when a member of another cluster knows it as one of its own.
+type Claim int
+
+// The outcomes.
+const (
+	Unclaimed Claim = iota // nothing: it belongs to that cluster, or to none yet
+	Yield                  // it drops the cluster that it has founded, which nobody has used, and joins
+	Contest                // both clusters have a right to it; people must decide
+)
+
+// DecideClaim is B2: a broker that lost its disk and was started without --join has founded a
+// cluster of its own, at the address of a broker of another cluster. While it is alone and has no
+// topic, nothing is lost by undoing that.
+func DecideClaim(own, claimant string, brokers, topics int) Claim {
+	switch {
+	case own == "" || claimant == "" || own == claimant:
+		return Unclaimed
+	case brokers == 1 && topics == 0:
+		return Yield
+	}
+	return Contest
 }

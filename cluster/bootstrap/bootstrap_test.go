@@ -63,6 +63,25 @@ func TestAFoundingThatWasCutOffGoesOn(t *testing.T) {
 	expect(t, Decide(self, []Answer{mine("a:1"), silent("b:1")}), Found, "")
 }
 
+func TestB2AFounderThatNobodyHasUsedYieldsToTheClusterThatKnowsIt(t *testing.T) {
+	for _, c := range []struct {
+		own, claimant   string
+		brokers, topics int
+		want            Claim
+	}{
+		{"new", "old", 1, 0, Yield},
+		{"new", "old", 1, 1, Contest},
+		{"new", "old", 2, 0, Contest},
+		{"old", "old", 1, 0, Unclaimed},
+		{"", "old", 0, 0, Unclaimed},
+		{"new", "", 1, 0, Unclaimed},
+	} {
+		if got := DecideClaim(c.own, c.claimant, c.brokers, c.topics); got != c.want {
+			t.Errorf("%+v: decided %d", c, got)
+		}
+	}
+}
+
 func TestB3ABlankBrokerThatIsNotOnItsListOnlyJoins(t *testing.T) {
 	self := me("b:1", "c:1")
 	expect(t, Decide(self, []Answer{silent("b:1"), silent("c:1")}), Wait, "no answer from b:1, c:1")

@@ -143,6 +143,19 @@ func (b *addressBook) members() []wire.Member {
 	return list
 }
 
+// missing lists the brokers that are registered and that gossip does not see, by where they were.
+func (b *addressBook) missing() []wire.Member {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var list []wire.Member
+	for id, e := range b.brokers {
+		if !e.forgotten && e.registered != "" && len(e.alive) == 0 {
+			list = append(list, wire.Member{Broker: id, Address: e.registered})
+		}
+	}
+	return list
+}
+
 // contacts are all addresses at which there may be a broker of the cluster, sorted.
 func (b *addressBook) contacts() []string {
 	b.mu.Lock()

@@ -150,7 +150,7 @@ func portOf(a net.Addr) string {
 func (n *Node) introduction() wire.Hello {
 	first := n.dirs[0].Identity()
 	hello := wire.Hello{
-		Protocol: wire.HelloProtocol, Broker: wire.NoBroker,
+		Protocol: wire.HelloProtocol, Broker: wire.NoBroker, Known: wire.NoBroker, Address: n.clusterAddress,
 		Directory: first.DirectoryID, Incarnation: n.incarnation, RecoveryEpoch: first.RecoveryEpoch,
 		Seeds: bootstrap.SeedHash(n.cfg.Join),
 	}

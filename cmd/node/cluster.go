@@ -42,7 +42,10 @@ func (n *Node) openClusterPort(context.Context) error {
 	n.registry.MustRegister(unknown)
 	n.caller = caller{dialer: peer.NetDialer{}, tls: n.clusterTLS}
 	n.port = newClusterPort(n.cluster, n.log, n.opts.Now, unknown)
-	reception := newReceptionist(n.introduction, n.letIn, n.clusterTLS, n.log)
+	reception := &receptionist{
+		self: n.introduction, asked: n.claimed, register: n.letIn, tls: n.clusterTLS, log: n.log,
+		visitors: make(chan struct{}, maxVisitors),
+	}
 	n.port.handle(wire.HelloPreface, func(c net.Conn) { reception.serve(n.life, c) })
 	closed := func(c net.Conn) { _ = c.Close() } // until they are served
 	n.port.handle(peer.Preface, closed)

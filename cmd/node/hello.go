@@ -33,15 +33,13 @@ const (
 type receptionist struct {
 	// self tells who this broker is now.
 	self func() wire.Hello
+	// asked hears who asked.
+	asked func(context.Context, wire.Hello)
 	// register lets a broker in.
 	register func(context.Context, metadata.RegisterBroker) wire.JoinedCluster
 	tls      *tls.Config
 	log      *slog.Logger
 	visitors chan struct{}
-}
-
-func newReceptionist(self func() wire.Hello, register func(context.Context, metadata.RegisterBroker) wire.JoinedCluster, tls *tls.Config, log *slog.Logger) *receptionist {
-	return &receptionist{self: self, register: register, tls: tls, log: log, visitors: make(chan struct{}, maxVisitors)}
 }
 
 // serve answers one question on a connection whose preface has been read, and closes it.
@@ -82,6 +80,7 @@ func (r *receptionist) answer(ctx context.Context, c net.Conn) error {
 		}
 		answer := r.self()
 		reply = &answer
+		defer r.asked(ctx, question) // once it has its answer
 	case wire.KindJoinCluster:
 		var question wire.JoinCluster
 		if err := wire.Parse(frame.Body, &question); err != nil {

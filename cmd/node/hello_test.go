@@ -23,12 +23,14 @@ func startReception(t *testing.T) (address string, let chan metadata.RegisterBro
 		t.Fatal(err)
 	}
 	let = make(chan metadata.RegisterBroker, 10)
-	r := newReceptionist(func() wire.Hello {
+	r := &receptionist{asked: func(context.Context, wire.Hello) {}, visitors: make(chan struct{}, maxVisitors), log: slog.New(slog.DiscardHandler)}
+	r.self = func() wire.Hello {
 		return wire.Hello{Protocol: wire.HelloProtocol, ClusterID: "ours", Broker: 1, Directory: "d", Incarnation: 5, Members: []wire.Member{{Broker: 1, Address: "a:1"}}}
-	}, func(_ context.Context, registration metadata.RegisterBroker) wire.JoinedCluster {
+	}
+	r.register = func(_ context.Context, registration metadata.RegisterBroker) wire.JoinedCluster {
 		let <- registration
 		return wire.JoinedCluster{ClusterID: "ours", Broker: 2, Members: []wire.Member{{Broker: 1, Address: "a:1"}}}
-	}, nil, slog.New(slog.DiscardHandler))
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	port := newClusterPort(l, r.log, time.Now, nil)
 	port.handle(wire.HelloPreface, func(c net.Conn) { r.serve(ctx, c) })

@@ -29,7 +29,7 @@ func (n *Node) identify() error {
 		return nil // all are blank: bootstrap.go gives them a cluster
 	}
 	if first.ClusterID == "" {
-		return fmt.Errorf("%s is blank, but %s belongs to cluster %s: the directory with the metadata (__cluster_metadata) must be the first --data",
+		return fmt.Errorf("%s is blank, but %s belongs to cluster %s: the directory with the metadata ("+metadataLogDir+") must be the first --data",
 			n.dirs[0].Path(), n.cfg.Data[len(n.cfg.Data)-1], known.ClusterID)
 	}
 	if id, ok := n.cfg.nodeID(); ok && id != first.BrokerID {
@@ -37,6 +37,9 @@ func (n *Node) identify() error {
 	}
 	return nil
 }
+
+// metadataLogDir is where the metadata log lies, in the first directory.
+const metadataLogDir = "__cluster_metadata"
 
 // firstBroker is the founder of a cluster, unless it was told another id.
 const firstBroker = 1

@@ -41,6 +41,7 @@ var mayImport = map[string][]string{
 	"cluster/metadata":  {"wire"},
 	"cluster/gossip":    {"wire"},
 	"cluster/bootstrap": {"wire"},
+	"cluster/sim":       {"wire", "cluster/replica", "cluster/metadata"},
 
 	"actors": {"wire", "wire/record", "wire/peer", "storage", "cluster/replica", "cluster/metadata"},
 

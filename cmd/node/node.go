@@ -2,7 +2,7 @@
 // place that knows all of them.
 //
 //	config*.go       what a broker is told: flags, environment, file
-//	node.go          start upwards, floor by floor; stop downwards
+//	node.go          start upwards, floor by floor; node_stop.go: stop downwards
 //	identity.go      who this broker is: meta.json in every log directory
 //	bootstrap.go     how a broker without a cluster comes to one; the rules are cluster/bootstrap's
 //	hello.go         what brokers say to each other before they have links
@@ -17,11 +17,11 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -105,6 +105,8 @@ type Node struct {
 	console *console.Console
 
 	status   atomic.Pointer[string] // what a broker that starts waits for
+	contest  contest
+	yielded  atomic.Pointer[YieldedError]
 	serving  atomic.Bool
 	tasks    sync.WaitGroup
 	ended    chan error // why the broker ended by itself; capacity 1
@@ -125,7 +127,7 @@ func Start(ctx context.Context, cfg Config, opts Options) (*Node, error) {
 	}
 	n.registry.MustRegister(buildInfo(n.opts.Version), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, step := range []func(context.Context) error{
-		n.listen, n.openDirectories, n.startConsole, n.openClusterPort, n.joinCluster, n.connect, n.startActors, n.serveClients,
+		n.listen, n.openDirectories, n.finishYielding, n.startConsole, n.openClusterPort, n.joinCluster, n.connect, n.startActors, n.serveClients,
 	} {
 		if err := step(ctx); err != nil {
 			stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
@@ -156,58 +158,6 @@ func (o Options) complete() Options {
 		o.BootID = storage.BootID()
 	}
 	return o
-}
-
-// listen takes the ports first: a port that is taken is found out before anything is touched.
-func (n *Node) listen(ctx context.Context) error {
-	n.cluster, n.packets = n.opts.Cluster, n.opts.ClusterPackets
-	for _, l := range []struct {
-		at      *net.Listener
-		key     string
-		address string
-	}{{&n.clients, KeyListen, n.cfg.Listen}, {&n.admin, KeyAdmin, n.cfg.Admin}} {
-		if l.key == KeyAdmin && l.address == AdminOff {
-			continue
-		}
-		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", l.address)
-		if err != nil {
-			return taken(l.key, err)
-		}
-		*l.at = listener
-	}
-	if n.cluster != nil {
-		return nil
-	}
-	var err error
-	n.cluster, n.packets, err = listenCluster(ctx, n.cfg.Cluster)
-	return err
-}
-
-func taken(key string, err error) error {
-	return fmt.Errorf("%s: %w; choose another address or stop the process that has it", key, err)
-}
-
-// clusterPortAttempts is how often a free port is asked for whose number is free for UDP too.
-const clusterPortAttempts = 20
-
-// listenCluster takes the cluster port: one number, for connections and for packets.
-func listenCluster(ctx context.Context, address string) (l net.Listener, packets net.PacketConn, err error) {
-	var lc net.ListenConfig
-	for range clusterPortAttempts {
-		l, err = lc.Listen(ctx, "tcp", address)
-		if err != nil {
-			return nil, nil, taken(KeyCluster, err)
-		}
-		packets, err = lc.ListenPacket(ctx, "udp", l.Addr().String())
-		if err == nil {
-			return l, packets, nil
-		}
-		_ = l.Close()
-		if !strings.HasSuffix(address, ":0") {
-			break
-		}
-	}
-	return nil, nil, taken(KeyCluster, err)
 }
 
 func (n *Node) openDirectories(context.Context) error {
@@ -259,7 +209,8 @@ func (n *Node) startActors(ctx context.Context) error {
 		cfg.ClusterID = identity.ClusterID
 	}
 	cfg.Join = begun.ClusterID != "" && !begun.Founding
-	cfg.Registration.Fenced = cfg.Join || len(n.book.members()) > 0 // alone, nobody has to be asked
+	cfg.Alone = !cfg.Join && len(n.cfg.Join) == 0 && len(n.book.members()) == 0
+	cfg.Registration.Fenced = !cfg.Alone // alone, nobody has to be asked
 	cfg.Static = maps.Clone(n.cfg.Static)
 	cfg.Static[keyNodeID] = strconv.Itoa(int(cfg.ID)) // for Kafka's tools to see
 	cfg.AutoCreateTopics = n.cfg.staticBool("auto.create.topics.enable", true)
@@ -322,6 +273,7 @@ func (n *Node) serveClients(context.Context) error {
 	n.mux = newMux(n.clients, func(c net.Conn) { n.kafka.ServeConn(c, nil) }, n.native.ServeConn, n.log)
 	n.run("client listener", n.mux.serve)
 	n.serving.Store(true)
+	n.run("search for missing brokers", n.lookForMissing)
 	return nil
 }
 
@@ -341,162 +293,19 @@ func (n *Node) run(what string, task func() error) {
 // Ready tells where the broker is reached.
 func (n *Node) Ready() Ready { return n.ready }
 
-// Ended delivers the reason when the broker ends by itself. It is still to be stopped.
-func (n *Node) Ended() <-chan error { return n.ended }
-
-// Broker is the actor system, for tests that reach into it.
-func (n *Node) Broker() *actors.Broker { return n.broker }
-
-// Stop lets what is in flight be answered and closes everything, clients first and disks last.
-// It returns when nothing is left, or when ctx ends.
-func (n *Node) Stop(ctx context.Context) error {
-	n.stopOnce.Do(func() { n.stopErr = n.stop(ctx) })
-	return n.stopErr
-}
-
-// handOverTimeout bounds how long other brokers may take to take over: clients are served meanwhile.
-const handOverTimeout = 5 * time.Second
-
-func (n *Node) stop(ctx context.Context) error {
-	var errs []error
-	if n.broker != nil && n.serving.Load() {
-		n.handOver(ctx)
+// CheckReady returns nil while the broker may serve clients, and else why it may not.
+func (n *Node) CheckReady() error {
+	if n.serving.Load() {
+		return cmp.Or(n.contest.standing(n.opts.Now()), n.broker.Ready())
 	}
-	n.serving.Store(false)
-	if n.mux != nil {
-		n.stopClients(ctx)
-	}
-	n.end()
-	errs = append(errs, n.leaveCluster(ctx))
-	if n.broker != nil {
-		errs = append(errs, n.broker.Stop(ctx))
-	}
-	errs = append(errs, n.disconnect(ctx))
-	errs = append(errs, within(ctx, "close the log directories", n.closeDirectories))
-	if n.console != nil {
-		errs = append(errs, n.console.Shutdown(ctx))
-	}
-	for _, l := range []io.Closer{n.clients, n.cluster, n.packets, n.admin} {
-		if l != nil {
-			_ = l.Close()
-		}
-	}
-	errs = append(errs, within(ctx, "stop", func() error {
-		n.tasks.Wait()
-		return nil
-	}))
-	return errors.Join(errs...)
-}
-
-// handOver has other brokers take over what this one leads, while it still serves. Half of the time
-// there is must be left for the rest.
-func (n *Node) handOver(ctx context.Context) {
-	patience := handOverTimeout
-	if deadline, ok := ctx.Deadline(); ok {
-		patience = min(patience, time.Until(deadline)/2)
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if err := n.broker.HandOver(ctx); err != nil {
-		n.log.Warn("stopping although others have not taken over all", "err", err)
-	}
-}
-
-// disconnect ends what connects this broker to others.
-func (n *Node) disconnect(ctx context.Context) error {
-	var errs []error
-	if n.links != nil {
-		if err := n.links.Close(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("close the links: %w", err))
-		}
-	}
-	if n.port != nil {
-		n.port.close()
-		if err := n.port.wait(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("close the cluster port: %w", err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (n *Node) closeDirectories() error {
-	var errs []error
-	for _, d := range n.dirs {
-		errs = append(errs, d.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// within runs f, and leaves it behind when ctx ends: a disk that hangs must not keep the process.
-func within(ctx context.Context, what string, f func() error) error {
-	done := make(chan error, 1)
-	go func() { done <- f() }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("%s: %w", what, ctx.Err())
-	}
-}
-
-// stopClients has the clients answered and gone. One that does not read its answers is cut off after
-// half of the time there is: it must not keep the logs from being closed in the other half.
-func (n *Node) stopClients(ctx context.Context) {
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
-		defer cancel()
-	}
-	n.mux.close()
-	var servers sync.WaitGroup
-	errs := make([]error, 2)
-	servers.Go(func() { errs[0] = n.kafka.Shutdown(ctx) })
-	servers.Go(func() { errs[1] = n.native.Shutdown(ctx) })
-	servers.Wait()
-	if err := errors.Join(errs[0], errs[1], n.mux.wait(ctx)); err != nil {
-		n.log.Warn("clients that did not take their answers were cut off", "err", err)
-	}
-}
-
-// source is what the console shows.
-type source struct{ n *Node }
-
-func (s source) Ready() error {
-	if s.n.serving.Load() {
-		return s.n.broker.Ready()
-	}
-	if waiting := s.n.status.Load(); waiting != nil {
+	if waiting := n.status.Load(); waiting != nil {
 		return errors.New("the broker is starting or stopping: " + *waiting)
 	}
 	return errors.New("the broker is starting or stopping")
 }
 
-func (s source) BrokerID() wire.BrokerID {
-	if identity := s.n.identity.Load(); identity != nil {
-		return identity.BrokerID
-	}
-	return wire.NoBroker
-}
+// Ended delivers the reason when the broker ends by itself. It is still to be stopped.
+func (n *Node) Ended() <-chan error { return n.ended }
 
-func (s source) View() wire.View {
-	if !s.n.serving.Load() {
-		return nil
-	}
-	return s.n.broker.View()
-}
-
-func (s source) Offsets(id wire.TopicID, partition int32) (console.Offsets, bool) {
-	if !s.n.serving.Load() {
-		return console.Offsets{}, false
-	}
-	start, highWatermark, ok := s.n.broker.Offsets(id, partition)
-	return console.Offsets{LogStart: start, HighWatermark: highWatermark, Bytes: s.n.broker.LogBytes(id, partition)}, ok
-}
-
-func (s source) TopicConfigs(name string) []wire.ConfigEntry {
-	if !s.n.serving.Load() {
-		return nil
-	}
-	entries, _ := s.n.broker.DescribeConfigs(wire.ConfigResource{Type: wire.ConfigTopic, Name: name})
-	return entries
-}
+// Broker is the actor system, for tests that reach into it.
+func (n *Node) Broker() *actors.Broker { return n.broker }

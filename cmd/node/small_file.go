@@ -41,6 +41,7 @@ type savedBeginning struct {
 	ClusterID   string `json:"cluster_id"`
 	DirectoryID string `json:"directory_id"` // whose beginning it is: the file alone, in another directory, says nothing
 	Founding    bool   `json:"founding"`
+	Yielding    bool   `json:"yielding"` // it leaves the cluster, which it has founded, for another
 }
 
 // readJSON reads a small file. It is left as it is when there is none.

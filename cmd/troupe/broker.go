@@ -95,13 +95,13 @@ func (f *brokerFlags) add(cmd *cobra.Command) {
 	set.String("cluster", defaults.Cluster, "`address` for other brokers ("+node.KeyCluster+")")
 	set.StringSlice("join", nil, "`addresses` of brokers whose cluster to join: their --cluster ("+node.KeyJoin+")")
 	set.String("cluster-advertise", "", "`address` that other brokers are told, if it is another ("+node.KeyClusterAdvertise+")")
-	set.Int32("node-id", -1, "`id` of the broker; of one that has died, to take its place (node.id)")
+	set.String("node-id", "", "`id` of the broker; of one that has died, to take its place (node.id)")
 	set.String("rack", "", "`rack` where the broker stands; replicas are spread over racks (broker.rack)")
-	set.String("cluster-key-file", "", "`file` with keys that encrypt gossip, one on a line: openssl rand -base64 32 ("+node.KeyClusterKeyFile+")")
+	set.String("cluster-key-file", "", "`file` with keys that encrypt gossip, one a line ("+node.KeyClusterKeyFile+")")
 	set.String("cluster-tls-cert", "", "`file` with this broker's certificate for other brokers, in PEM ("+node.KeyClusterTLSCert+")")
 	set.String("cluster-tls-key", "", "`file` with its key ("+node.KeyClusterTLSKey+")")
 	set.String("cluster-tls-ca", "", "`file` with the authority whose certificates brokers have ("+node.KeyClusterTLSCA+")")
-	set.String("admin", defaults.Admin, "`address` of health, metrics and console, or off ("+node.KeyAdmin+")")
+	set.String("admin", defaults.Admin, "`address` of metrics and console, or off ("+node.KeyAdmin+")")
 	set.StringVar(&f.config, "config", "", "`file` with settings: YAML, or a server.properties")
 	set.StringArrayVar(&f.set, "set", nil, "any setting, as `key=value`; may be repeated")
 	set.StringVar(&f.logFormat, "log-format", "text", "`format` of the log: text or json")
@@ -157,11 +157,23 @@ func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	return nil, usagef("--log-format %s: write text or json", format)
 }
 
-// serve runs a broker until ctx ends, which a signal does, or until it ends by itself.
+// serve runs a broker until ctx ends, which a signal does, or until it ends by itself. One that finds
+// out that it belongs to another cluster than its own starts again, and joins that.
 func serve(ctx context.Context, cfg node.Config, log *slog.Logger, stdout io.Writer) error {
 	// Whoever reads the log or the ready line may go away; the broker stays.
 	signal.Ignore(syscall.SIGPIPE)
+	for {
+		err := serveOnce(ctx, cfg, log, stdout)
+		var yielded *node.YieldedError
+		if !errors.As(err, &yielded) || ctx.Err() != nil {
+			return err
+		}
+		log.Warn("starting again", "why", err)
+		cfg.Join = []string{yielded.Join}
+	}
+}
 
+func serveOnce(ctx context.Context, cfg node.Config, log *slog.Logger, stdout io.Writer) error {
 	broker, err := node.Start(ctx, cfg, node.Options{Logger: log, Version: readBuildInfo().Version})
 	if err != nil {
 		if ctx.Err() != nil { // told to stop before it had started
