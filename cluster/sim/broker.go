@@ -154,7 +154,7 @@ func (p *process) register() {
 		return
 	}
 	m := p.machine
-	p.command(m.registration(), func(reply any) {})
+	p.command(m.registration(), func(any) {})
 	m.w.at(m.w.between(200*time.Millisecond, 600*time.Millisecond), p, p.register)
 }
 
@@ -180,6 +180,7 @@ func (p *process) heartbeat() {
 	if p.image == nil || m.cutOff {
 		return
 	}
+	p.reportReplicas()
 	h := &wire.Heartbeat{
 		Sender: m.id, Incarnation: p.incarnation, Applied: p.image.Index(), DiskHealthy: true, ShuttingDown: p.stopping,
 	}
@@ -190,6 +191,21 @@ func (p *process) heartbeat() {
 			m.w.scheduleRestart(m)
 		}
 	})
+}
+
+// reportReplicas tells how far the replicas are that an unclean election waits for.
+func (p *process) reportReplicas() {
+	report := metadata.ReportReplicas{Broker: p.machine.id, Incarnation: p.incarnation}
+	for tp := range p.image.Awaited(p.machine.id) {
+		if r := p.replicas[tp.Partition]; r != nil && !r.log.cutting {
+			report.Replicas = append(report.Replicas, metadata.ReportedReplica{
+				Topic: tp.Topic, Partition: tp.Partition, LastEpoch: r.log.cache.lastEpoch(), End: r.log.cache.end,
+			})
+		}
+	}
+	if len(report.Replicas) > 0 {
+		p.command(report, func(any) {})
+	}
 }
 
 // follow takes a newer image, which may leap over some in between, and tells the replicas.
@@ -264,11 +280,17 @@ func (p *process) restartActor(partition int) {
 
 func (p *process) leadership(partition int, state *wire.Partition) replica.Leadership {
 	w := p.machine.w
+	unclean := p.image.Unclean(w.topic, int32(partition))
+	if w.truths[partition].off {
+		// The image says it of the epoch alone; but whoever was away in that epoch comes back in a
+		// later one, with what was committed before.
+		unclean = true
+	}
 	l := replica.Leadership{
 		Self: p.machine.id, Topic: w.topic, Partition: int32(partition),
 		LeaderEpoch: state.LeaderEpoch, PartitionEpoch: state.PartitionEpoch,
 		Replicas: state.Replicas, ISR: state.ISR,
-		Fsync: !w.profile.Replicated, Unclean: p.image.Unclean(w.topic, int32(partition)) || w.truths[partition].off, MaxLag: w.profile.MaxLag,
+		Fsync: !w.profile.Replicated, Unclean: unclean, MaxLag: w.profile.MaxLag,
 	}
 	if config, ok := metadata.EffectiveTopicConfig(p.image, "orders"); ok {
 		l.MinISR = config.MinISR

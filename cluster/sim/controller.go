@@ -171,6 +171,10 @@ func (c *controller) tick() {
 		}
 		c.decide(cmd, func(any) {})
 	}
+	for range c.speculative.Leaderless() {
+		c.decide(metadata.ElectReported{}, func(any) {})
+		break
+	}
 }
 
 // failOver ends a controller. What it decided last may be lost or not; nobody is told.

@@ -33,10 +33,19 @@ func (w *World) fault() {
 		enabled bool
 		happens func(*machine)
 	}{
-		{p.Kill, w.kill}, {p.Power, w.powerLoss}, {p.Wipe, w.wipe}, {p.Pause, w.pause},
-		{p.Partition, w.partition}, {p.CutOff, w.cutOff}, {p.Failover, func(*machine) { w.controller.failOver() }},
-		{p.ActorRestart, w.restartActor}, {p.Shutdown, w.shutdown}, {p.FalseHints, w.falseHint},
-		{p.ChangeMinISR, w.changeMinISR}, {p.DeleteRecords, w.deleteRecords}, {p.SlowImages, w.slowImages},
+		{p.Kill, w.kill},
+		{p.Power, w.powerLoss},
+		{p.Wipe, w.wipe},
+		{p.Pause, w.pause},
+		{p.Partition, w.partition},
+		{p.CutOff, w.cutOff},
+		{p.Failover, func(*machine) { w.controller.failOver() }},
+		{p.ActorRestart, w.restartActor},
+		{p.Shutdown, w.shutdown},
+		{p.FalseHints, w.falseHint},
+		{p.ChangeMinISR, w.changeMinISR},
+		{p.DeleteRecords, w.deleteRecords},
+		{p.SlowImages, w.slowImages},
 	} {
 		if k.enabled {
 			kinds = append(kinds, k.happens)
