@@ -35,12 +35,14 @@ type Broker struct {
 	controller  controllerRef
 	opened      chan struct{} // closed when the metadata log is open
 	remotes     *remotes      // the actors of other brokers
-	forwards    *forwards
-	peers       *peers // those that are linked
-	disks       *diskProbes
-	proposals   atomic.Uint64 // made to other brokers: their ids
-	standing    atomic.Pointer[standing]
-	quorum      atomic.Pointer[wire.Quorum]
+	// reassignments limits what is sent to replicas that reassignments bring in.
+	reassignments throttle
+	forwards      *forwards
+	peers         *peers // those that are linked
+	disks         *diskProbes
+	proposals     atomic.Uint64 // made to other brokers: their ids
+	standing      atomic.Pointer[standing]
+	quorum        atomic.Pointer[wire.Quorum]
 
 	image  atomic.Pointer[metadata.Local] // as this broker sees it
 	routes routes

@@ -25,6 +25,7 @@ type brokerActor struct {
 	proposals *actor.PID
 
 	registered bool
+	reporting  bool // a report of replicas is on its way
 	topics     map[wire.TopicID]*localTopic
 	removed    map[string]*localTopic // by actor id, until it has stopped
 	successors map[wire.TopicID]*successor
@@ -74,10 +75,17 @@ func (b *brokerActor) Receive(ctx actor.Context) {
 		b.onImageApplied(ctx, msg)
 	case *partitionReady:
 		b.onPartitionReady(msg.tp)
+		b.report(b.image.Load())
 	case *replicaLost:
 		b.onReplicaLost(ctx, msg)
 	case *dirOffline:
 		b.onDirOffline(ctx, msg)
+	case *tailLost:
+		b.onTailLost(ctx, msg)
+	case *reported:
+		b.onReported(msg)
+	case *reportTick:
+		b.onReportTick()
 	case *actor.Terminated:
 		b.onTerminated(ctx, msg)
 	case *controllerFailed:
@@ -135,6 +143,8 @@ func (b *brokerActor) onImageApplied(ctx actor.Context, msg *imageApplied) {
 	}
 	b.releaseSettled()
 	b.noteRecovery()
+	b.reassignments.set(image.ReassignmentRate())
+	b.report(image)
 	if len(msg.replies) > 0 {
 		b.replyWhenReady(msg)
 	}
@@ -238,12 +248,13 @@ func (b *brokerActor) assignmentOf(image *metadata.Local, part *partition, dir *
 		leadership: replica.Leadership{
 			Self: b.cfg.ID, Topic: part.tp.Topic, Partition: part.tp.Partition,
 			LeaderEpoch: state.LeaderEpoch, PartitionEpoch: state.PartitionEpoch,
-			Replicas: state.Replicas, ISR: state.ISR, MinISR: config.MinISR, Fsync: config.Fsync,
+			Replicas: state.Replicas, ISR: state.ISR, MinISR: image.MinISR(part.tp.Topic, part.tp.Partition), Fsync: config.Fsync,
 			Unclean: image.Unclean(part.tp.Topic, part.tp.Partition), MaxLag: b.cfg.MaxLag,
 			Incarnations: make([]wire.Incarnation, len(state.Replicas)), Eligible: make([]bool, len(state.Replicas)),
 		},
-		replicas: make([]*actor.PID, len(state.Replicas)),
+		replicas: make([]*actor.PID, len(state.Replicas)), adding: state.Adding,
 	}
+	a.log.Salvage = len(state.Replicas) > 1
 	name := replicaName(part.tp)
 	for i, id := range state.Replicas {
 		registration, ok := image.Registration(id)
@@ -307,7 +318,7 @@ func (b *brokerActor) forgetSuccessor(id wire.TopicID) {
 func (b *brokerActor) add(ctx actor.Context, id wire.TopicID, name string) *localTopic {
 	logger := b.logger.With("topic", name)
 	cfg := topicConfig{
-		name: name, id: id, broker: ctx.Self(), proposals: b.proposals, remotes: b.remotes, leased: b.leased, linked: b.linked,
+		name: name, id: id, broker: ctx.Self(), proposals: b.proposals, remotes: b.remotes, leased: b.leased, reassignments: &b.reassignments, linked: b.linked,
 		self: b.cfg.ID, incarnation: b.cfg.Incarnation,
 		spawn: func(r replicaConfig, name string) (*actor.PID, error) {
 			return b.root.SpawnNamed(propsOf(func() actor.Actor { return newReplica(r) }), name)

@@ -16,6 +16,7 @@ import (
 type becomeLeader struct {
 	leadership replica.Leadership
 	replicas   []*actor.PID // parallel to leadership.Replicas; nil for this one
+	adding     []wire.BrokerID
 }
 
 // becomeFollower tells a replica who leads; wire.NoBroker, and no PID, when nobody does.
@@ -110,6 +111,7 @@ type replicaReady struct {
 	partition int32
 	run       uint64
 	epoch     wire.LeaderEpoch // that it leads in, or NoEpoch
+	lost      bool             // the log ends before what was durable
 	err       error
 }
 

@@ -3,6 +3,7 @@ package actors
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -53,22 +54,23 @@ type replicaActor struct {
 
 // replicaConfig is what a replica actor is made with.
 type replicaConfig struct {
-	partition   *partition
-	run         uint64
-	owner       *actor.PID // the topic actor
-	proposals   *actor.PID // who asks the controller for another ISR
-	remotes     *remotes
-	leased      func() bool           // whether the controller counts this broker among the living
-	linked      func(*actor.PID) bool // whether there is a link to that run of a broker
-	open        func(hooks logHooks, opened func(*logOpened))
-	background  func(func())
-	send        func(to *actor.PID, message any) // from outside of any actor
-	metrics     *Metrics
-	now         func() time.Time
-	logger      *slog.Logger
-	broker      wire.BrokerID
-	incarnation wire.Incarnation
-	identity    uint64 // of this actor, among all that this process has spawned
+	partition     *partition
+	run           uint64
+	owner         *actor.PID // the topic actor
+	proposals     *actor.PID // who asks the controller for another ISR
+	remotes       *remotes
+	leased        func() bool // whether the controller counts this broker among the living
+	reassignments *throttle
+	linked        func(*actor.PID) bool // whether there is a link to that run of a broker
+	open          func(hooks logHooks, opened func(*logOpened))
+	background    func(func())
+	send          func(to *actor.PID, message any) // from outside of any actor
+	metrics       *Metrics
+	now           func() time.Time
+	logger        *slog.Logger
+	broker        wire.BrokerID
+	incarnation   wire.Incarnation
+	identity      uint64 // of this actor, among all that this process has spawned
 }
 
 // logHooks is what a log calls back. synced and cut are called by the directory's syncer; producers
@@ -187,7 +189,9 @@ func (r *replicaActor) onLogOpened(ctx actor.Context, msg *logOpened) {
 	r.log, r.producers, r.generation = msg.log, msg.producers, msg.log.Generation()
 	r.accounted = msg.log.EndOffset()
 	r.behavior.Become(r.waiting)
-	ctx.Send(r.owner, &replicaReady{partition: r.partition.tp.Partition, run: r.run, epoch: wire.NoEpoch})
+	ctx.Send(r.owner, &replicaReady{
+		partition: r.partition.tp.Partition, run: r.run, epoch: wire.NoEpoch, lost: r.log.LostDurable(),
+	})
 	r.takeRole(ctx)
 }
 
@@ -201,6 +205,20 @@ func (r *replicaActor) takeRole(ctx actor.Context) {
 	case *becomeFollower:
 		r.onBecomeFollower(msg)
 	}
+}
+
+// noteISR forgets what the log had lost once this replica is in sync again: it has been filled. The
+// image has not counted it since the broker registered.
+func (r *replicaActor) noteISR(isr []wire.BrokerID) {
+	if !r.log.LostDurable() || !slices.Contains(isr, r.broker) {
+		return
+	}
+	log, logger := r.log, r.logger
+	r.background(func() {
+		if err := log.LossRepaired(); err != nil {
+			logger.Warn("a loss that was made good is still noted", "err", err)
+		}
+	})
 }
 
 // hint is who leads instead of this replica, as far as it knows.

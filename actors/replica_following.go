@@ -46,6 +46,7 @@ func (r *replicaActor) cutting(ctx actor.Context) {
 
 // onBecomeFollower begins to follow in a leader epoch, as the image says.
 func (r *replicaActor) onBecomeFollower(msg *becomeFollower) {
+	r.noteISR(msg.leadership.ISR)
 	epoch := msg.leadership.LeaderEpoch
 	if epoch < r.epoch || epoch == r.epoch && (r.leader != nil || r.follower != nil && r.follower.Leader() == msg.leader) {
 		return

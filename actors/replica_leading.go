@@ -58,6 +58,7 @@ func (r *replicaActor) leading(ctx actor.Context) {
 // onBecomeLeader begins a leader epoch, the only way into leading, or takes what has changed within
 // the one that is led in.
 func (r *replicaActor) onBecomeLeader(ctx actor.Context, msg *becomeLeader) {
+	r.noteISR(msg.leadership.ISR)
 	epoch := msg.leadership.LeaderEpoch
 	if r.leader != nil && epoch == r.epoch {
 		begun := r.streams.follow(msg)

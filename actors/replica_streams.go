@@ -33,6 +33,7 @@ type stream struct {
 	sent     []sentAppend // oldest first
 	reading  bool         // a catchUpRead is on its way
 	full     bool         // the link has no room; it says when it has
+	adding   bool         // a reassignment brings the follower in: it is filled at a limited rate
 }
 
 type sentAppend struct {
@@ -69,6 +70,7 @@ func (s *streams) follow(msg *becomeLeader) (begun []*stream) {
 				next = old
 			}
 		}
+		next.adding = slices.Contains(msg.adding, id)
 		if s.all = append(s.all, next); !slices.Contains(before, next) {
 			begun = append(begun, next)
 		}
@@ -156,10 +158,18 @@ func (r *replicaActor) catchUp(s *stream) {
 	s.reading = true
 	read := &catchUpRead{generation: r.generation, epoch: r.epoch, broker: s.broker, from: from}
 	log, end, self, send := r.log, r.log.EndOffset(), r.self, r.send
-	r.background(func() {
+	job := func() {
 		read.buffer, read.next, read.lastEpoch, read.err = log.ReadBuffer(from, end, catchUpBytes)
 		send(self, read)
-	})
+	}
+	if s.adding {
+		if pause := r.reassignments.reserve(catchUpBytes, r.now()); pause > 0 {
+			background := r.background
+			time.AfterFunc(pause, func() { background(job) })
+			return
+		}
+	}
+	r.background(job)
 }
 
 func (r *replicaActor) onCatchUpRead(msg *catchUpRead) {

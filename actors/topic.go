@@ -28,17 +28,18 @@ type topicActor struct {
 
 // topicConfig is what a topic actor is made with.
 type topicConfig struct {
-	name        string
-	id          wire.TopicID
-	broker      *actor.PID
-	proposals   *actor.PID
-	remotes     *remotes
-	leased      func() bool
-	linked      func(*actor.PID) bool
-	self        wire.BrokerID
-	incarnation wire.Incarnation
-	spawn       func(r replicaConfig, name string) (*actor.PID, error)
-	background  func(func()) // runs blocking work outside of all actors
+	name          string
+	id            wire.TopicID
+	broker        *actor.PID
+	proposals     *actor.PID
+	remotes       *remotes
+	leased        func() bool
+	linked        func(*actor.PID) bool
+	reassignments *throttle
+	self          wire.BrokerID
+	incarnation   wire.Incarnation
+	spawn         func(r replicaConfig, name string) (*actor.PID, error)
+	background    func(func()) // runs blocking work outside of all actors
 	// newEpoch asks the metadata log to let the partition be led in an epoch after the given one,
 	// and is told the outcome on another goroutine. The epoch itself comes with the image.
 	newEpoch func(partition int32, after wire.LeaderEpoch, done func(error))
@@ -69,8 +70,9 @@ type assignment struct {
 	dir        *storage.Dir
 	leadership replica.Leadership
 	leader     wire.BrokerID
-	leads      bool         // this broker's replica is to lead
-	replicas   []*actor.PID // parallel to leadership.Replicas; nil where there is none to send to
+	leads      bool            // this broker's replica is to lead
+	replicas   []*actor.PID    // parallel to leadership.Replicas; nil where there is none to send to
+	adding     []wire.BrokerID // those that a reassignment brings in
 	log        storage.LogConfig
 }
 
@@ -172,7 +174,7 @@ func (t *topicActor) tell(ctx actor.Context, s *slot) {
 		ctx.Send(s.pid, &becomeFollower{leadership: a.leadership, leader: a.leader, pid: a.leaderPID()})
 	case a.leadership.LeaderEpoch > s.led:
 		s.told = max(s.told, a.leadership.LeaderEpoch)
-		ctx.Send(s.pid, &becomeLeader{leadership: a.leadership, replicas: a.replicas})
+		ctx.Send(s.pid, &becomeLeader{leadership: a.leadership, replicas: a.replicas, adding: a.adding})
 	}
 }
 
@@ -202,7 +204,7 @@ func (t *topicActor) spawnReplica(ctx actor.Context, s *slot) {
 		open: func(hooks logHooks, opened func(*logOpened)) {
 			openLog(a, run, t.now().UnixMilli(), hooks, logger, opened, func(closed *logClosed) { send(self, closed) })
 		},
-		proposals: t.proposals, remotes: t.remotes, leased: t.leased, linked: t.linked, background: t.background,
+		proposals: t.proposals, remotes: t.remotes, leased: t.leased, linked: t.linked, reassignments: t.reassignments, background: t.background,
 		broker: t.self, incarnation: t.incarnation, identity: replicaRuns.Add(1),
 		metrics: t.metrics, now: t.now, logger: logger,
 	}, replicaName(a.partition.tp))
@@ -294,6 +296,10 @@ func (t *topicActor) onReplicaReady(ctx actor.Context, msg *replicaReady) {
 			return // its log is open; that it leads is still to come
 		}
 		s.assignment.partition.door.open(s.pid)
+	}
+	if msg.lost {
+		ctx.Send(t.broker, &tailLost{tp: s.assignment.partition.tp})
+		return
 	}
 	ctx.Send(t.broker, &partitionReady{tp: s.assignment.partition.tp})
 }

@@ -34,7 +34,7 @@ type Decision struct {
 const MetadataVersion = "metadata.version"
 
 // LatestMetadataVersion is the level of it that this version founds clusters with.
-const LatestMetadataVersion = 1
+const LatestMetadataVersion = 2
 
 // versionReports is the level from which on brokers report how far their replicas are wherever a
 // partition waits for that. Below it an unclean election takes the first replica that works.

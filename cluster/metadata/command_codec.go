@@ -39,6 +39,7 @@ const (
 	CommandGrowInternalTopics    CommandKind = 19
 	CommandReportReplicas        CommandKind = 20
 	CommandElectReported         CommandKind = 21
+	CommandLoseTails             CommandKind = 22
 )
 
 // Bounds of what travels.
@@ -82,6 +83,7 @@ var commandCodecs = [256]struct {
 	CommandGrowInternalTopics:    {decodeGrowInternalTopics, countReply},
 	CommandReportReplicas:        {decodeReportReplicas, errorReply},
 	CommandElectReported:         {decodeElectReported, errorReply},
+	CommandLoseTails:             {decodeLoseTails, errorReply},
 }
 
 // EncodeCommand returns a command in bytes. Every command of this package travels but Recover, which

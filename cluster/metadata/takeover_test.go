@@ -119,6 +119,34 @@ func TestALogThatLostWhatWasDurableIsNeitherInSyncNorEligible(t *testing.T) {
 	}
 }
 
+// It is found out when the logs are opened, after the registration.
+func TestALogFoundToHaveLostItsEndIsNeitherInSyncNorEligible(t *testing.T) {
+	c := newCluster(t, 3)
+	id := c.assigned("min.insync.replicas", "3")
+	c.do(registration(2, 2))
+	if p := c.partition(id, 0); !slices.Equal(p.ELR, ids{2}) {
+		t.Fatalf("%+v", p)
+	}
+	lost := LoseTails{Broker: 2, Incarnation: 2, Replicas: []wire.TopicPartition{{Topic: id}, {Topic: wire.TopicID{9}}, {Topic: id}}}
+	stale := lost
+	stale.Incarnation = 1
+	if err, ok := c.do(stale).(error); !ok || wire.Code(err) != wire.StaleBrokerEpoch {
+		t.Errorf("of an earlier process: %v", err)
+	}
+	before := c.partition(id, 0).PartitionEpoch
+	if reply := c.do(lost); reply != nil {
+		t.Fatal(reply)
+	}
+	p := c.partition(id, 0)
+	if !slices.Equal(p.ISR, ids{1, 3}) || p.ELR != nil || p.PartitionEpoch == before {
+		t.Errorf("%+v", p)
+	}
+	c.do(lost)
+	if again := c.partition(id, 0); again.PartitionEpoch != p.PartitionEpoch {
+		t.Errorf("told twice: %+v", again)
+	}
+}
+
 func TestAnElectionByHandBeginsAnewWhereTheDiskIsGone(t *testing.T) {
 	c := newCluster(t, 2)
 	n := wire.NewTopic{Name: "t", Partitions: -1, ReplicationFactor: -1, Assignment: [][]wire.BrokerID{{2}}}
