@@ -17,6 +17,7 @@ type chores struct {
 	well  map[wire.BrokerID]time.Time // since when each broker has been usable
 	grown []wire.BrokerID             // the brokers that were well when the internal topics last grew
 	due   time.Time
+	since time.Time // when they began
 }
 
 const (
@@ -24,6 +25,9 @@ const (
 	// wellAfter is how long a broker has to be well before it gets leaderships back: moving them to one that comes
 	// and goes would make it worse.
 	wellAfter = 10 * time.Second
+	// reportPatience is how long a new controller waits for all replicas of a partition without a leader to report how
+	// far they are, before it makes do with those that have.
+	reportPatience = 30 * time.Second
 )
 
 // doChores is called with each look at the leases.
@@ -33,6 +37,19 @@ func (c *controller) doChores(ctx actor.Context, now time.Time) {
 		return
 	}
 	c.chores.due = now.Add(choresInterval)
+	if c.chores.since.IsZero() {
+		c.chores.since = now
+	}
+	for range c.image.Reassigning() {
+		c.onPropose(ctx, &propose{command: metadata.CompleteReassignments{}})
+		break
+	}
+	if now.Sub(c.chores.since) >= reportPatience {
+		for range c.image.Leaderless() {
+			c.onPropose(ctx, &propose{command: metadata.ElectReported{}})
+			break
+		}
+	}
 	var well []wire.BrokerID
 	for id, since := range c.chores.well {
 		if now.Sub(since) >= wellAfter {
