@@ -27,6 +27,9 @@ const (
 	KeyClusterTLSCA     = "cluster.tls.ca"    // --cluster-tls-ca
 )
 
+// KeyChaosTokenFile names the file with the token that whoever ends actors of this broker has to show.
+const KeyChaosTokenFile = "chaos.token.file" // --chaos-token-file
+
 // The broker's id, and where it stands.
 const (
 	keyNodeID = "node.id"     // --node-id
@@ -51,6 +54,7 @@ var aliases = map[string]string{
 	"cluster-tls-cert":  KeyClusterTLSCert,
 	"cluster-tls-key":   KeyClusterTLSKey,
 	"cluster-tls-ca":    KeyClusterTLSCA,
+	"chaos-token-file":  KeyChaosTokenFile,
 }
 
 // AdminOff as the admin address switches the admin server off.
@@ -80,6 +84,8 @@ type Config struct {
 	ClusterAdvertise string   // host:port that other brokers are told, port 0: the listener's; "" derives it from Cluster
 	ClusterKeyFile   string   // with the keys that encrypt gossip, "" for none
 	ClusterTLS       TLSFiles // for links between brokers
+
+	ChaosTokenFile string // "": actors cannot be ended on request
 
 	// Static holds every key that was set and that DescribeConfigs knows, under Kafka's name, its
 	// value checked: the STATIC_BROKER_CONFIG.

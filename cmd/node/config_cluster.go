@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/troupe-mq/troupe/cluster/gossip"
 )
@@ -122,4 +123,21 @@ func (c Config) clusterTLS() (*tls.Config, error) {
 		Certificates: []tls.Certificate{certificate}, RootCAs: authorities, ClientCAs: authorities,
 		ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS13,
 	}, nil
+}
+
+// chaosToken reads what whoever ends actors of this broker has to show, "" when nobody may.
+func (c Config) chaosToken() (string, error) {
+	if c.ChaosTokenFile == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(c.ChaosTokenFile)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", KeyChaosTokenFile, err)
+	}
+	token := strings.TrimSpace(string(text))
+	if token == "" || strings.ContainsAny(token, " \t\r\n") {
+		return "", fmt.Errorf("%s: %s holds no token; write one word that nobody guesses, as \"openssl rand -hex 16\" prints it",
+			KeyChaosTokenFile, c.ChaosTokenFile)
+	}
+	return token, nil
 }

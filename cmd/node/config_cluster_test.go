@@ -101,5 +101,8 @@ func TestKeyAndCertificateFilesThatCannotBeUsedAreNamed(t *testing.T) {
 		if _, err := (Config{ClusterTLS: TLSFiles{file, file, file}}).clusterTLS(); err == nil || !strings.Contains(err.Error(), KeyClusterTLSCert) {
 			t.Errorf("certificate in %s: %v", file, err)
 		}
+		if _, err := (Config{ChaosTokenFile: file}).chaosToken(); err == nil || !strings.Contains(err.Error(), file) {
+			t.Errorf("token in %s: %v", file, err)
+		}
 	}
 }

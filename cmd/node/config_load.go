@@ -108,6 +108,8 @@ func (c *Config) apply(setting Setting, names listenerNames) (err error) {
 		c.ClusterTLS.Key = setting.Value
 	case KeyClusterTLSCA:
 		c.ClusterTLS.CA = setting.Value
+	case KeyChaosTokenFile:
+		c.ChaosTokenFile = setting.Value
 	case KeyAdmin:
 		if c.Admin = strings.ToLower(setting.Value); c.Admin != AdminOff {
 			c.Admin, err = parseListener(setting.Value, names)

@@ -184,8 +184,11 @@ func (n *Node) startConsole(context.Context) error {
 		return nil
 	}
 	cfg := console.DefaultConfig()
-	cfg.Version = n.opts.Version
+	cfg.Version, cfg.Kill = n.opts.Version, n.kill
 	var err error
+	if cfg.ChaosToken, err = n.cfg.chaosToken(); err != nil {
+		return err
+	}
 	n.console, err = console.New(source{n}, n.registry, n.log, cfg)
 	if err != nil {
 		return err

@@ -39,3 +39,11 @@ func (s source) TopicConfigs(name string) []wire.ConfigEntry {
 	entries, _ := s.n.broker.DescribeConfigs(wire.ConfigResource{Type: wire.ConfigTopic, Name: name})
 	return entries
 }
+
+// kill ends an actor, for whoever has the token.
+func (n *Node) kill(actor, how string) error {
+	if !n.serving.Load() {
+		return wire.Errorf(wire.NotController, "this broker is starting or stopping")
+	}
+	return n.broker.Kill(actor, how)
+}

@@ -102,6 +102,7 @@ func (f *brokerFlags) add(cmd *cobra.Command) {
 	set.String("cluster-tls-key", "", "`file` with its key ("+node.KeyClusterTLSKey+")")
 	set.String("cluster-tls-ca", "", "`file` with the authority whose certificates brokers have ("+node.KeyClusterTLSCA+")")
 	set.String("admin", defaults.Admin, "`address` of metrics and console, or off ("+node.KeyAdmin+")")
+	set.String("chaos-token-file", "", "`file` with a token: who shows it may end actors by the admin port ("+node.KeyChaosTokenFile+")")
 	set.StringVar(&f.config, "config", "", "`file` with settings: YAML, or a server.properties")
 	set.StringArrayVar(&f.set, "set", nil, "any setting, as `key=value`; may be repeated")
 	set.StringVar(&f.logFormat, "log-format", "text", "`format` of the log: text or json")
@@ -113,7 +114,7 @@ func (f *brokerFlags) add(cmd *cobra.Command) {
 // settingFlags are the flags that are settings of the broker: short names of keys.
 var settingFlags = []string{
 	"data", "listen", "advertise", "cluster", "admin", "join", "cluster-advertise", "node-id", "rack",
-	"cluster-key-file", "cluster-tls-cert", "cluster-tls-key", "cluster-tls-ca",
+	"cluster-key-file", "cluster-tls-cert", "cluster-tls-key", "cluster-tls-ca", "chaos-token-file",
 }
 
 // flagSettings returns what the flags set, those given by their own name last.
