@@ -21,11 +21,12 @@ type Leadership struct {
 	Incarnations []wire.Incarnation
 	Eligible     []bool
 	ISR          []wire.BrokerID
-	Adding       int           // how many of the Replicas are on their way in: they are not asked to be in sync
-	MinISR       int           // min.insync.replicas of the topic
-	Fsync        bool          // durability=fsync: a replica has what it has flushed
-	Unclean      bool          // this epoch was begun by an unclean election
-	MaxLag       time.Duration // replica.lag.time.max.ms
+	// MinISR is min.insync.replicas, less where a reassignment is bringing replicas in: the controller
+	// counts on it that fewer commit nothing.
+	MinISR  int
+	Fsync   bool          // durability=fsync: a replica has what it has flushed
+	Unclean bool          // this epoch was begun by an unclean election
+	MaxLag  time.Duration // replica.lag.time.max.ms
 }
 
 // LogState is where the log stands when leading begins.
@@ -220,11 +221,7 @@ func (l *Leader) has(end, flushed wire.Offset) wire.Offset {
 	return end
 }
 
-// needed is the number of ISR members that can commit. The controller takes the same for enough: it
-// counts on it that fewer commit nothing.
-func (l *Leader) needed() int {
-	return min(max(l.leadership.MinISR, 1), max(len(l.leadership.Replicas)-l.leadership.Adding, 1))
-}
+func (l *Leader) needed() int { return min(max(l.leadership.MinISR, 1), len(l.leadership.Replicas)) }
 
 func (l *Leader) enough() bool { return len(l.leadership.ISR) >= l.needed() }
 

@@ -98,15 +98,6 @@ func TestMinInsyncReplicasAsksForNoMoreThanThereAre(t *testing.T) {
 	}
 }
 
-func TestReplicasOnTheirWayInAreNotAskedToBeInSync(t *testing.T) {
-	moving := alone(true)
-	moving.Replicas, moving.Adding, moving.MinISR = []wire.BrokerID{1, 2, 3}, 2, 2
-	l, _ := NewLeader(moving, LogState{}, t0)
-	if err := l.Admit(wire.AcksAll); err != nil {
-		t.Fatalf("a partition of one replica that gets two more refuses acks=all: %v", err)
-	}
-}
-
 func TestRecordsAreDeletedUpToTheHighWatermarkOnly(t *testing.T) {
 	l, _ := NewLeader(alone(true), LogState{Start: 2, End: 2, Flushed: 2}, t0)
 	l.Appended(10, t0)

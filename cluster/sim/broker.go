@@ -227,10 +227,13 @@ func (p *process) follow(img *metadata.Image) {
 func (p *process) apply(partition int) {
 	state, _ := p.image.Partition(p.machine.w.topic, int32(partition))
 	r := p.replicas[partition]
-	if r == nil {
-		if !contains(state.Replicas, p.machine.id) {
-			return
+	if !contains(state.Replicas, p.machine.id) {
+		if r != nil {
+			p.remove(r)
 		}
+		return
+	}
+	if r == nil {
 		r = p.spawn(partition)
 	}
 	switch {
@@ -243,6 +246,14 @@ func (p *process) apply(partition int) {
 	case r.leader != nil && r.epoch == state.LeaderEpoch:
 		r.changed(p.leadership(partition, &state))
 	}
+}
+
+// remove ends a replica that was taken off the assignment, and deletes its log.
+func (p *process) remove(r *replicaShell) {
+	r.note("is removed")
+	r.gone()
+	p.replicas[r.partition] = nil
+	p.machine.disks[r.partition] = &disk{}
 }
 
 // spawn begins a replica's actor.
@@ -292,9 +303,7 @@ func (p *process) leadership(partition int, state *wire.Partition) replica.Leade
 		Replicas: state.Replicas, ISR: state.ISR,
 		Fsync: !w.profile.Replicated, Unclean: unclean, MaxLag: w.profile.MaxLag,
 	}
-	if config, ok := metadata.EffectiveTopicConfig(p.image, "orders"); ok {
-		l.MinISR = config.MinISR
-	}
+	l.MinISR = p.image.MinISR(w.topic, int32(partition))
 	for _, b := range state.Replicas {
 		r, _ := p.image.Registration(b)
 		l.Incarnations = append(l.Incarnations, r.Incarnation)

@@ -171,6 +171,7 @@ func (c *controller) tick() {
 		}
 		c.decide(cmd, func(any) {})
 	}
+	c.decide(metadata.CompleteReassignments{}, func(any) {})
 	for range c.speculative.Leaderless() {
 		c.decide(metadata.ElectReported{}, func(any) {})
 		break

@@ -46,6 +46,7 @@ func (w *World) fault() {
 		{p.ChangeMinISR, w.changeMinISR},
 		{p.DeleteRecords, w.deleteRecords},
 		{p.SlowImages, w.slowImages},
+		{p.Reassign, w.reassign},
 	} {
 		if k.enabled {
 			kinds = append(kinds, k.happens)
@@ -106,7 +107,7 @@ func (w *World) powerLoss(m *machine) {
 // mayLose says that a machine may lose what it has without anything committed being lost: all others
 // are whole.
 func (w *World) mayLose(m *machine) bool {
-	if !w.profile.lossy() || w.profile.ChangeMinISR {
+	if !w.profile.mayLose() {
 		return false
 	}
 	for _, other := range w.machines {
@@ -212,6 +213,20 @@ func (w *World) changeMinISR(*machine) {
 		Resource: wire.ConfigResource{Type: wire.ConfigTopic, Name: "orders"},
 		Changes:  []wire.ConfigChange{{Name: "min.insync.replicas", Op: wire.OpSet, Value: &value}},
 	}}}, func(any) {})
+}
+
+// reassign moves a partition: to three of four brokers in another order, or to fewer.
+func (w *World) reassign(*machine) {
+	to := wire.Reassignment{Topic: "orders", Partition: int32(w.random.IntN(w.profile.Partitions))}
+	for _, i := range w.random.Perm(len(w.machines))[:1+w.random.IntN(w.profile.Replicas)] {
+		to.Replicas = append(to.Replicas, w.machines[i].id)
+	}
+	if w.chance(15) {
+		to.Replicas = nil // what is under way is cancelled
+	}
+	w.stats.Reassignments++
+	w.note(nil, "p%d goes to %v", to.Partition, to.Replicas)
+	w.controller.decide(metadata.AlterReassignments{Partitions: []wire.Reassignment{to}}, func(any) {})
 }
 
 func (w *World) deleteRecords(*machine) {

@@ -22,7 +22,7 @@ type Profile struct {
 	Failover, ActorRestart, Shutdown, FalseHints    bool
 	ChangeMinISR, DeleteRecords, Hostile, SlowDisks bool
 	SlowImages, HoldProposals, Skew, Full           bool
-	LateCallbacks                                   bool
+	LateCallbacks, Reassign                         bool
 }
 
 func drawProfile(random *rand.Rand, mutant Mutant) Profile {
@@ -49,6 +49,7 @@ func drawProfile(random *rand.Rand, mutant Mutant) Profile {
 	}
 	if seldom() {
 		p.Brokers = 4
+		p.Reassign = half()
 	}
 	switch random.IntN(8) {
 	case 0:
@@ -60,6 +61,6 @@ func drawProfile(random *rand.Rand, mutant Mutant) Profile {
 	return p
 }
 
-// lossy says that one machine at a time may lose what it had: as many as the minimum of in-sync
-// replicas leaves a copy for.
-func (p *Profile) lossy() bool { return p.MinISR >= 2 }
+// mayLose says whether a machine may lose what it had, one at a time: the minimum of in-sync replicas has to
+// leave a copy for that, all the time.
+func (p *Profile) mayLose() bool { return p.MinISR >= 2 && !p.ChangeMinISR && !p.Reassign }

@@ -48,6 +48,7 @@ type Stats struct {
 	Truncations, Resets, Duplicates                      int64
 	Kills, PowerLosses, Wipes, Pauses, Partitions        int64
 	ControllerFailovers, ActorRestarts, Fences, Shutdown int64
+	Reassignments                                        int64
 }
 
 // Add sums up.
@@ -74,6 +75,7 @@ func (s *Stats) Add(o Stats) {
 	s.ActorRestarts += o.ActorRestarts
 	s.Fences += o.Fences
 	s.Shutdown += o.Shutdown
+	s.Reassignments += o.Reassignments
 }
 
 // Result is what became of a seed.
