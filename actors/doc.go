@@ -10,6 +10,7 @@
 //	                              (controller.go has the map of its files)
 //	  commands      commands      commands that another broker's controller decides (commands.go)
 //	  membership    membership    heartbeats, the lease, hints of who is dead
+//	  forward       forwardActor  native requests for what another broker leads (forward.go)
 //	  producer-ids                hands out producer ids from blocks of the metadata log
 //
 // A produce goes in by backend.go (find the partition), through the partition's door (door.go:

@@ -8,6 +8,7 @@
 //	records.go      a stretch of record batches on disk, lent to a listener
 //	buffer.go       a frame's bytes, pooled and counted
 //	metadata.go     what a listener may know of the cluster, and what the controller is asked
+//	cluster.go      what an operator asks of a cluster, and is told; quorum.go, who keeps its metadata
 //	peering.go      what brokers say to each other
 //	codec.go        the msgpack form: Append and Parse; codec_frame.go, frames; a codec_*.go per
 //	                family of messages; PROTOCOL.md, the same for somebody who writes a client

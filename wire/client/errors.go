@@ -64,7 +64,7 @@ func retriable(err error) bool {
 func staleMetadata(err error) bool {
 	switch wire.Code(err) {
 	case wire.NotLeaderOrFollower, wire.UnknownTopicOrPartition, wire.UnknownTopicID, wire.LeaderNotAvailable,
-		wire.FencedLeaderEpoch, wire.UnknownLeaderEpoch, wire.KafkaStorageError, wire.ReplicaNotAvailable:
+		wire.FencedLeaderEpoch, wire.UnknownLeaderEpoch, wire.KafkaStorageError, wire.ReplicaNotAvailable, wire.RequestTimedOut:
 		return true
 	default:
 		return errors.Is(err, errConnection)

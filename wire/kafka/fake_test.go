@@ -498,6 +498,19 @@ func (b *fakeBackend) ElectLeaders(_ context.Context, req wire.ElectLeaders) ([]
 	return outcomes, b.operator
 }
 
+// lastElection and lastMove return what was asked for last.
+func (b *fakeBackend) lastElection() wire.ElectLeaders {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.elections[len(b.elections)-1]
+}
+
+func (b *fakeBackend) lastMove() wire.AlterReassignments {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.moves[len(b.moves)-1]
+}
+
 func (b *fakeBackend) AlterReassignments(_ context.Context, req wire.AlterReassignments) ([]wire.PartitionOutcome, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

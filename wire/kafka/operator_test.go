@@ -33,7 +33,7 @@ func TestElectLeadersAnswersEveryPartitionThatIsNamed(t *testing.T) {
 			if p[0].Partition != 1 || p[0].ErrorCode != 0 || p[1].Partition != 7 || p[1].ErrorCode != int16(wire.UnknownTopicOrPartition) || *p[1].ErrorMessage != "it is not there" {
 				t.Errorf("version %d: %+v", version, p)
 			}
-			asked := backend.elections[len(backend.elections)-1]
+			asked := backend.lastElection()
 			want := []wire.TopicNamePartition{{Topic: "orders", Partition: 1}, {Topic: "orders", Partition: 7}, {Topic: "nowhere", Partition: 0}}
 			if asked.Unclean != unclean || !slices.Equal(asked.Partitions, want) {
 				t.Errorf("version %d: the Backend was asked for %+v", version, asked)
@@ -48,15 +48,15 @@ func TestElectLeadersOfAllTellsOnlyWhatWasElected(t *testing.T) {
 	q := kmsg.NewPtrElectLeadersRequest()
 	q.SetVersion(2)
 	a := client.ask(q).(*kmsg.ElectLeadersResponse)
-	if backend.elections[0].Partitions != nil {
-		t.Errorf("the Backend was asked for %+v", backend.elections[0])
+	if asked := backend.lastElection(); asked.Partitions != nil {
+		t.Errorf("the Backend was asked for %+v", asked)
 	}
 	if len(a.Topics) != 2 || len(a.Topics[0].Partitions) != 1 || a.Topics[0].Partitions[0].Partition != 1 || a.Topics[1].Topic != "other" {
 		t.Errorf("the answer is %+v", a.Topics)
 	}
 	q.Topics = []kmsg.ElectLeadersRequestTopic{} // none is not all
 	a = client.ask(q).(*kmsg.ElectLeadersResponse)
-	if len(a.Topics) != 0 || backend.elections[1].Partitions == nil {
+	if len(a.Topics) != 0 || backend.lastElection().Partitions == nil {
 		t.Errorf("for no topics: %+v", a.Topics)
 	}
 }
@@ -100,7 +100,7 @@ func TestAlterPartitionReassignmentsTellsAWishFromACancellation(t *testing.T) {
 		want := wire.AlterReassignments{SameFactor: version == 1, Partitions: []wire.Reassignment{
 			{Topic: "orders", Partition: 1, Replicas: []wire.BrokerID{3, 2}}, {Topic: "orders"}, {Topic: "other", Partition: 4, Replicas: []wire.BrokerID{}},
 		}}
-		if got := backend.moves[len(backend.moves)-1]; !reflect.DeepEqual(got, want) {
+		if got := backend.lastMove(); !reflect.DeepEqual(got, want) {
 			t.Errorf("version %d: the Backend was asked for %+v", version, got)
 		}
 		if len(a.Topics) != 2 || len(a.Topics[0].Partitions) != 2 || len(a.Topics[1].Partitions) != 1 {
