@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +23,7 @@ type ClusterConfig struct {
 	Flags       []string // of each broker, besides where it is and whom it joins
 	Together    bool     // all are told to join all, themselves too, and are to be started at once
 	Environment []string
+	Hosts       []Host // where the brokers run; nil: here, on free ports of the loopback interface
 }
 
 // Cluster is n brokers in processes of their own, joined. The first founds it.
@@ -35,7 +37,8 @@ type Member struct {
 	cfg     *ClusterConfig
 	data    string
 	log     string
-	founded bool // the first start of the first member has no one to join
+	host    *Host // nil: this one
+	founded bool  // the first start of the first member has no one to join
 
 	gossip, admin string
 	id            int32
@@ -68,6 +71,9 @@ func NewCluster(cfg ClusterConfig) (*Cluster, error) {
 		m := &Member{cluster: c, cfg: &cfg, founded: i > 0 || cfg.Together, id: -1}
 		m.data = filepath.Join(cfg.Dir, "broker-"+strconv.Itoa(i+1))
 		m.log = m.data + ".log"
+		if cfg.Hosts != nil {
+			m.host = &cfg.Hosts[i]
+		}
 		c.Members = append(c.Members, m)
 	}
 	return c, c.Move()
@@ -81,6 +87,11 @@ func (c *Cluster) Move() error {
 		return err
 	}
 	for i, m := range c.Members {
+		if m.host != nil { // which has its ports to itself
+			for port := range each {
+				addresses[each*i+port] = net.JoinHostPort(m.host.Address, strconv.Itoa(firstPort+port))
+			}
+		}
 		if !m.Alive() {
 			m.gossip, m.admin = addresses[each*i+1], addresses[each*i+2]
 			m.listenAt(addresses[each*i])
@@ -113,7 +124,11 @@ func (m *Member) Start(ctx context.Context) error {
 }
 
 func (m *Member) command(args []string) Command {
-	return Command{Binary: m.cfg.Binary, Args: args, Environment: m.cfg.Environment, LogFile: m.log}
+	c := Command{Binary: m.cfg.Binary, Args: args, Environment: m.cfg.Environment, LogFile: m.log}
+	if m.host != nil {
+		c.Inside = m.host.Inside
+	}
+	return c
 }
 
 // others are the addresses that a member joins by.
