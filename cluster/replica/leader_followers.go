@@ -195,7 +195,7 @@ func (l *Leader) compare(m *wire.Position, log Epochs, matched bool) *wire.Trunc
 	switch {
 	case m.LogEndOffset < l.start:
 		order.To, order.Reset = l.start, true
-	case matched:
+	case matched && m.LogEndOffset <= l.end:
 		return nil
 	case empty && m.LogEndOffset <= l.end:
 		return nil // nothing in it can be another
