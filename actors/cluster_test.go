@@ -28,6 +28,7 @@ type cluster struct {
 	t     *testing.T
 	net   *memoryNetwork
 	disks map[wire.BrokerID]*crashfs.FS
+	joins map[wire.BrokerID]bool // those that join anew
 
 	mu      sync.Mutex
 	members map[wire.BrokerID]*company
@@ -87,6 +88,8 @@ func (cl *cluster) beginWithin(ctx context.Context, id wire.BrokerID) (*company,
 	c.dirs = append(c.dirs, dir)
 	identity := dir.Identity()
 	switch {
+	case cl.joins[id]:
+		cfg.Join = true
 	case !identity.Blank():
 	case id == 1:
 		cfg.ClusterID = "cluster"
@@ -627,7 +630,7 @@ func TestADamagedMetadataLogIsReplacedWhereTheClusterGoesOn(t *testing.T) {
 			})
 		})
 		kept, err := cl.disks[3].ReadDir("/data")
-		if err != nil || !slices.ContainsFunc(kept, func(e fs.DirEntry) bool { return strings.HasSuffix(e.Name(), "-damaged") }) {
+		if err != nil || !slices.ContainsFunc(kept, func(e fs.DirEntry) bool { return strings.HasSuffix(e.Name(), setAsideMark) }) {
 			t.Errorf("nothing was kept: %v, %v", kept, err)
 		}
 		cl.kill(3)
@@ -651,7 +654,7 @@ func TestADamagedMetadataLogIsNotTouchedWhereNobodyElseLeads(t *testing.T) {
 			t.Fatal("it has started")
 		}
 		entries, err := cl.disks[1].ReadDir("/data")
-		if err != nil || slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return strings.HasSuffix(e.Name(), "-damaged") }) {
+		if err != nil || slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return strings.HasSuffix(e.Name(), setAsideMark) }) {
 			t.Errorf("it was set aside: %v, %v", entries, err)
 		}
 	})
@@ -735,4 +738,68 @@ func TestWhoObservesTurnsToSomebodyElse(t *testing.T) {
 		}
 		cl.awaitTopic("from-the-observer")
 	})
+}
+
+// offline opens the directory of a broker that does not run, for as long as f takes.
+func (cl *cluster) offline(id wire.BrokerID, f func(dir *storage.Dir) error) {
+	cl.t.Helper()
+	dc := storage.DefaultDirConfig()
+	dc.Now, dc.BootID, dc.ReserveBytes = time.Now, "boot", 0
+	dir, err := storage.OpenDir(cl.disks[id], "/data", dc, clusterLog)
+	if err != nil {
+		cl.t.Fatal(err)
+	}
+	if err := errors.Join(f(dir), dir.Close()); err != nil {
+		cl.t.Fatal(err)
+	}
+}
+
+func TestOneVoterOfALostMajorityMakesTheClusterAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 3)
+		defer cl.end()
+		cl.awaitVoters(1, 2, 3)
+		cl.awaitReady()
+		cl.topic("kept", 2, 3)
+		cl.awaitTopic("kept")
+		for id := range wire.BrokerID(3) {
+			cl.kill(id + 1)
+		}
+		var before, after MetadataSurvey
+		cl.offline(2, func(dir *storage.Dir) (err error) {
+			before, err = SurveyMetadata(cl.disks[2], dir)
+			return err
+		})
+		if !slices.Equal(before.Voters, []wire.BrokerID{1, 2, 3}) || before.ClusterID != "cluster" || before.Topics != 1 || before.Partitions != 2 {
+			t.Errorf("%+v", before)
+		}
+		cl.offline(2, func(dir *storage.Dir) (err error) {
+			after, err = RecoverMetadata(cl.disks[2], []*storage.Dir{dir})
+			return errors.Join(err, check(dir.Identity().RecoveryEpoch == 1, "meta.json does not tell of the recovery"))
+		})
+		if !slices.Equal(after.Voters, []wire.BrokerID{2}) || after.RecoveryEpoch != 1 || after.Term <= before.Term || after.Index <= before.Index {
+			t.Errorf("%+v, was %+v", after, before)
+		}
+		cl.start(2) // nobody else is there
+		cl.awaitReady()
+		cl.members[2].topic("new", 1)
+		cl.awaitTopic("kept")
+		// One that was left behind may not vote with what it has.
+		cl.offline(3, func(dir *storage.Dir) error {
+			_, raftID, err := SetAsideMetadataLog(cl.disks[3], []*storage.Dir{dir}, time.Now())
+			return errors.Join(err, check(raftID != 103 && dir.Identity().RaftID == raftID, "it has its old number"))
+		})
+		cl.joins = map[wire.BrokerID]bool{3: true}
+		cl.start(3)
+		cl.awaitReady()
+		cl.awaitTopic("kept")
+		cl.awaitTopic("new")
+	})
+}
+
+func check(so bool, otherwise string) error {
+	if so {
+		return nil
+	}
+	return errors.New(otherwise)
 }

@@ -59,7 +59,8 @@ func repeatable(command metadata.Command) bool {
 	case metadata.FoundCluster, metadata.RegisterBroker, metadata.ChangeBrokers, metadata.AlterPartitions,
 		metadata.AllocateProducerIDs, metadata.FailDirectories, metadata.FailReplicas, metadata.MoveReplica,
 		metadata.ReplicaRestarted, metadata.AlterReassignments, metadata.CompleteReassignments,
-		metadata.ReportReplicas, metadata.ElectReported, metadata.LoseTails, metadata.RemoveBroker, metadata.BalanceLeaders, metadata.GrowInternalTopics:
+		metadata.ReportReplicas, metadata.ElectReported, metadata.LoseTails,
+		metadata.RemoveBroker, metadata.BalanceLeaders, metadata.GrowInternalTopics:
 		return true
 	case metadata.CreateTopics:
 		return c.ValidateOnly

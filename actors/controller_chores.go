@@ -11,8 +11,9 @@ import (
 )
 
 // chores is what the controller does by itself, now and then, so that the cluster is as it should be when all
-// are well again: leaders go back to the brokers that are preferred, and the internal topics that were
-// made while there were fewer brokers get the replicas they lack.
+// are well again: leaders go back to the brokers that are preferred, the internal topics that were
+// made while there were fewer brokers get the replicas they lack, and partitions that wait for replicas which
+// stay away go on without them.
 type chores struct {
 	well  map[wire.BrokerID]time.Time // since when each broker has been usable
 	grown []wire.BrokerID             // the brokers that were well when the internal topics last grew

@@ -97,17 +97,8 @@ func (l *metadataLog) begin() (storage.WALState, error) {
 // found makes a blank log that of a cluster with one voter: its first entry is a snapshot of nothing.
 func (l *metadataLog) found() (state storage.WALState, err error) {
 	const first = 1
-	snapshot, err := proto.Marshal(&raftpb.Snapshot{
-		Data: metadata.NewImage().EncodeSnapshot(),
-		Metadata: &raftpb.SnapshotMetadata{
-			Index: proto.Uint64(first), Term: proto.Uint64(first),
-			ConfState: &raftpb.ConfState{Voters: []uint64{l.cfg.raftID}},
-		},
-	})
-	if err != nil {
-		return state, err
-	}
-	hardState, err := proto.Marshal(&raftpb.HardState{Term: proto.Uint64(first), Commit: proto.Uint64(first)})
+	confState := &raftpb.ConfState{Voters: []uint64{l.cfg.raftID}}
+	hardState, snapshot, err := oneVoter(metadata.NewImage(), confState, first, first)
 	if err != nil {
 		return state, err
 	}

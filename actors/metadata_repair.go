@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -75,11 +72,13 @@ func (b *brokerActor) onClusterLives(ctx actor.Context) {
 	if b.stopping != nil || b.controllerPID != nil {
 		return
 	}
-	kept, err := b.replaceLog()
+	kept, raftID, err := SetAsideMetadataLog(b.fs, b.dirs, b.now())
 	if err != nil {
 		b.fail(fmt.Errorf("replace the damaged metadata log: %w", err))
 		return
 	}
+	b.raftID.Store(raftID)
+	b.refill = true
 	b.logger.Warn("damaged metadata log was set aside, and is filled again", "kept_as", kept)
 	b.lastFailure = nil
 	b.startController(ctx)
@@ -88,28 +87,4 @@ func (b *brokerActor) onClusterLives(ctx actor.Context) {
 		registration.RaftID = b.raftID.Load()
 		b.tellAbout(registration)
 	}
-}
-
-// replaceLog changes the number first: dying halfway leaves the damaged log to be found again, never a
-// blank one under the old number.
-func (b *brokerActor) replaceLog() (kept string, err error) {
-	former, next := b.raftID.Load(), rand.Uint64()|1
-	for _, d := range b.dirs {
-		identity := d.Identity()
-		if d.Err() != nil || identity.RaftID != former {
-			continue
-		}
-		identity.RaftID = next
-		if err := d.SaveIdentity(identity); err != nil {
-			return "", err
-		}
-	}
-	b.raftID.Store(next)
-	b.refill = true
-	dir := filepath.Join(b.dirs[0].Path(), metadataLogDir)
-	kept = dir + "-" + strconv.FormatInt(b.now().UnixMilli(), 10) + "-damaged"
-	if err := b.fs.Rename(dir, kept); err != nil {
-		return "", err
-	}
-	return kept, b.fs.SyncDir(b.dirs[0].Path())
 }
