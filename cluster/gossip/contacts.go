@@ -57,17 +57,37 @@ func (g *Gossip) callMissing(ctx context.Context) {
 			known[m.Address] = true
 		}
 	}
+	var calling sync.WaitGroup
+	defer calling.Wait()
+	atOnce := make(chan struct{}, maxCalls)
 	for _, address := range addresses {
-		if known[address] || ctx.Err() != nil {
+		if known[address] {
 			continue
 		}
-		for _, resolved := range resolve(ctx, address) {
-			if known[resolved] {
-				continue
-			}
-			if _, err := g.list.Join([]string{resolved}); err != nil {
-				g.log.Debug("a contact does not answer", "address", resolved, "err", err)
-			}
+		select {
+		case atOnce <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		calling.Go(func() {
+			g.call(ctx, address, known)
+			<-atOnce
+		})
+	}
+}
+
+// maxCalls bounds the contacts that are called at once. One that does not answer takes streamTimeout,
+// and must not keep the others waiting.
+const maxCalls = 16
+
+// call calls one contact, at every number that is not a member's.
+func (g *Gossip) call(ctx context.Context, address string, known map[string]bool) {
+	for _, resolved := range resolve(ctx, address) {
+		if known[resolved] {
+			continue
+		}
+		if _, err := g.list.Join([]string{resolved}); err != nil {
+			g.log.Debug("a contact does not answer", "address", resolved, "err", err)
 		}
 	}
 }

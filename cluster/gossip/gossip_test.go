@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -275,8 +276,13 @@ func TestAMemberOfAnotherClusterIsRefusedUnderOurLabelToo(t *testing.T) {
 	}
 }
 
+// sorted are keys in one order, each once.
+func sorted(keys [][]byte) [][]byte {
+	return slices.CompactFunc(slices.SortedFunc(slices.Values(keys), bytes.Compare), bytes.Equal)
+}
+
 func TestOnlyWhoHasTheKeyComesIn(t *testing.T) {
-	key, next := bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 32)
+	key, next, other := bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 32), bytes.Repeat([]byte{3}, 16)
 	with := func(keys ...[]byte) func(*Config) { return func(c *Config) { c.Keys = keys } }
 	a, b := start(t, "cluster-a", 1, 100, with(key)), start(t, "cluster-a", 2, 100, with(key))
 	b.SetContacts([]string{a.address})
@@ -289,20 +295,29 @@ func TestOnlyWhoHasTheKeyComesIn(t *testing.T) {
 		}
 	}
 
-	// All understand the next key, then all speak it, then none remembers the old one.
-	for _, step := range []func(*process) error{
-		func(p *process) error { return p.AddKey(next) },
-		func(p *process) error { return p.UseKey(next) },
-		func(p *process) error { return p.RemoveKey(key) },
-	} {
-		if err := errors.Join(step(a), step(b)); err != nil {
-			t.Fatal(err)
+	// All understand the next key, then all speak it, then none remembers the old ones.
+	for _, keys := range [][][]byte{{key, other}, {key, other, next, key}, {other, key, next}, {next, key, other}, {next, other}, {next}} {
+		for _, p := range []*process{a, b} {
+			if err := p.SetKeys(keys); err != nil {
+				t.Fatal(err)
+			}
+			if got := p.keyring.GetKeys(); !bytes.Equal(got[0], keys[0]) || !slices.EqualFunc(sorted(got), sorted(keys), bytes.Equal) {
+				t.Errorf("%x are understood, want %x", got, keys)
+			}
+			if _, err := b.list.Join([]string{a.address}); err != nil {
+				t.Errorf("between two steps: %v", err)
+			}
+		}
+	}
+	for name, keys := range map[string][][]byte{"none": {}, "a short one": {next, key[:9]}, "too many": make([][]byte, maxKeys+1)} {
+		if err := a.SetKeys(keys); err == nil {
+			t.Errorf("%s: accepted", name)
 		}
 	}
 	if _, err := b.list.Join([]string{a.address}); err != nil {
 		t.Errorf("after the change of keys: %v", err)
 	}
-	if err := start(t, "cluster-a", 5, 100).AddKey(next); err == nil {
+	if err := start(t, "cluster-a", 5, 100).SetKeys([][]byte{next}); err == nil {
 		t.Error("a key was added where nothing is encrypted")
 	}
 }

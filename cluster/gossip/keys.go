@@ -1,9 +1,11 @@
 package gossip
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/memberlist"
@@ -49,34 +51,64 @@ func newKeyring(keys [][]byte) (*memberlist.Keyring, error) {
 	return ring, nil
 }
 
-// A key is changed in three steps, each taken on every broker before the next one: AddKey lets
-// all understand the new key, UseKey has them speak it, RemoveKey forgets the old one.
+// FormatKeys writes keys as ParseKeys reads them.
+func FormatKeys(keys [][]byte) string {
+	var text strings.Builder
+	for _, key := range keys {
+		text.WriteString(base64.StdEncoding.EncodeToString(key) + "\n")
+	}
+	return text.String()
+}
 
 var errNotEncrypted = errors.New("gossip is not encrypted: start the brokers with --cluster-key-file first")
 
-// AddKey makes a further key understood.
-func (g *Gossip) AddKey(key []byte) error {
-	if g.keyring == nil {
+// SetKeys changes the keys that are understood; the first one is used for sending. What has not been
+// encrypted cannot be from now on, nor the other way round: others would not understand it.
+//
+// A key takes the place of another in three steps, each taken by every broker before the next one: all
+// understand the new key, all use it, all forget the old one.
+func (g *Gossip) SetKeys(keys [][]byte) error {
+	switch {
+	case g.keyring == nil:
 		return errNotEncrypted
+	case len(keys) == 0 || len(keys) > maxKeys:
+		return fmt.Errorf("%d keys; there may be 1 to %d", len(keys), maxKeys)
 	}
-	if len(g.keyring.GetKeys()) >= maxKeys {
-		return fmt.Errorf("there are %d keys already: remove one first", maxKeys)
+	for _, key := range keys {
+		if err := g.keyring.AddKey(key); err != nil {
+			return fmt.Errorf("gossip key: %w", err)
+		}
 	}
-	return g.keyring.AddKey(key)
+	if err := g.putInFront(keys); err != nil {
+		return err
+	}
+	for _, key := range slices.Backward(slices.Clone(g.keyring.GetKeys())) {
+		if among(keys, key) {
+			break
+		}
+		if err := g.keyring.RemoveKey(key); err != nil {
+			return fmt.Errorf("gossip key: %w", err)
+		}
+	}
+	return nil
 }
 
-// UseKey sends with a key from now on, one that was added before.
-func (g *Gossip) UseKey(key []byte) error {
-	if g.keyring == nil {
-		return errNotEncrypted
-	}
-	return g.keyring.UseKey(key)
+func among(keys [][]byte, key []byte) bool {
+	return slices.ContainsFunc(keys, func(one []byte) bool { return bytes.Equal(one, key) })
 }
 
-// RemoveKey makes a key no longer understood, one that is not used for sending.
-func (g *Gossip) RemoveKey(key []byte) error {
-	if g.keyring == nil {
-		return errNotEncrypted
+// putInFront uses the first of keys, and leaves those that are to be forgotten behind all others: taken
+// off from the end, they leave the rest where it is. Memberlist would move what follows a key that it
+// removes, while somebody reads it. A key comes to the front by being used, which for a moment the
+// other ones are then; but nothing is forgotten before all brokers understand them.
+func (g *Gossip) putInFront(keys [][]byte) error {
+	if !slices.ContainsFunc(g.keyring.GetKeys(), func(key []byte) bool { return !among(keys, key) }) {
+		keys = keys[:1] // nothing is to be forgotten
 	}
-	return g.keyring.RemoveKey(key)
+	for _, key := range slices.Backward(keys) {
+		if err := g.keyring.UseKey(key); err != nil {
+			return fmt.Errorf("gossip key: %w", err)
+		}
+	}
+	return nil
 }

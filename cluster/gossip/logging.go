@@ -43,8 +43,11 @@ func (w *logWriter) Write(line []byte) (int, error) {
 	if rest, ok := strings.CutPrefix(text, "["); ok {
 		name, after, _ := strings.Cut(rest, "]")
 		text = strings.TrimSpace(after)
-		if name == "WARN" || name == "ERR" {
-			level = slog.LevelWarn // an error of one stream or packet is none of the broker's
+		switch name { // what fails is one stream or packet, or the probe of a process that has ended
+		case "ERR":
+			level = slog.LevelWarn
+		case "WARN":
+			level = slog.LevelInfo
 		}
 	}
 	text = strings.TrimPrefix(text, "memberlist: ")

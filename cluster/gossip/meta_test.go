@@ -1,8 +1,10 @@
 package gossip
 
 import (
+	"bytes"
 	"encoding/base64"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -44,6 +46,9 @@ func TestKeysAreReadFromAFile(t *testing.T) {
 	keys, err := ParseKeys("# rotated in May\n" + long + "\n\n  " + short + "\r\n")
 	if err != nil || len(keys) != 2 || len(keys[0]) != 32 || len(keys[1]) != 16 {
 		t.Errorf("%v, %v", keys, err)
+	}
+	if again, err := ParseKeys(FormatKeys(keys)); err != nil || !slices.EqualFunc(again, keys, bytes.Equal) {
+		t.Errorf("written and read again: %v, %v", again, err)
 	}
 	for name, text := range map[string]string{
 		"nothing": "# nothing\n", "no base64": "secret!\n", "another length": "AAAA\n", "too many": strings.Repeat(long+"\n", maxKeys+1),

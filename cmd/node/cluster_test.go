@@ -89,11 +89,13 @@ func startAll(t *testing.T, configs []node.Config, opts []node.Options) []*node.
 	}
 	starting.Wait()
 	t.Cleanup(func() {
+		var stopping sync.WaitGroup // at once: the last one alone would look for somebody to hand over to
 		for _, n := range nodes {
 			if n != nil {
-				stopBroker(t, n)
+				stopping.Go(func() { stopBroker(t, n) })
 			}
 		}
+		stopping.Wait()
 	})
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
@@ -242,6 +244,31 @@ func TestABrokerOfAnotherClusterIsRefusedAndNeitherChanges(t *testing.T) {
 	_, err = node.Start(t.Context(), joining(other.Ready().Cluster, home.Ready().Cluster), options(t, crashfs.New()))
 	if err == nil || !strings.Contains(err.Error(), "a broker joins one cluster") {
 		t.Fatalf("a blank broker between two clusters: %v", err)
+	}
+}
+
+func TestClustersThatAreGivenEachOthersAddressesNeverMerge(t *testing.T) {
+	t.Parallel()
+	disks := []*crashfs.FS{crashfs.New(), crashfs.New()}
+	homes, members := make([]*node.Node, 2), make([]*node.Node, 2)
+	for i, disk := range disks {
+		homes[i] = startBroker(t, crashfs.New())
+		members[i] = startBroker(t, disk, homes[i].Ready().Cluster)
+		expectOneCluster(t, homes[i], members[i])
+	}
+	var everybody []string
+	for _, n := range slices.Concat(homes, members) {
+		everybody = append(everybody, n.Ready().Cluster)
+	}
+	for i, disk := range disks {
+		stopBroker(t, members[i])
+		members[i] = startBroker(t, disk, everybody...)
+	}
+	for i := range disks {
+		expectOneCluster(t, homes[i], members[i])
+		if homes[i].Ready().ClusterID == homes[1-i].Ready().ClusterID {
+			t.Error("there is one cluster")
+		}
 	}
 }
 
