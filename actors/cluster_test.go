@@ -760,7 +760,7 @@ func TestOneVoterOfALostMajorityMakesTheClusterAgain(t *testing.T) {
 		defer cl.end()
 		cl.awaitVoters(1, 2, 3)
 		cl.awaitReady()
-		cl.topic("kept", 2, 3)
+		cl.topic("kept", 2)
 		cl.awaitTopic("kept")
 		for id := range wire.BrokerID(3) {
 			cl.kill(id + 1)

@@ -44,7 +44,7 @@ func TestNothingAcknowledgedIsLostWhateverBreaks(t *testing.T) {
 				h := &havoc{cluster: startCluster(t, 3), rng: newRand(seed), acked: make([]map[wire.Offset]string, havocPartitions)}
 				defer h.end()
 				defer h.tell()
-				h.topic = h.cluster.topic("orders", havocPartitions, 3)
+				h.topic = h.cluster.topic("orders", havocPartitions)
 				ctx, stop := context.WithCancel(t.Context())
 				var producers sync.WaitGroup
 				defer func() {

@@ -9,14 +9,14 @@ import (
 )
 
 // topic creates a topic and waits until all brokers know it and all its replicas are in sync.
-func (cl *cluster) topic(name string, partitions int32, replicas int16) wire.TopicID {
+func (cl *cluster) topic(name string, partitions int32) wire.TopicID {
 	cl.t.Helper()
 	cl.awaitReady()
-	created := cl.any().CreateTopics(cl.t.Context(), []wire.NewTopic{{Name: name, Partitions: partitions, ReplicationFactor: replicas}}, false)
+	created := cl.any().CreateTopics(cl.t.Context(), []wire.NewTopic{{Name: name, Partitions: partitions, ReplicationFactor: 3}}, false)
 	if created[0].Err != nil {
 		cl.t.Fatal(created[0].Err)
 	}
-	cl.inSync(created[0].ID, partitions, int(replicas))
+	cl.inSync(created[0].ID, partitions, 3)
 	return created[0].ID
 }
 
@@ -55,7 +55,7 @@ func TestARecordIsOnEveryInSyncReplicaBeforeItIsAcknowledged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cl := startCluster(t, 3)
 		defer cl.end()
-		topic := cl.topic("orders", 1, 3)
+		topic := cl.topic("orders", 1)
 		var r replies
 		for slot := range 10 {
 			cl.leader(topic, 0).produce(&r, slot, topic, wire.AcksAll, recordsOf(3, wire.NoProducer, 0))
@@ -78,7 +78,7 @@ func TestWhatWasAcknowledgedSurvivesItsLeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cl := startCluster(t, 3)
 		defer cl.end()
-		topic := cl.topic("orders", 1, 3)
+		topic := cl.topic("orders", 1)
 		var r replies
 		var end wire.Offset
 		for round := range 3 {

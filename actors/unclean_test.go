@@ -1,13 +1,12 @@
 package actors
 
 import (
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"log/slog"
 
 	"github.com/troupe-mq/troupe/wire"
 )
@@ -94,7 +93,7 @@ func TestALogThatLostItsEndIsFilledByTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cl := startCluster(t, 3)
 		defer cl.end()
-		topic := cl.topic("orders", 1, 3)
+		topic := cl.topic("orders", 1)
 		var r replies
 		for slot := range 5 {
 			cl.leader(topic, 0).produce(&r, slot, topic, wire.AcksAll, recordsOf(4, wire.NoProducer, 0))
