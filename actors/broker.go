@@ -40,6 +40,8 @@ type Broker struct {
 	forwards      *forwards
 	peers         *peers // those that are linked
 	disks         *diskProbes
+	gossipKeys    GossipKeys    // nil: gossip is not encrypted
+	rotating      sync.Mutex    // held by who conducts a rotation of the gossip key
 	proposals     atomic.Uint64 // made to other brokers: their ids
 	standing      atomic.Pointer[standing]
 	quorum        atomic.Pointer[wire.Quorum]
@@ -97,13 +99,14 @@ func (c Config) Validate() error {
 
 // Dependencies is what a broker uses and does not own, but for the directories' contents.
 type Dependencies struct {
-	Dirs    []*storage.Dir // the metadata log lies in the first
-	FS      storage.FS
-	RaftID  uint64
-	Links   Links // to other brokers; nil for one that is alone
-	Metrics *Metrics
-	Now     func() time.Time
-	Logger  *slog.Logger
+	Dirs       []*storage.Dir // the metadata log lies in the first
+	FS         storage.FS
+	RaftID     uint64
+	Links      Links      // to other brokers; nil for one that is alone
+	GossipKeys GossipKeys // nil: gossip is not encrypted
+	Metrics    *Metrics
+	Now        func() time.Time
+	Logger     *slog.Logger
 }
 
 // backgroundJobs is how many logs are closed or deleted at once.
@@ -116,7 +119,7 @@ func Start(ctx context.Context, cfg Config, deps Dependencies) (*Broker, error) 
 		return nil, err
 	}
 	b := &Broker{
-		cfg: cfg, dirs: deps.Dirs, now: deps.Now, logger: deps.Logger, opened: make(chan struct{}),
+		cfg: cfg, dirs: deps.Dirs, now: deps.Now, logger: deps.Logger, gossipKeys: deps.GossipKeys, opened: make(chan struct{}),
 		slots: semaphore.NewWeighted(backgroundJobs), ending: make(chan struct{}), ended: make(chan struct{}),
 	}
 	b.raftID.Store(deps.RaftID)

@@ -188,6 +188,22 @@ func (f *forwards) call(from *actor.PID, m *wire.Forward) {
 	case wire.KindDescribeCluster:
 		described := b.Cluster()
 		f.reply(from, m, &described, nil)
+	case wire.KindGossipKeyStep:
+		var step wire.GossipKeyStep
+		err := wire.Parse(body, &step)
+		var ring wire.GossipKeys
+		if err == nil {
+			ring = b.changeGossipKeys(&step)
+		}
+		f.reply(from, m, &ring, err)
+	case wire.KindRotateGossipKey:
+		var req wire.RotateGossipKey
+		err := wire.Parse(body, &req)
+		var list wire.GossipKeyList
+		if err == nil {
+			list.Brokers, err = b.conductRotation(ctx, req)
+		}
+		f.reply(from, m, &list, err)
 	default:
 		f.reply(from, m, nil, wire.Errorf(wire.InvalidRequest, "broker %d answers no forwarded %s", b.cfg.ID, m.Request))
 	}

@@ -45,8 +45,10 @@ const (
 	KindElectLeaders       Kind = 18
 	KindAlterReassignments Kind = 19
 	KindRemoveBroker       Kind = 20
+	KindGossipKeys         Kind = 21
+	KindRotateGossipKey    Kind = 22
 
-	MaxClientKind    Kind = 20
+	MaxClientKind    Kind = 22
 	frameHeadFields       = 4
 	frameLengthBytes      = 4
 	firstFrameBytes       = 64 << 10
@@ -58,7 +60,7 @@ var kindNames = [MaxClientKind + 1]string{
 	"failed", "greeting", "ping", "produce", "fetch", "list_offsets", "offset_for_epoch", "delete_records",
 	"metadata", "create_topics", "delete_topics", "create_partitions", "describe_configs", "alter_configs",
 	"init_producer_id", "describe_log_dirs", "describe_cluster", "cluster_health", "elect_leaders",
-	"alter_reassignments", "remove_broker",
+	"alter_reassignments", "remove_broker", "gossip_keys", "rotate_gossip_key",
 }
 
 // String names the kind, for logs and metrics.

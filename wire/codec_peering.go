@@ -164,7 +164,7 @@ var peerKindNames = map[Kind]string{
 	KindFetchMetadata: "fetch_metadata", KindMetadataFetched: "metadata_fetched",
 	KindHeartbeat: "heartbeat", KindHeartbeatReply: "heartbeat_reply", KindHint: "hint",
 	KindWatch: "watch", KindUnwatch: "unwatch", KindTerminated: "terminated",
-	KindForward: "forward", KindForwarded: "forwarded",
+	KindForward: "forward", KindForwarded: "forwarded", KindGossipKeyStep: "gossip_key_step",
 }
 
 // unsigned appends a number that may use all 64 bits.

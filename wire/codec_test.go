@@ -75,6 +75,9 @@ func samples() map[string]Message {
 		"partition outcomes":    &PartitionOutcomes{Partitions: []PartitionOutcome{{Topic: "a", Partition: 1}, {Topic: "b", Partition: 2, Err: refused}}},
 		"remove broker":         &RemoveBroker{Broker: 3, Cancel: true},
 		"removed broker":        &RemovedBroker{Left: 7, Moving: 5, Done: true},
+		"gossip keys":           &GossipKeyList{Brokers: []GossipKeys{{Broker: 1, Fingerprints: []string{"a", "b"}}, {Broker: 2, Err: refused}}},
+		"rotate gossip key":     &RotateGossipKey{Without: true},
+		"gossip key step":       &GossipKeyStep{Action: ForgetGossipKeys, Key: GossipKey{1, 2, 3}, Fingerprints: []string{"a"}},
 		"described directories": &DescribeLogDirsReply{Dirs: []LogDir{{Path: "/data", Err: KafkaStorageError, TotalBytes: 1 << 40, UsableBytes: -1, Partitions: []LogDirPartition{{Topic: "a", Partition: 1, Bytes: 1 << 33}}}}},
 	}
 }

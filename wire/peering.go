@@ -41,6 +41,8 @@ const (
 
 	KindForward   Kind = 84
 	KindForwarded Kind = 85
+
+	KindGossipKeyStep Kind = 86 // only within a Forward
 )
 
 // Probe asks a replica where its log ends, in the name of a leader epoch. It makes any replica of
@@ -203,7 +205,7 @@ type Terminated struct{ NotFound bool }
 type Forward struct {
 	Sender  BrokerID // not encoded
 	ID      uint64
-	Request Kind   // what the client asked
+	Request Kind   // what the client asked, or what one broker asks of another
 	Body    []byte // its message
 	Payload []byte // record batches
 	Buffer  *Buffer

@@ -42,6 +42,8 @@ type Backend interface {
 	ElectLeaders(ctx context.Context, req wire.ElectLeaders) ([]wire.PartitionOutcome, error)
 	AlterReassignments(ctx context.Context, req wire.AlterReassignments) ([]wire.PartitionOutcome, error)
 	RemoveBroker(ctx context.Context, req wire.RemoveBroker) (wire.RemovedBroker, error)
+	DescribeGossipKeys(ctx context.Context) []wire.GossipKeys
+	RotateGossipKey(ctx context.Context, req wire.RotateGossipKey) ([]wire.GossipKeys, error)
 }
 
 // Forwarder is a Backend that also reaches what other brokers lead: its Produce and DeleteRecords

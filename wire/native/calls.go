@@ -45,6 +45,10 @@ func (c *conn) task(f wire.Frame, admitted int, do func(context.Context) wire.Me
 			for i := range m.Partitions {
 				m.Partitions[i].Err = c.edge(kind, m.Partitions[i].Err)
 			}
+		case *wire.GossipKeyList:
+			for i := range m.Brokers {
+				m.Brokers[i].Err = c.edge(kind, m.Brokers[i].Err)
+			}
 		case *wire.ErrorsReply:
 			for i := range m.Errors {
 				m.Errors[i] = c.edge(kind, m.Errors[i])
@@ -136,6 +140,16 @@ func (c *conn) prepareCluster(f wire.Frame) (func(context.Context) wire.Message,
 		return func(ctx context.Context) wire.Message {
 			removed, err := backend.RemoveBroker(ctx, *req)
 			return orFailure(&removed, err)
+		}, wire.Parse(f.Body, req)
+	case wire.KindGossipKeys:
+		return func(ctx context.Context) wire.Message {
+			return &wire.GossipKeyList{Brokers: backend.DescribeGossipKeys(ctx)}
+		}, nil
+	case wire.KindRotateGossipKey:
+		req := new(wire.RotateGossipKey)
+		return func(ctx context.Context) wire.Message {
+			rings, err := backend.RotateGossipKey(ctx, *req)
+			return orFailure(&wire.GossipKeyList{Brokers: rings}, err)
 		}, wire.Parse(f.Body, req)
 	default:
 		return nil, wire.Errorf(wire.InvalidRequest, "this broker does not know requests of kind %d", f.Kind)

@@ -230,7 +230,8 @@ func (c *conn) handle(f wire.Frame, buf *wire.Buffer, admitted int) {
 		c.answer(f.Correlation, admitted, f.Kind, &wire.DescribeLogDirsReply{Dirs: c.s.backend.LogDirs()})
 	case wire.KindDeleteRecords, wire.KindInitProducerID, wire.KindCreateTopics, wire.KindDeleteTopics,
 		wire.KindCreatePartitions, wire.KindAlterConfigs, wire.KindDescribeCluster, wire.KindClusterHealth,
-		wire.KindElectLeaders, wire.KindAlterReassignments, wire.KindRemoveBroker:
+		wire.KindElectLeaders, wire.KindAlterReassignments, wire.KindRemoveBroker, wire.KindGossipKeys,
+		wire.KindRotateGossipKey:
 		c.call(f, admitted)
 	default:
 		c.refuse(f, admitted, wire.Errorf(wire.InvalidRequest, "this broker does not know requests of kind %d", f.Kind))

@@ -35,6 +35,8 @@ type cluster struct {
 	nextID   byte
 	producer wire.ProducerID
 	configs  map[wire.ConfigResource]map[string]string
+
+	rotations int // of the gossip key
 }
 
 type topic struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/troupe-mq/troupe/wire"
 )
@@ -168,4 +169,31 @@ func (p *partition) state() wire.Partition {
 		s.Replicas = slices.Concat(s.Replicas, s.Adding)
 	}
 	return s
+}
+
+// DescribeGossipKeys has one key for all, named by how often it was rotated.
+func (b *Broker) DescribeGossipKeys(context.Context) []wire.GossipKeys {
+	c := b.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var rings []wire.GossipKeys
+	for _, one := range c.brokers {
+		rings = append(rings, wire.GossipKeys{Broker: one.ID, Fingerprints: []string{strconv.Itoa(c.rotations)}})
+	}
+	return rings
+}
+
+// RotateGossipKey changes the key, unless a broker is fenced that is not to be left behind.
+func (b *Broker) RotateGossipKey(ctx context.Context, req wire.RotateGossipKey) ([]wire.GossipKeys, error) {
+	c := b.cluster
+	c.mu.Lock()
+	for _, one := range c.brokers {
+		if one.Fenced && !req.Without {
+			c.mu.Unlock()
+			return nil, wire.Errorf(wire.BrokerNotAvailable, "broker %d is not online", one.ID)
+		}
+	}
+	c.rotations++
+	c.mu.Unlock()
+	return b.DescribeGossipKeys(ctx), nil
 }
