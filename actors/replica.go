@@ -39,6 +39,7 @@ type replicaActor struct {
 	producers  *replica.Producers
 	accounted  wire.Offset      // producers knows of every batch below
 	epoch      wire.LeaderEpoch // the highest that it has led or followed in
+	configured *configure       // what came while the log was being opened
 	next       any              // a becomeLeader or becomeFollower that came while the log was being opened or cut
 
 	leader   *replica.Leader // nil unless leading
@@ -98,6 +99,8 @@ func (r *replicaActor) opening(ctx actor.Context) {
 		r.onLogOpened(ctx, msg)
 	case *becomeLeader, *becomeFollower:
 		r.next = msg
+	case *configure:
+		r.configured = msg
 	default:
 		r.any(ctx)
 	}
@@ -189,6 +192,10 @@ func (r *replicaActor) onLogOpened(ctx actor.Context, msg *logOpened) {
 	r.log, r.producers, r.generation = msg.log, msg.producers, msg.log.Generation()
 	r.accounted = msg.log.EndOffset()
 	r.behavior.Become(r.waiting)
+	if r.configured != nil {
+		r.onConfigure(r.configured)
+		r.configured = nil
+	}
 	ctx.Send(r.owner, &replicaReady{
 		partition: r.partition.tp.Partition, run: r.run, epoch: wire.NoEpoch, lost: r.log.LostDurable(),
 	})

@@ -181,7 +181,7 @@ func (t *topicActor) tell(ctx actor.Context, s *slot) {
 func (t *topicActor) onRespawnTick(ctx actor.Context, msg *respawnTick) {
 	s := t.slots[msg.partition]
 	switch {
-	case s == nil || s.run != msg.run || t.stopping:
+	case s == nil || s.run != msg.run || s.closing || s.gone || t.stopping:
 	case s.pid == nil:
 		t.spawnReplica(ctx, s)
 	default:
@@ -404,7 +404,8 @@ func (t *topicActor) onStop(ctx actor.Context, msg *topicStop) {
 		why = wire.UnknownTopicOrPartition
 	}
 	for number, s := range t.slots {
-		s.assignment.partition.deleted.Store(msg.delete)
+		s.forgetNext(why)
+		s.assignment.partition.deleted.Store(msg.delete || s.gone)
 		s.assignment.partition.door.shut(why, wire.NoHint)
 		if s.pid != nil {
 			ctx.Stop(s.pid)
@@ -418,7 +419,11 @@ func (t *topicActor) onStop(ctx actor.Context, msg *topicStop) {
 // onGone ends a partition that this broker has no replica of any more, and its log.
 func (t *topicActor) onGone(ctx actor.Context, number int32) {
 	s := t.slots[number]
-	if s == nil || t.stopping || s.gone {
+	if s == nil || t.stopping {
+		return
+	}
+	s.forgetNext(wire.NotLeaderOrFollower)
+	if s.gone {
 		return
 	}
 	s.gone = true
@@ -428,6 +433,14 @@ func (t *topicActor) onGone(ctx actor.Context, number int32) {
 		ctx.Stop(s.pid)
 	} else if !s.closing {
 		t.endSlot(ctx, number, s, false)
+	}
+}
+
+// forgetNext gives up what waits for the slot, and tells whoever has come to its door meanwhile.
+func (s *slot) forgetNext(why error) {
+	if s.next != nil {
+		s.next.partition.door.shut(why, wire.NoHint)
+		s.next = nil
 	}
 }
 
