@@ -80,8 +80,8 @@ func (f *Follower) Probe(m *wire.Probe) FollowerEffects {
 
 // Truncate cuts what the leader does not have: all from To on, and all of later epochs than
 // LastEpoch, of which log, the follower's own, tells where they begin. It is obeyed only before the
-// first Append that applied. An order to begin anew beyond the log's end is obeyed at any time: all
-// that it takes away lies below the leader's log start.
+// first Append that applied. An order to begin anew at the log's end or beyond is obeyed at any time:
+// all that it takes away lies below the leader's log start.
 //
 // Going by epochs alone, never by the high watermark, is KIP-101; asking for epochs until a common one is
 // found, KIP-279.
@@ -98,7 +98,11 @@ func (f *Follower) Truncate(m *wire.Truncate, log Epochs) FollowerEffects {
 			to = max(f.log.Start, min(to, end.EndOffset))
 		}
 	}
-	obeyed := !f.matched && (m.Reset || to < f.log.End) || m.Reset && to > f.log.End
+	obeyed := !f.matched && to < f.log.End
+	if m.Reset {
+		emptied := f.log.Start == to && f.log.End == to
+		obeyed = !emptied && (!f.matched || to >= f.log.End)
+	}
 	if !obeyed {
 		effects.Reply = f.position()
 		return effects

@@ -209,12 +209,16 @@ func TestNothingIsCutAfterAnAppendApplied(t *testing.T) {
 	same(t, position(2, 3, 5), effects.Reply)
 }
 
-func TestAnOrderToBeginAnewBeyondTheEndIsObeyedAtAnyTime(t *testing.T) {
+func TestAnOrderToBeginAnewAtTheEndOrBeyondIsObeyedAtAnyTime(t *testing.T) {
 	own := log(3, 5)
 	f := following(5, own, 0)
 	f.Append(appendAt(own, 5, ""))
-	m := truncate(8, wire.NoEpoch)
+	m := truncate(4, wire.NoEpoch)
 	m.Reset = true
+	if cut := f.Truncate(m, own).Cut; cut != nil {
+		t.Fatalf("what was acknowledged was cut: %+v", cut)
+	}
+	m.To = 8
 	if diff := cmp.Diff(&Cut{To: 8, Reset: true, Below: wire.NoOffset}, f.Truncate(m, own).Cut); diff != "" {
 		t.Fatal(diff)
 	}

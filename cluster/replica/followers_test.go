@@ -319,14 +319,29 @@ func TestANewLinkAsksAndGoesOnWhereTheFollowerIs(t *testing.T) {
 	}
 }
 
-func TestAFollowerThatWasMatchedGoesOnThoughItsEpochWasDeletedMeanwhile(t *testing.T) {
+// It may be from before the follower was matched, and name a tail that was cut since then.
+func TestALatePositionOfAMatchedFollowerIsComparedToo(t *testing.T) {
+	l := leading(three(1, 2), log(3, 5), 2)
+	l.Appended(9, t0)
+	l.LinkUp(2, t0)
+	if effects := l.Positioned(position(2, 3, 8), log(3, 5, 7, 4), t0); effects.Stream || len(effects.Send) != 1 {
+		t.Fatalf("%+v", effects)
+	}
+	if end, _, _ := l.Follower(2); end != 5 || l.HighWatermark() != 5 {
+		t.Fatalf("the follower is taken to have %d; high watermark %d", end, l.HighWatermark())
+	}
+}
+
+func TestAFollowerWhoseEpochWasDeletedMeanwhileBeginsAnewWhereItEnds(t *testing.T) {
 	l := leading(three(1, 2), log(3, 5), 2)
 	l.Appended(9, t0)
 	l.StartMoved(5)
 	l.LinkUp(2, t0)
 	kept := epochs{begins: []wire.EpochEnd{{LeaderEpoch: 7, EndOffset: 5}}, end: 9}
-	if effects := l.Positioned(position(2, 3, 5), kept, t0); len(effects.Send) != 0 || !effects.Stream {
-		t.Fatalf("%+v", effects)
+	effects := l.Positioned(position(2, 3, 5), kept, t0)
+	want := &wire.Truncate{LeaderEpoch: 7, Incarnation: 12, Run: 1, To: 5, LastEpoch: wire.NoEpoch, Reset: true}
+	if diff := cmp.Diff([]Directed{{2, want}}, effects.Send); diff != "" {
+		t.Fatal(diff)
 	}
 }
 

@@ -165,7 +165,7 @@ func (l *Leader) Positioned(m *wire.Position, log Epochs, now time.Time) (effect
 		f.forget()
 		f.await(l, now)
 	}
-	if order := l.compare(m, log, same); order != nil {
+	if order := l.compare(m, log); order != nil {
 		if *order == f.ordered && now.Sub(f.orderedAt) < repeatAfter {
 			return Effects{} // it was told so a moment ago
 		}
@@ -182,10 +182,9 @@ func (l *Leader) Positioned(m *wire.Position, log Epochs, now time.Time) (effect
 	return effects
 }
 
-// compare returns what a follower has to cut, or nil if its log is a prefix of the leader's. What was
-// one stays one: of a run that was matched before, the epochs are not looked at again, since the
-// leader may have deleted the records by which it knew them.
-func (l *Leader) compare(m *wire.Position, log Epochs, matched bool) *wire.Truncate {
+// compare returns what a follower has to cut, or nil if its log is a prefix of the leader's. That it was
+// one before says nothing: the Position may be a late one, from before that.
+func (l *Leader) compare(m *wire.Position, log Epochs) *wire.Truncate {
 	order := &wire.Truncate{
 		Topic: l.leadership.Topic, Partition: l.leadership.Partition, LeaderEpoch: l.leadership.LeaderEpoch,
 		Incarnation: m.Incarnation, Run: m.Run, LastEpoch: wire.NoEpoch, Unclean: l.leadership.Unclean,
@@ -195,8 +194,6 @@ func (l *Leader) compare(m *wire.Position, log Epochs, matched bool) *wire.Trunc
 	switch {
 	case m.LogEndOffset < l.start:
 		order.To, order.Reset = l.start, true
-	case matched && m.LogEndOffset <= l.end:
-		return nil
 	case empty && m.LogEndOffset <= l.end:
 		return nil // nothing in it can be another
 	case empty:
