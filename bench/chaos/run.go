@@ -68,6 +68,8 @@ const (
 	// healWithin is how long a cluster has to become whole after a fault before the next one comes
 	// anyway.
 	healWithin = 10 * time.Second
+	// electionWithin is how long another controller may take.
+	electionWithin = 3 * time.Second
 	// gapCounts is the time without an acknowledgement that shows a fault to have bitten.
 	gapCounts = 250 * time.Millisecond
 )
@@ -171,6 +173,13 @@ func (r *run) settle(ctx context.Context, f *Fault, until time.Duration) error {
 	left := func() time.Duration { return max(0, until-r.Now()) }
 	if r.Observer.AwaitWhole(ctx, min(limit, left())) == nil {
 		f.Healed = r.Now()
+	}
+	if f.Kind == FaultController { // an election takes longer than the cluster takes to look whole
+		for r.Now()-f.Ended < min(electionWithin, left()) && len(r.Observer.Changes(f.Begun, r.Now())) == 0 {
+			if err := sleep(ctx, observeEvery/4); err != nil {
+				return err
+			}
+		}
 	}
 	// A silence shall belong to one fault. Clients that do not get on are seen in the next one's.
 	_ = r.AwaitClients(ctx, nil, f.Ended, min(healWithin, left()))
