@@ -24,6 +24,7 @@ type ClusterConfig struct {
 	Together    bool     // all are told to join all, themselves too, and are to be started at once
 	Environment []string
 	Hosts       []Host // where the brokers run; nil: here, on free ports of the loopback interface
+	Proxied     bool   // brokers reach each other by a Proxy, but for what they send as datagrams
 }
 
 // Cluster is n brokers in processes of their own, joined. The first founds it.
@@ -41,6 +42,7 @@ type Member struct {
 	founded bool  // the first start of the first member has no one to join
 
 	gossip, admin string
+	proxy         *Proxy // before gossip; nil without one
 	id            int32
 	process       *Process // the last one; nil before the first
 
@@ -95,9 +97,24 @@ func (c *Cluster) Move() error {
 		if !m.Alive() {
 			m.gossip, m.admin = addresses[each*i+1], addresses[each*i+2]
 			m.listenAt(addresses[each*i])
+			if err := m.proxied(); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// proxied puts a new proxy before the broker, if there is to be one.
+func (m *Member) proxied() (err error) {
+	if !m.cfg.Proxied {
+		return nil
+	}
+	if m.proxy != nil {
+		m.proxy.Close()
+	}
+	m.proxy, err = NewProxy(m.gossip)
+	return err
 }
 
 // Start runs the broker. On its first start the first member founds the cluster; otherwise it
@@ -109,6 +126,9 @@ func (m *Member) Start(ctx context.Context) error {
 	args := []string{"broker", "--data", m.data, "--listen", m.Kafka(), "--cluster", m.gossip, "--admin", m.admin}
 	if m.founded && len(m.cluster.Members) > 1 {
 		args = append(args, "--join", strings.Join(m.others(), ","))
+	}
+	if m.proxy != nil {
+		args = append(args, "--cluster-advertise", m.proxy.Address())
 	}
 	p, err := m.command(append(args, m.cfg.Flags...)).Start(ctx)
 	if err != nil {
@@ -136,7 +156,7 @@ func (m *Member) others() []string {
 	var addresses []string
 	for _, other := range m.cluster.Members {
 		if other != m || m.cfg.Together {
-			addresses = append(addresses, other.gossip)
+			addresses = append(addresses, other.Gossip())
 		}
 	}
 	return addresses
@@ -153,7 +173,15 @@ func (m *Member) Kafka() string {
 }
 
 // Gossip is the address for other brokers.
-func (m *Member) Gossip() string { return m.gossip }
+func (m *Member) Gossip() string {
+	if m.proxy != nil {
+		return m.proxy.Address()
+	}
+	return m.gossip
+}
+
+// Proxy is the line by which the others reach this broker; nil without one.
+func (m *Member) Proxy() *Proxy { return m.proxy }
 
 // Admin is the address of the admin server.
 func (m *Member) Admin() string { return m.admin }
@@ -237,6 +265,9 @@ func (c *Cluster) Close() {
 		m.listenAt(m.Kafka())
 		if m.Alive() {
 			m.process.Kill()
+		}
+		if m.proxy != nil {
+			m.proxy.Close()
 		}
 	}
 }
