@@ -118,7 +118,7 @@ func (img *Image) cancel(t *topic, p *partition) error {
 		return wire.Errorf(wire.NoReassignmentInProgress, "%s-%d is not being reassigned", t.name, p.number)
 	case p.adding == 0:
 		p.removing, p.assigned = 0, true
-	case p.isr != 0 && p.isr&^p.adding == 0:
+	case p.isr != 0 && p.isr&^p.adding == 0, p.isr == 0 && p.elr != 0 && p.elr&^p.adding == 0:
 		return wire.Errorf(wire.InvalidReplicaAssignment, "none of the replicas that %s-%d had is in sync", t.name, p.number)
 	default:
 		img.takeOff(p, p.adding)

@@ -121,6 +121,26 @@ func TestACancelledReassignmentNeedsSomebodyInSyncWhoStays(t *testing.T) {
 	}
 }
 
+// Nobody in sync, and all that is committed on a replica that would go.
+func TestACancelledReassignmentKeepsWhoeverAloneCanLead(t *testing.T) {
+	c := newCluster(t, 5)
+	id := c.assigned()
+	c.mustReassign(4, 5, 1)
+	c.mustJoin(id, 1, 4)
+	c.fence(true, 1)
+	c.fence(true, 4)
+	if p := c.partition(id, 0); len(p.ISR) != 0 || !slices.Contains(p.ELR, 4) {
+		t.Fatalf("%+v", p)
+	}
+	if err := c.reassign(); wire.Code(err) != wire.InvalidReplicaAssignment {
+		t.Errorf("%v", err)
+	}
+	c.fence(false, 4)
+	if p := c.partition(id, 0); p.Leader != 4 || c.img.Unclean(id, 0) {
+		t.Errorf("%+v", p)
+	}
+}
+
 func TestASecondReassignmentReplacesTheFirst(t *testing.T) {
 	c := newCluster(t, 5)
 	id := c.assigned()
