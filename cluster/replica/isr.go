@@ -87,10 +87,12 @@ func (l *Leader) Tick(now time.Time) (effects Effects) {
 // never is later than any tick.
 var never = time.Unix(1<<60, 0)
 
-// nextQuestion is when a linked follower is to be asked again where it stands.
+// nextQuestion is when a linked follower is to be asked again where it stands. One that was matched in
+// another incarnation than the registered one cannot join: it was a late word of a process that
+// is gone, or the image is about to tell of it.
 func (l *Leader) nextQuestion(f *follower) time.Time {
 	switch {
-	case !f.streaming:
+	case !f.streaming || f.incarnation != f.registered:
 		return f.askedAt.Add(repeatAfter << min(max(f.asked-1, 0), maxDoubling))
 	case l.acknowledged(f) < f.sent:
 		return f.movedAt.Add(min(stalledAfter, l.leadership.MaxLag/2))

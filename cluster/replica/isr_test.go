@@ -98,6 +98,23 @@ func TestAFollowerIsProposedInTheIncarnationThatQualifiedIt(t *testing.T) {
 	}
 }
 
+func TestAFollowerInAnotherIncarnationThanTheRegisteredIsAskedAgain(t *testing.T) {
+	own := log(3, 5)
+	l := leading(three(1, 2), own, 2)
+	stream(l, 5)
+	late := position(3, 3, 5)
+	late.Incarnation = 9
+	l.Positioned(late, own, t0)
+	effects := l.Tick(t0.Add(repeatAfter))
+	if len(effects.Send) != 1 || effects.Send[0].To != 3 {
+		t.Fatalf("%+v", effects)
+	}
+	l.Positioned(position(3, 3, 5), own, t0)
+	if l.Pending() == nil {
+		t.Fatal("it was not proposed")
+	}
+}
+
 func TestAFollowerThatIsNotLinkedDoesNotJoin(t *testing.T) {
 	own := log(3, 5)
 	l := leading(three(1, 2), own, 2)
