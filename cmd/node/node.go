@@ -272,7 +272,7 @@ func (n *Node) serveClients(context.Context) error {
 	}
 	n.kafka = kafka.New(kafkaConfig, n.broker, n.log, kafka.NewMetrics(n.registry), n.opts.Now)
 	nativeConfig := native.DefaultConfig()
-	n.native = native.New(nativeConfig, n.broker, n.log, nativeMetrics(n.registry), n.opts.Now)
+	n.native = native.New(nativeConfig, n.broker.Forwarding(), n.log, nativeMetrics(n.registry), n.opts.Now)
 	n.mux = newMux(n.clients, func(c net.Conn) { n.kafka.ServeConn(c, nil) }, n.native.ServeConn, n.log)
 	n.run("client listener", n.mux.serve)
 	n.serving.Store(true)

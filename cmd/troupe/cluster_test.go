@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"syscall"
@@ -111,6 +114,65 @@ func TestALoneBrokerIsHealthyAndCannotBeLost(t *testing.T) {
 	got := inProcess(t, "", "cluster", "health", "--wait", "--timeout=300ms", bootstrap)
 	if got.code != exitFailed || !strings.Contains(got.out, "no broker may be lost: the metadata log has 1 voting broker") {
 		t.Errorf("exit code %d, %s%s", got.code, got.out, got.err)
+	}
+}
+
+func TestAClientThatReachesOneBrokerReachesEveryPartition(t *testing.T) {
+	brokers, bootstrap := startThree(t)
+	must(t, "", "topic", "create", "orders", "--partitions=6", "--replication-factor=2", bootstrap)
+	only := brokers[2].ready["kafka"]
+	c, err := client.NewWith(client.Config{Addrs: []string{only}, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if addr != only {
+			return nil, errors.New("a firewall")
+		}
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	producer, err := c.NewProducer(client.WithPartitioner(client.RoundRobin()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var records []client.Record
+	for i := range 60 {
+		records = append(records, client.Record{Topic: "orders", Value: fmt.Append(nil, i)})
+	}
+	if _, err := producer.ProduceSync(ctx, records...); err != nil {
+		t.Fatal(err)
+	}
+	consumer, err := c.NewConsumer(client.Topics("orders"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := map[string]int{}
+	partitions := map[int32]bool{}
+	for len(read) < len(records) {
+		got, err := consumer.Poll(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range got {
+			read[string(r.Value)]++
+			partitions[r.Partition] = true
+		}
+	}
+	if len(partitions) != 6 {
+		t.Errorf("records are in the partitions %v", partitions)
+	}
+	for p := range int32(6) {
+		if _, err := c.DeleteRecords(ctx, "orders", p, client.Offset(1)); err != nil {
+			t.Errorf("delete from partition %d: %v", p, err)
+		}
+		if first, _, err := c.ListOffset(ctx, "orders", p, client.Earliest); err != nil || first != 1 {
+			t.Errorf("partition %d begins at %d, %v", p, first, err)
+		}
+	}
+	if err := errors.Join(consumer.Close(), producer.Close()); err != nil {
+		t.Error(err)
 	}
 }
 
