@@ -101,7 +101,8 @@ func (f *Follower) Truncate(m *wire.Truncate, log Epochs) FollowerEffects {
 	obeyed := !f.matched && to < f.log.End
 	if m.Reset {
 		emptied := f.log.Start == to && f.log.End == to
-		obeyed = !emptied && (!f.matched || to >= f.log.End)
+		late := to < f.log.Start && !m.Unclean // the log has begun anew further on since
+		obeyed = !emptied && !late && (!f.matched || to >= f.log.End)
 	}
 	if !obeyed {
 		effects.Reply = f.position()

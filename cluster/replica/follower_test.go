@@ -229,6 +229,10 @@ func TestAnOrderToBeginAnewAtTheEndOrBeyondIsObeyedAtAnyTime(t *testing.T) {
 	if f.Truncate(m, epochs{end: 8}).Cut != nil {
 		t.Fatal("obeyed twice")
 	}
+	m.To = 6
+	if f.Truncate(m, epochs{end: 8}).Cut != nil {
+		t.Fatal("an order from before was obeyed")
+	}
 }
 
 func TestACutBelowTheHighWatermarkStopsTheReplica(t *testing.T) {
