@@ -4,6 +4,7 @@
 // become one.
 //
 //	has it a cluster?  -- yes -->  it goes back, and never founds                        B1, B10
+//	                               (its cluster was recovered without it: it starts over)  B12
 //	       | no (blank)
 //	has it a list?     -- no  -->  it founds                                              B2
 //	       | --join
@@ -41,11 +42,12 @@ import (
 
 // Self is what a broker knows of itself when it starts.
 type Self struct {
-	ClusterID   string // "": its directories are blank
-	Founding    bool   // it is blank, but had begun to found when it stopped
-	Directory   string
-	Incarnation wire.Incarnation
-	Join        []string // addresses as they were typed
+	ClusterID     string // "": its directories are blank
+	RecoveryEpoch uint64 // of its cluster, as far as it knows
+	Founding      bool   // it is blank, but had begun to found when it stopped
+	Directory     string
+	Incarnation   wire.Incarnation
+	Join          []string // addresses as they were typed
 }
 
 // Answer is what came back from one address of the list.
@@ -63,11 +65,12 @@ type Action int
 
 // The actions.
 const (
-	Wait   Action = iota // and ask again
-	Found                // a cluster
-	Join                 // the cluster ClusterID, by one of At
-	Return               // to the cluster that it has
-	Refuse               // to start
+	Wait      Action = iota // and ask again
+	Found                   // a cluster
+	Join                    // the cluster ClusterID, by one of At
+	Return                  // to the cluster that it has
+	StartOver               // in the cluster that it has, of which it knows only what was before a recovery
+	Refuse                  // to start
 )
 
 // Decision is what to do next, and why.
@@ -75,9 +78,11 @@ type Decision struct {
 	Action    Action
 	ClusterID string   // of Join
 	At        []string // of Join: addresses that answered for the cluster
-	Foreign   []string // of Return: addresses that belong to another cluster and are not to be used
+	Foreign   []string // of Return and StartOver: addresses that belong to another cluster and are not to be used
 	Why       string   // of Wait and Refuse: for people
 	Mistake   bool     // of Wait: it will not pass unless somebody changes something
+
+	RecoveryEpoch uint64 // of Join and StartOver: that of the cluster
 }
 
 // Decide says what a broker does next, given what came back from every address of its list.
@@ -105,6 +110,12 @@ func (s Self) answered(a Answer) bool {
 	return a.Err == nil && a.Hello.Incarnation == s.Incarnation && a.Hello.Directory == s.Directory
 }
 
+// LeftBehind is B12: the broker at the other end belongs to the same cluster, which was recovered without
+// this one. What this one knows of the metadata is not what the cluster goes on from.
+func (s Self) LeftBehind(by wire.Hello) bool {
+	return s.ClusterID != "" && s.ClusterID == by.ClusterID && s.RecoveryEpoch < by.RecoveryEpoch
+}
+
 // decideReturn is B1 and B10: whoever has a cluster keeps it. It does not start where it was
 // clearly not meant to: when all that it is told to join belong to another one.
 func decideReturn(self Self, answers []Answer) Decision {
@@ -119,6 +130,9 @@ func decideReturn(self Self, answers []Answer) Decision {
 			d.Foreign = append(d.Foreign, a.Address)
 			foreignID = a.Hello.ClusterID
 		}
+		if a.Err == nil && self.LeftBehind(a.Hello) {
+			d.Action, d.RecoveryEpoch = StartOver, max(d.RecoveryEpoch, a.Hello.RecoveryEpoch)
+		}
 	}
 	if others > 0 && len(d.Foreign) == others {
 		return Decision{Action: Refuse, Why: fmt.Sprintf(
@@ -128,7 +142,8 @@ func decideReturn(self Self, answers []Answer) Decision {
 	return d
 }
 
-// decideJoin is B5: if anybody has a cluster, that is the one to join.
+// decideJoin is B5: if anybody has a cluster, that is the one to join. Of its brokers, those count that
+// were not left behind by a recovery.
 func decideJoin(self Self, answers []Answer) (d Decision, some bool) {
 	d = Decision{Action: Join}
 	for _, a := range answers {
@@ -140,8 +155,13 @@ func decideJoin(self Self, answers []Answer) (d Decision, some bool) {
 				"%s belongs to cluster %s, but %s to cluster %s: a broker joins one cluster; correct --join",
 				d.At[0], d.ClusterID, a.Address, a.Hello.ClusterID)}, true
 		}
+		if a.Hello.RecoveryEpoch > d.RecoveryEpoch {
+			d.RecoveryEpoch, d.At = a.Hello.RecoveryEpoch, nil
+		}
 		d.ClusterID = a.Hello.ClusterID
-		d.At = append(d.At, a.Address)
+		if a.Hello.RecoveryEpoch == d.RecoveryEpoch {
+			d.At = append(d.At, a.Address)
+		}
 	}
 	return d, d.ClusterID != ""
 }

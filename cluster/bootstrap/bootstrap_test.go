@@ -241,3 +241,42 @@ func TestB4BrokersWithOneListFormExactlyOneCluster(t *testing.T) {
 		}
 	})
 }
+
+// inEpoch is an answer of a broker whose cluster was recovered that often.
+func inEpoch(a Answer, epoch uint64) Answer {
+	a.Hello.RecoveryEpoch = epoch
+	return a
+}
+
+func TestB12WhoWasLeftBehindByARecoveryStartsOver(t *testing.T) {
+	self := me("a:1", "b:1", "c:1")
+	self.ClusterID, self.RecoveryEpoch = "ours", 1
+	for name, c := range map[string]struct {
+		answers []Answer
+		want    Action
+		epoch   uint64
+	}{
+		"by one":                       {[]Answer{silent("a:1"), inEpoch(member("b:1", "ours"), 2), silent("c:1")}, StartOver, 2},
+		"by one twice, by one once":    {[]Answer{inEpoch(member("b:1", "ours"), 3), inEpoch(member("c:1", "ours"), 2)}, StartOver, 3},
+		"not by its like":              {[]Answer{silent("a:1"), inEpoch(member("b:1", "ours"), 1)}, Return, 0},
+		"not by whom it left behind":   {[]Answer{inEpoch(member("b:1", "ours"), 0)}, Return, 0},
+		"not by another cluster":       {[]Answer{inEpoch(member("b:1", "theirs"), 2), member("c:1", "ours")}, Return, 0},
+		"not by one that is blank":     {[]Answer{inEpoch(blank("b:1"), 2)}, Return, 0},
+		"not where it does not belong": {[]Answer{inEpoch(member("b:1", "theirs"), 2)}, Refuse, 0},
+	} {
+		if d := Decide(self, c.answers); d.Action != c.want || d.RecoveryEpoch != c.epoch {
+			t.Errorf("%s: decided %+v", name, d)
+		}
+	}
+}
+
+func TestB12ABlankBrokerJoinsThoseWhoWereNotLeftBehind(t *testing.T) {
+	answers := []Answer{member("b:1", "ours"), inEpoch(member("c:1", "ours"), 2), inEpoch(member("d:1", "ours"), 1), inEpoch(member("e:1", "ours"), 2)}
+	d := Decide(me("b:1", "c:1", "d:1", "e:1"), answers)
+	if d.Action != Join || d.RecoveryEpoch != 2 || !slices.Equal(d.At, []string{"c:1", "e:1"}) {
+		t.Errorf("decided %+v", d)
+	}
+	if d := Decide(me("b:1"), answers[:1]); d.Action != Join || d.RecoveryEpoch != 0 {
+		t.Errorf("decided %+v", d)
+	}
+}

@@ -41,9 +41,14 @@ func (n *Node) joinCluster(ctx context.Context) error {
 			return n.found()
 		case bootstrap.Return:
 			n.useIdentity()
-			if len(d.Foreign) > 0 {
-				n.log.Error("addresses to join belong to another cluster and are not used", "addresses", d.Foreign)
+			n.warnOfForeign(d)
+			return nil
+		case bootstrap.StartOver:
+			n.warnOfForeign(d)
+			if err := n.startOver(d.RecoveryEpoch); err != nil {
+				return err
 			}
+			n.useIdentity()
 			return nil
 		case bootstrap.Refuse:
 			return errors.New(d.Why)
@@ -74,6 +79,12 @@ func (n *Node) joinCluster(ctx context.Context) error {
 	}
 }
 
+func (n *Node) warnOfForeign(d bootstrap.Decision) {
+	if len(d.Foreign) > 0 {
+		n.log.Error("addresses to join belong to another cluster and are not used", "addresses", d.Foreign)
+	}
+}
+
 // rest waits, a little less or more each time, so that brokers which wait for one another do not
 // do so in step.
 func rest(ctx context.Context, pause time.Duration) error {
@@ -91,7 +102,7 @@ func rest(ctx context.Context, pause time.Duration) error {
 func (n *Node) standing() bootstrap.Self {
 	identity := n.dirs[0].Identity()
 	return bootstrap.Self{
-		ClusterID: identity.ClusterID, Founding: n.beginning().Founding,
+		ClusterID: identity.ClusterID, RecoveryEpoch: identity.RecoveryEpoch, Founding: n.beginning().Founding,
 		Directory: identity.DirectoryID, Incarnation: n.incarnation, Join: n.cfg.Join,
 	}
 }
@@ -271,7 +282,7 @@ func (n *Node) enter(ctx context.Context, d bootstrap.Decision) error {
 				n.book.remember([]wire.Member{m})
 			}
 		}
-		identity.ClusterID, identity.BrokerID = reply.ClusterID, reply.Broker
+		identity.ClusterID, identity.BrokerID, identity.RecoveryEpoch = reply.ClusterID, reply.Broker, d.RecoveryEpoch
 		n.identity.Store(&identity)
 		n.log.Info("joined a cluster", "cluster_id", reply.ClusterID, "broker", reply.Broker, "by", address)
 		if err := n.begin(savedBeginning{ClusterID: reply.ClusterID, DirectoryID: identity.DirectoryID}); err != nil {

@@ -69,6 +69,7 @@ func (c *contest) note(now time.Time, claim error) bool {
 
 // claimed hears every broker that asks who this one is.
 func (n *Node) claimed(ctx context.Context, asker wire.Hello) {
+	n.heardOfRecovery(asker)
 	me := n.identity.Load()
 	broker := n.actors.Load()
 	if asker.Known < 0 || me == nil || broker == nil || !n.serving.Load() {
@@ -118,6 +119,7 @@ func (n *Node) lookForMissing() error {
 			self.Known, self.Members = m.Broker, nil
 			found, err := n.caller.hello(n.life, m.Address, self)
 			if err != nil || found.ClusterID == "" || found.ClusterID == self.ClusterID {
+				n.heardOfRecovery(found)
 				continue
 			}
 			if now := n.opts.Now(); now.Sub(told[found.ClusterID]) >= claimTold {

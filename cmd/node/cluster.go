@@ -149,6 +149,7 @@ func (n *Node) heard(e gossip.Event) {
 }
 
 func (n *Node) meet(m gossip.Member) {
+	n.heardOfRecovery(n.inEpoch(m.RecoveryEpoch, m.Address))
 	if m.Broker != n.identity.Load().BrokerID { // the last process on our own disk may still be seen
 		n.book.alive(m)
 	}

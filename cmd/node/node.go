@@ -6,6 +6,7 @@
 //	identity.go      who this broker is: meta.json in every log directory
 //	bootstrap.go     how a broker without a cluster comes to one; the rules are cluster/bootstrap's
 //	hello.go         what brokers say to each other before they have links
+//	recover.go       a cluster goes on from one broker; left_behind.go: the others find out
 //	cluster.go       links and gossip, once the cluster is known
 //	address_book.go  where the other brokers are, by all that anybody says
 //	mux.go           two protocols on the clients' port
@@ -107,6 +108,7 @@ type Node struct {
 	status   atomic.Pointer[string] // what a broker that starts waits for
 	contest  contest
 	yielded  atomic.Pointer[YieldedError]
+	left     leftBehind
 	serving  atomic.Bool
 	tasks    sync.WaitGroup
 	ended    chan error // why the broker ended by itself; capacity 1
@@ -126,10 +128,14 @@ func Start(ctx context.Context, cfg Config, opts Options) (*Node, error) {
 		return nil, err
 	}
 	n.registry.MustRegister(buildInfo(n.opts.Version), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	ctx, n.left.abandon = context.WithCancelCause(ctx)
+	defer n.left.abandon(nil)
 	for _, step := range []func(context.Context) error{
-		n.listen, n.openDirectories, n.finishYielding, n.startConsole, n.openClusterPort, n.joinCluster, n.connect, n.startActors, n.serveClients,
+		n.listen, n.openDirectories, n.settleRecovery, n.finishYielding, n.startConsole, n.openClusterPort,
+		n.joinCluster, n.connect, n.startActors, n.serveClients,
 	} {
 		if err := step(ctx); err != nil {
+			err = cmp.Or(n.left.error(), err)
 			stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 			err = errors.Join(err, n.Stop(stopCtx))
 			cancel()

@@ -13,7 +13,7 @@ import (
 	"github.com/troupe-mq/troupe/wire"
 )
 
-// Two small files lie beside the metadata log, in the first directory.
+// Some small files lie beside the metadata log, in the first directory.
 const (
 	// peersFile is where the other brokers were: a cache. A broker that starts needs one of them to
 	// find the others again.
@@ -22,6 +22,8 @@ const (
 	// done so. Whoever is interrupted goes on with the same cluster. While it is not there, a
 	// metadata log that is missing is one that was lost.
 	beginningFile = "beginning.json"
+	// recoveryFile is there while a recovery of the cluster has begun and is not finished.
+	recoveryFile = "recovery.json"
 
 	maxSmallFile = 1 << 20
 )
@@ -42,6 +44,8 @@ type savedBeginning struct {
 	DirectoryID string `json:"directory_id"` // whose beginning it is: the file alone, in another directory, says nothing
 	Founding    bool   `json:"founding"`
 	Yielding    bool   `json:"yielding"` // it leaves the cluster, which it has founded, for another
+	// RecoveryEpoch is that of the cluster if this broker was left behind when it was recovered, and starts over.
+	RecoveryEpoch uint64 `json:"recovery_epoch"`
 }
 
 // readJSON reads a small file. It is left as it is when there is none.
