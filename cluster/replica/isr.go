@@ -44,12 +44,12 @@ func (l *Leader) propose(now time.Time, effects *Effects) {
 	effects.Propose = p
 }
 
-// mayPropose says whether a proposal can be accepted at all: not if the leader itself, or a member
-// that stays, is shut out. The image will say soon what becomes of the partition.
+// mayPropose says whether a proposal can be accepted at all: not if a member that stays is shut out. The
+// image will say soon what becomes of it. The leader itself may be shutting down: it goes on until
+// somebody has joined who can take over.
 func (l *Leader) mayPropose() bool {
-	for i, b := range l.leadership.Replicas {
-		f := l.find(b)
-		if (f == nil || f.inSync) && (i >= len(l.leadership.Eligible) || !l.leadership.Eligible[i]) {
+	for i := range l.followers {
+		if f := &l.followers[i]; f.inSync && !f.eligible {
 			return false
 		}
 	}

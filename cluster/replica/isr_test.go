@@ -66,9 +66,18 @@ func TestOnlyEligibleReplicasAreProposed(t *testing.T) {
 	}
 }
 
-func TestALeaderThatIsShutOutProposesNothing(t *testing.T) {
-	leadership := three(1, 2)
+func TestALeaderThatIsShuttingDownTakesInWhoCanTakeOver(t *testing.T) {
+	leadership := three(1)
 	leadership.Eligible = []bool{false, true, true}
+	l := leading(leadership, log(3, 5), 2)
+	if l.Pending() == nil {
+		t.Fatal("it proposes nobody, and can never stop")
+	}
+}
+
+func TestNothingIsProposedWhileAMemberIsShutOut(t *testing.T) {
+	leadership := three(1, 2)
+	leadership.Eligible = []bool{true, false, true}
 	l := leading(leadership, log(3, 5), 2, 3)
 	if l.Pending() != nil {
 		t.Fatalf("%+v", l.Pending())
