@@ -27,7 +27,7 @@ func (n *Node) openClusterPort(context.Context) error {
 	if n.clusterTLS, err = n.cfg.clusterTLS(); err != nil {
 		return err
 	}
-	if n.gossipKeys, err = n.cfg.gossipKeys(); err != nil {
+	if n.gossipKeys, err = newKeyRing(n.cfg, n.log); err != nil {
 		return err
 	}
 	if n.clusterAddress, err = n.cfg.AdvertisedCluster(n.cluster.Addr(), net.InterfaceAddrs); err != nil {
@@ -96,7 +96,7 @@ func (n *Node) connect(ctx context.Context) error {
 	}, peer.Config{TLS: n.clusterTLS}, peer.NetDialer{}, n.log, peerMetrics(n.registry), n.opts.Now)
 
 	cfg := gossip.DefaultConfig()
-	cfg.ClusterID, cfg.Keys, cfg.Packets, cfg.Now = me.ClusterID, n.gossipKeys, n.packets, n.opts.Now
+	cfg.ClusterID, cfg.Keys, cfg.Packets, cfg.Now = me.ClusterID, plain(n.gossipKeys.keys), n.packets, n.opts.Now
 	cfg.Self = gossip.Member{
 		Broker: me.BrokerID, Directory: me.DirectoryID, Incarnation: n.incarnation,
 		RecoveryEpoch: me.RecoveryEpoch, Address: n.clusterAddress,
@@ -107,6 +107,7 @@ func (n *Node) connect(ctx context.Context) error {
 	if n.gossip, err = gossip.Start(cfg, n.log); err != nil {
 		return err
 	}
+	n.gossipKeys.use(n.gossip)
 	n.port.handle(gossip.Preface, n.gossip.Serve)
 	n.run("address book", n.keepAddresses)
 	return nil

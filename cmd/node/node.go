@@ -88,7 +88,7 @@ type Node struct {
 	admin    net.Listener
 
 	clusterTLS     *tls.Config
-	gossipKeys     [][]byte
+	gossipKeys     *keyRing
 	clusterAddress string                  // as other brokers are told
 	registration   metadata.RegisterBroker // how this broker makes itself known
 	port           *clusterPort
@@ -225,7 +225,7 @@ func (n *Node) startActors(ctx context.Context) error {
 	cfg.AutoCreateTopics = n.cfg.staticBool("auto.create.topics.enable", true)
 	cfg.RetentionInterval = time.Duration(n.cfg.number("log.retention.check.interval.ms")) * time.Millisecond
 	broker, err := actors.Start(ctx, cfg, actors.Dependencies{
-		Dirs: n.dirs, FS: n.opts.FS, RaftID: identity.RaftID, Links: linkTable{n.links, n},
+		Dirs: n.dirs, FS: n.opts.FS, RaftID: identity.RaftID, Links: linkTable{n.links, n}, GossipKeys: n.gossipKeys,
 		Metrics: actors.NewMetrics(n.registry), Now: n.opts.Now, Logger: n.log,
 	})
 	if err != nil {
