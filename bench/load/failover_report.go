@@ -78,8 +78,17 @@ func (r *failoverReport) judge(limit time.Duration) error {
 	return nil
 }
 
+// what says what was done to whom.
+func (r *failoverReport) what() string {
+	whom := map[string]string{victimLeader: "a leader", victimController: "the controller", victimBoth: "the controller, which leads"}[r.Victim]
+	return map[string]string{
+		strikeKill: "SIGKILL to " + whom, strikeStop: "SIGSTOP to " + whom,
+		strikeTerm: "SIGTERM to each in turn", strikeAll: "SIGKILL to all at once",
+	}[r.Fault]
+}
+
 func (r *failoverReport) write(w io.Writer) {
-	fmt.Fprintf(w, "%s of the %s\t%d times, seed %d, durability %s\n", r.Fault, r.Victim, r.Kills, r.Seed, r.Durability)
+	fmt.Fprintf(w, "%s\t%d times, seed %d, durability %s\n", r.what(), r.Kills, r.Seed, r.Durability)
 	fmt.Fprintf(w, "records\t%d acknowledged of %d, %d failed\n", r.Acknowledged, r.Sent, r.Failed)
 	fmt.Fprintf(w, "lost, doubled, reordered, misplaced, copies that differ\t%d\n", len(r.Problems))
 	for _, problem := range r.Problems {

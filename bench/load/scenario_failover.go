@@ -137,6 +137,9 @@ func (f *failoverFlags) libraries() (libraries []chaos.Library, err error) {
 	return libraries, nil
 }
 
+// everybody is no broker's id.
+const everybody = -1
+
 // failover is a failover scenario under way.
 type failover struct {
 	*chaos.Stage
@@ -213,7 +216,7 @@ func (f *failover) strike(ctx context.Context, number int) error {
 	}
 	led := f.Observer.Led(victim.ID())
 	if f.flags.fault == strikeAll {
-		led = f.Observer.Led(-1)
+		led = f.Observer.Led(everybody)
 	}
 	begun := f.Now()
 	if err := f.perform(ctx, victim, led, begun); err != nil {
@@ -298,7 +301,7 @@ func (f *failover) victim(ctx context.Context) (*testbed.Member, error) {
 		switch {
 		case controller == nil:
 		case f.flags.victim == victimLeader:
-			return f.busiestBut(controller), nil
+			return f.leaderBut(controller), nil
 		case f.flags.victim == victimController || len(f.Observer.Led(controller.ID())) > 0:
 			return controller, nil
 		}
@@ -311,12 +314,12 @@ func (f *failover) victim(ctx context.Context) (*testbed.Member, error) {
 	}
 }
 
-// busiestBut is the member that leads most partitions, other than one.
-func (f *failover) busiestBut(not *testbed.Member) *testbed.Member {
+// leaderBut is any member that leads partitions, other than one; or the first, when only that one leads.
+func (f *failover) leaderBut(not *testbed.Member) *testbed.Member {
 	others := slices.DeleteFunc(slices.Clone(f.Cluster.Members), func(m *testbed.Member) bool { return m == not })
-	return slices.MaxFunc(others, func(a, b *testbed.Member) int {
-		return len(f.Observer.Led(a.ID())) - len(f.Observer.Led(b.ID()))
-	})
+	f.random.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
+	i := slices.IndexFunc(others, func(m *testbed.Member) bool { return len(f.Observer.Led(m.ID())) > 0 })
+	return others[max(i, 0)]
 }
 
 // measure takes the silence of every partition that the victim led.
@@ -332,7 +335,11 @@ func (f *failover) measure(number int, victim *testbed.Member, led []int32, begu
 		}
 		words = append(words, fmt.Sprintf("%s %s", library.Name(), short(longest)))
 	}
-	fmt.Fprintf(f.out, "%3d  %s of broker %d, which led %d: silent for %s\n", number, f.flags.fault, victim.ID(), len(led), strings.Join(words, ", "))
+	struck := fmt.Sprintf("broker %d, which led %d", victim.ID(), len(led))
+	if f.flags.fault == strikeAll {
+		struck = "all brokers"
+	}
+	fmt.Fprintf(f.out, "%3d  %s: silent for %s\n", number, struck, strings.Join(words, ", "))
 }
 
 // report judges what was read back.
