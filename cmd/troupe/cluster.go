@@ -47,15 +47,20 @@ func newCluster(std streams) *cobra.Command {
 	var bootstrap string
 	cmd := &cobra.Command{
 		Use:   "cluster",
-		Short: "Look at the brokers, and remove one",
-		Long:  "Cluster has the commands that show the brokers of a cluster and how it is, and that take a broker out of it.",
+		Short: "Look at the brokers, remove one, or go on from one",
+		Long: `Cluster has the commands that show the brokers of a cluster and how it is, that take a broker out of it, and
+that make a cluster again of what is left of one.`,
 		Example: `  troupe cluster describe
   troupe cluster health --wait
   troupe cluster remove-broker 3`,
 		GroupID: groupUse,
 	}
 	bootstrapFlag(cmd.PersistentFlags(), &bootstrap)
-	cmd.AddCommand(newClusterDescribe(&bootstrap), newClusterHealth(std, &bootstrap), newClusterRemoveBroker(std, &bootstrap))
+	cmd.AddCommand(
+		newClusterDescribe(&bootstrap), newClusterHealth(std, &bootstrap), newClusterRemoveBroker(std, &bootstrap),
+		newClusterRecover(std),
+		newClusterGossipKeys(&bootstrap), newClusterRotateGossipKey(&bootstrap),
+	)
 	return cmd
 }
 
