@@ -3,6 +3,7 @@ package actors
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -155,30 +156,46 @@ func (b *brokerActor) registeredIn(image *metadata.Image) bool {
 	return ok && registration.Incarnation == b.cfg.Incarnation
 }
 
-// follow brings this broker to a new image, looking only at what is different in it. A change of
-// the brokers' configuration may change any topic.
+// follow brings this broker to a new image, looking only at what is different in it: a topic may have
+// thousands of partitions, of which one has changed. A change of the brokers' configuration may change
+// any topic. One of a broker matters to those who lead what it has replicas of: they may be reached
+// elsewhere, or may join now.
 func (b *brokerActor) follow(ctx actor.Context, image *metadata.Local, delta metadata.Delta) {
-	for _, t := range delta.Topics {
-		b.reconcile(ctx, image, t.ID)
-	}
-	changed := make(map[wire.TopicID]struct{})
-	if len(delta.Configs) > 0 {
-		for id := range b.topics {
-			changed[id] = struct{}{}
-		}
-	}
+	changed := make(map[wire.TopicID]map[int32]struct{})
 	for _, id := range delta.Brokers {
-		for tp := range image.Hosted(id) { // whose replicas may be reached elsewhere, or may join now
-			if b.topics[tp.Topic] != nil {
-				changed[tp.Topic] = struct{}{}
+		for tp := range image.Hosted(id) {
+			if b.topics[tp.Topic] == nil {
+				continue
+			}
+			if state, _ := image.Partition(tp.Topic, tp.Partition); state.Leader == b.cfg.ID {
+				if changed[tp.Topic] == nil {
+					changed[tp.Topic] = make(map[int32]struct{})
+				}
+				changed[tp.Topic][tp.Partition] = struct{}{}
 			}
 		}
 	}
 	for _, t := range delta.Topics {
+		if t.Created || t.Deleted || t.Configured || len(delta.Configs) > 0 {
+			b.reconcile(ctx, image, t.ID, nil)
+			delete(changed, t.ID)
+			continue
+		}
+		also := changed[t.ID]
 		delete(changed, t.ID)
+		for _, n := range t.Partitions {
+			delete(also, n)
+		}
+		b.reconcile(ctx, image, t.ID, slices.AppendSeq(slices.Clone(t.Partitions), maps.Keys(also)))
 	}
-	for id := range changed {
-		b.reconcile(ctx, image, id)
+	if len(delta.Configs) > 0 {
+		for id := range b.topics {
+			b.reconcile(ctx, image, id, nil)
+		}
+		return
+	}
+	for id, numbers := range changed {
+		b.reconcile(ctx, image, id, slices.Collect(maps.Keys(numbers)))
 	}
 }
 
@@ -194,8 +211,8 @@ func (b *brokerActor) meet(image *metadata.Local, id wire.BrokerID) {
 	}
 }
 
-// reconcile makes a topic on this broker what the image says.
-func (b *brokerActor) reconcile(ctx actor.Context, image *metadata.Local, id wire.TopicID) {
+// reconcile makes partitions of a topic on this broker what the image says; nil stands for all.
+func (b *brokerActor) reconcile(ctx actor.Context, image *metadata.Local, id wire.TopicID, numbers []int32) {
 	topic, exists := image.TopicByID(id)
 	local := b.topics[id]
 	if !exists {
@@ -209,36 +226,81 @@ func (b *brokerActor) reconcile(ctx actor.Context, image *metadata.Local, id wir
 		b.awaitRemoval(image, &topic)
 		return
 	}
-	config, _ := image.TopicConfig(id)
-	changed := &topicChanged{}
-	parts := make([]*partition, topic.Partitions)
-	for n := range topic.Partitions {
-		state, _ := image.Partition(id, n)
-		if !slices.Contains(state.Replicas, b.cfg.ID) {
-			if local != nil && int(n) < len(local.parts) && local.parts[n] != nil {
-				changed.gone = append(changed.gone, n)
-				b.logsIn[local.dirs[n]]--
-				b.settled = append(b.settled, local.parts[n].tp)
-			}
-			continue
+	if local == nil || numbers == nil {
+		numbers = make([]int32, topic.Partitions)
+		for n := range numbers {
+			numbers[n] = int32(n)
 		}
-		if local == nil {
-			local = b.add(ctx, id, topic.Name)
-		}
-		parts[n] = b.partitionOf(image, local, id, n)
-		if local.dirs[n] == nil {
-			parts[n].door.shut(wire.NotLeaderOrFollower, wire.LeaderHint{Broker: state.Leader, LeaderEpoch: state.LeaderEpoch})
-			b.settled = append(b.settled, parts[n].tp)
-			continue
-		}
-		changed.assignments = append(changed.assignments, b.assignmentOf(image, parts[n], local.dirs[n], &state, &config))
 	}
-	if local == nil {
+	r := reconciliation{brokerActor: b, ctx: ctx, image: image, topic: &topic, local: local, changed: &topicChanged{}}
+	r.config, _ = image.TopicConfig(id)
+	for _, n := range numbers {
+		r.partition(n)
+	}
+	if r.local == nil {
 		return
 	}
-	local.parts = parts
-	b.routes.set(id, parts)
-	ctx.Send(local.pid, changed)
+	if r.parts != nil {
+		r.local.parts = r.parts
+		b.routes.set(id, r.parts)
+	}
+	ctx.Send(r.local.pid, r.changed)
+}
+
+// reconciliation is what is under way while a topic is reconciled.
+type reconciliation struct {
+	*brokerActor
+	ctx     actor.Context
+	image   *metadata.Local
+	topic   *wire.Topic
+	config  metadata.TopicConfig
+	local   *localTopic  // nil while the topic is not on this broker
+	parts   []*partition // a copy of the local ones, once they change: requests read those
+	changed *topicChanged
+}
+
+func (r *reconciliation) partition(n int32) {
+	state, _ := r.image.Partition(r.topic.ID, n)
+	here := slices.Contains(state.Replicas, r.cfg.ID)
+	known := r.known(n)
+	switch {
+	case !here && known == nil:
+		return
+	case !here:
+		r.changed.gone = append(r.changed.gone, n)
+		r.logsIn[r.local.dirs[n]]--
+		r.settled = append(r.settled, known.tp)
+		r.replace(n, nil)
+		return
+	case known == nil:
+		if r.local == nil {
+			r.local = r.add(r.ctx, r.topic.ID, r.topic.Name)
+		}
+		known = r.newPartition(r.image, r.local, r.topic.ID, n)
+		r.replace(n, known)
+	}
+	if r.local.dirs[n] == nil {
+		known.door.shut(wire.NotLeaderOrFollower, wire.LeaderHint{Broker: state.Leader, LeaderEpoch: state.LeaderEpoch})
+		r.settled = append(r.settled, known.tp)
+		return
+	}
+	r.changed.assignments = append(r.changed.assignments, r.assignmentOf(r.image, known, r.local.dirs[n], &state, &r.config))
+}
+
+// known is a partition that was here before, or nil.
+func (r *reconciliation) known(n int32) *partition {
+	if r.local == nil || int(n) >= len(r.local.parts) {
+		return nil
+	}
+	return r.local.parts[n]
+}
+
+func (r *reconciliation) replace(n int32, p *partition) {
+	if r.parts == nil {
+		r.parts = make([]*partition, r.topic.Partitions)
+		copy(r.parts, r.local.parts)
+	}
+	r.parts[n] = p
 }
 
 // assignmentOf is what the image says of a partition that this broker has a replica of.
@@ -300,7 +362,7 @@ func (b *brokerActor) admitSuccessors(ctx actor.Context, name string) {
 	for id, waiting := range b.successors {
 		if waiting.name == name {
 			delete(b.successors, id)
-			b.reconcile(ctx, b.image.Load(), id)
+			b.reconcile(ctx, b.image.Load(), id, nil)
 		}
 	}
 	b.releaseSettled()
@@ -338,14 +400,10 @@ func (b *brokerActor) add(ctx actor.Context, id wire.TopicID, name string) *loca
 	return local
 }
 
-// partitionOf is the partition as it is known here, made if it is new.
-func (b *brokerActor) partitionOf(image *metadata.Local, local *localTopic, id wire.TopicID, n int32) *partition {
-	if int(n) < len(local.parts) && local.parts[n] != nil {
-		return local.parts[n]
-	}
+// newPartition is a partition that is new here.
+func (b *brokerActor) newPartition(image *metadata.Local, local *localTopic, id wire.TopicID, n int32) *partition {
 	tp := wire.TopicPartition{Topic: id, Partition: n}
-	dir := b.dirOf(image, tp)
-	local.dirs[n] = dir
+	local.dirs[n] = b.dirOf(image, tp)
 	b.await(tp)
 	return newPartition(local.name, tp, b.cfg.PartitionBytesInFlight)
 }

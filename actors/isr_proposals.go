@@ -23,8 +23,8 @@ type isrProposals struct {
 
 	waiting map[wire.TopicPartition]*replica.Proposal
 	order   []wire.TopicPartition
-	asking  bool
-	queued  bool // a flushProposals is in the mailbox
+	asked   map[wire.TopicPartition]*replica.Proposal // in the request that is on its way; nil if none is
+	queued  bool                                      // a flushProposals is in the mailbox
 }
 
 // proposeISR is what a leader asks for.
@@ -46,6 +46,9 @@ const maxProposals = 2_000
 func (p *isrProposals) Receive(ctx actor.Context) {
 	switch msg := ctx.Message().(type) {
 	case *proposeISR:
+		if p.asked[msg.tp] == msg.proposal {
+			return // it is on its way: leaders repeat themselves
+		}
 		if p.waiting == nil {
 			p.waiting = make(map[wire.TopicPartition]*replica.Proposal)
 		}
@@ -57,27 +60,28 @@ func (p *isrProposals) Receive(ctx actor.Context) {
 		p.queued = false
 		p.flush(ctx)
 	case *proposalsAnswered:
-		p.asking = false
+		p.asked = nil
 		if msg.err != nil {
 			p.logger.Warn("no answer to proposals of in-sync replicas", "err", msg.err)
 		}
 	}
-	if len(p.order) > 0 && !p.asking && !p.queued {
+	if len(p.order) > 0 && p.asked == nil && !p.queued {
 		p.queued = true
 		ctx.Send(ctx.Self(), &flushProposals{})
 	}
 }
 
 func (p *isrProposals) flush(ctx actor.Context) {
-	if p.asking || len(p.order) == 0 {
+	if p.asked != nil || len(p.order) == 0 {
 		return
 	}
-	p.asking = true
 	n := min(len(p.order), maxProposals)
+	p.asked = make(map[wire.TopicPartition]*replica.Proposal, n)
 	command := metadata.AlterPartitions{Broker: p.self, Incarnation: p.incarnation}
 	for _, tp := range p.order[:n] {
 		proposal := p.waiting[tp]
 		delete(p.waiting, tp)
+		p.asked[tp] = proposal
 		one := metadata.ISRProposal{
 			Topic: tp.Topic, Partition: tp.Partition,
 			LeaderEpoch: proposal.LeaderEpoch, PartitionEpoch: proposal.PartitionEpoch,

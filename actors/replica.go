@@ -44,8 +44,9 @@ type replicaActor struct {
 
 	leader   *replica.Leader // nil unless leading
 	follower *replica.Follower
-	streams  streams    // while leading
-	upstream *actor.PID // the leader that is followed, if it is known
+	streams  streams           // while leading
+	proposed *replica.Proposal // the last one, while leading
+	upstream *actor.PID        // the leader that is followed, if it is known
 
 	parked   replica.Parked[*produceMsg]
 	waiters  map[*wire.Waiter]wire.Offset
@@ -240,7 +241,7 @@ func (r *replicaActor) hint() wire.LeaderHint {
 func (r *replicaActor) leave(next wire.LeaderHint) {
 	if r.leader != nil {
 		r.streams.end()
-		r.leader = nil
+		r.leader, r.proposed = nil, nil
 		r.partition.view.Store(nil)
 		r.failParked(wire.NotLeaderOrFollower, next)
 		r.forgetDeadline()

@@ -200,7 +200,10 @@ func (r *replicaActor) advanced(highWatermark wire.Offset) {
 }
 
 func (r *replicaActor) propose(p *replica.Proposal) {
-	r.logger.Info("proposes another ISR", "leader_epoch", p.LeaderEpoch, "joining", p.Joining, "leaving", p.Leaving)
+	if p != r.proposed { // else it is repeated
+		r.proposed = p
+		r.logger.Info("proposes another ISR", "leader_epoch", p.LeaderEpoch, "joining", p.Joining, "leaving", p.Leaving)
+	}
 	r.send(r.proposals, &proposeISR{tp: r.partition.tp, proposal: p})
 }
 
