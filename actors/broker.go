@@ -238,7 +238,7 @@ const giveUpTimeout = 10 * time.Second
 // top stop, the broker has.
 func (b *Broker) panicked(actor string, reason any) {
 	switch actor {
-	case "broker", "producer-ids", commandsName, membershipName:
+	case "broker", "producer-ids", proposalsName, commandsName, membershipName:
 		b.fail(fmt.Errorf("the %s actor panicked: %v", actor, reason))
 	}
 }
@@ -323,15 +323,12 @@ func (b *Broker) janitor() {
 			expired = now
 		}
 		b.routes.each(func(p *partition) bool {
-			view, pid := p.view.Load(), p.door.address()
-			if view == nil || pid == nil {
-				return true
-			}
-			if view.log.RetentionDue(now, view.highWatermark) {
-				b.root.Send(pid, &applyRetention{})
-			}
-			if expire {
+			if pid := p.actor.Load(); expire && pid != nil {
 				b.root.Send(pid, &expireProducers{})
+			}
+			view, pid := p.view.Load(), p.door.address()
+			if view != nil && pid != nil && view.log.RetentionDue(now, view.highWatermark) {
+				b.root.Send(pid, &applyRetention{})
 			}
 			return true
 		})

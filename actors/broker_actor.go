@@ -106,7 +106,7 @@ func (b *brokerActor) onStarted(ctx actor.Context) {
 	var err error
 	b.proposals, err = b.root.SpawnNamed(propsOf(func() actor.Actor {
 		return &isrProposals{self: b.cfg.ID, incarnation: b.cfg.Incarnation, request: b.request, send: b.send, logger: b.logger}
-	}), "isr-proposals")
+	}), proposalsName)
 	if err != nil {
 		b.fail(fmt.Errorf("spawn the actor for proposals of in-sync replicas: %w", err))
 		return

@@ -27,6 +27,8 @@ type isrProposals struct {
 	queued  bool                                      // a flushProposals is in the mailbox
 }
 
+const proposalsName = "isr-proposals"
+
 // proposeISR is what a leader asks for.
 type proposeISR struct {
 	tp       wire.TopicPartition

@@ -16,10 +16,11 @@ type memoryNetwork struct {
 	brokers map[wire.BrokerID]*memoryLinks
 	cuts    map[[2]wire.BrokerID]bool
 	work    sync.WaitGroup
+	room    int // how many messages wait at most on a link for bulk
 }
 
 func newMemoryNetwork() *memoryNetwork {
-	return &memoryNetwork{brokers: make(map[wire.BrokerID]*memoryLinks), cuts: make(map[[2]wire.BrokerID]bool)}
+	return &memoryNetwork{room: memoryQueue, brokers: make(map[wire.BrokerID]*memoryLinks), cuts: make(map[[2]wire.BrokerID]bool)}
 }
 
 // memoryLinks is one broker's end of the network. It implements Links.
@@ -33,10 +34,15 @@ type memoryLinks struct {
 
 // memoryPair is what one broker sends to another, on two links.
 type memoryPair struct {
-	to    *memoryLinks
-	queue [2]chan wire.Envelope
-	ended chan struct{}
-	once  sync.Once
+	from, to *memoryLinks
+	queue    [2]chan wire.Envelope
+	ended    chan struct{}
+	once     sync.Once
+
+	mu    sync.Mutex
+	room  int
+	stuck bool // there is no room, whatever waits
+	full  bool // somebody was turned away since there was room
 }
 
 const memoryQueue = 10_000
@@ -81,7 +87,7 @@ func (n *memoryNetwork) connect(a, b *memoryLinks) []func() {
 	var ups []func()
 	for _, ends := range [][2]*memoryLinks{{a, b}, {b, a}} {
 		from, to := ends[0], ends[1]
-		p := &memoryPair{to: to, ended: make(chan struct{})}
+		p := &memoryPair{from: from, to: to, ended: make(chan struct{}), room: n.room}
 		from.out[to.self.Broker] = p
 		ups = append(ups, func() {
 			to.handler.LinkUp(from.self)
@@ -106,10 +112,51 @@ func (p *memoryPair) carry(from peer.Identity, link int) {
 		select {
 		case e := <-p.queue[link]:
 			p.to.handler.Deliver(from, copyOf(e, from.Broker))
+			p.tellRoom()
 		case <-p.ended:
 			return
 		}
 	}
+}
+
+// tellRoom tells who was turned away that there is room.
+func (p *memoryPair) tellRoom() {
+	p.mu.Lock()
+	room := p.full && !p.stuck && len(p.queue[1]) <= p.room/2
+	if room {
+		p.full = false
+	}
+	p.mu.Unlock()
+	if room {
+		p.from.handler.LinkRoom(p.to.self)
+	}
+}
+
+// put queues a message, unless there is no room.
+func (p *memoryPair) put(link int, e wire.Envelope) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if link == 1 && (p.stuck || len(p.queue[link]) >= p.room) {
+		p.full = true
+		return peer.ErrFull
+	}
+	select {
+	case p.queue[link] <- e:
+		return nil
+	default:
+		return peer.ErrFull
+	}
+}
+
+// jam leaves no room on the link for bulk from one broker to another, or lets it have room again.
+func (n *memoryNetwork) jam(from, to wire.BrokerID, stuck bool) {
+	n.mu.Lock()
+	p := n.brokers[from].out[to]
+	n.mu.Unlock()
+	p.mu.Lock()
+	p.stuck = stuck
+	p.mu.Unlock()
+	p.tellRoom()
 }
 
 // copyOf is what arrives of a message: nothing is shared but its buffer.
@@ -200,12 +247,7 @@ func (l *memoryLinks) Send(to wire.BrokerID, incarnation wire.Incarnation, bulk 
 	if bulk {
 		link = 1
 	}
-	select {
-	case p.queue[link] <- e:
-		return nil
-	default:
-		return peer.ErrFull
-	}
+	return p.put(link, e)
 }
 
 // SetPeer implements Links: everybody is known here.

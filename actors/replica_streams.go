@@ -52,6 +52,8 @@ const (
 	announceInterval = 5 * time.Millisecond
 	// minTickPause keeps ticks apart that are due already.
 	minTickPause = 10 * time.Millisecond
+	// readAgainAfter is how long a log is left alone that could not be read for a follower.
+	readAgainAfter = time.Second
 )
 
 // follow takes who the followers are, and returns the streams that begin: another run of a broker is
@@ -183,7 +185,8 @@ func (r *replicaActor) onCatchUpRead(msg *catchUpRead) {
 	switch {
 	case msg.err != nil:
 		r.logger.Error("log cannot be read for a follower", "peer", msg.broker, "offset", msg.from, "err", msg.err)
-		return // the next tick tries again
+		r.streams.tickAtLatest(r, r.now().Add(readAgainAfter)) // which tries again
+		return
 	case !due || from != msg.from || msg.buffer == nil:
 		msg.buffer.Release()
 	default:
@@ -246,24 +249,34 @@ func (r *replicaActor) onLinkRoom(msg *linkRoom) {
 	if s := r.streams.of(msg.broker); s != nil {
 		s.full = false
 		r.catchUp(s)
+		r.streams.arm(r, r.leader.Announce(s.broker))
 	}
 }
 
 // arm sees to it that the rules look at the clock again while something is under way, and that
 // followers hear of a high watermark that nothing else brings them.
 func (s *streams) arm(r *replicaActor, announce bool) {
-	self, send, epoch := r.self, r.send, r.epoch
-	if next := r.leader.NextTick(); !next.IsZero() && (s.tickAt.IsZero() || next.Before(s.tickAt)) {
-		if s.tick != nil {
-			s.tick.Stop()
-		}
-		s.tickAt = next
-		s.tick = time.AfterFunc(max(next.Sub(r.now()), minTickPause), func() { send(self, &leaderTick{epoch}) })
+	if next := r.leader.NextTick(); !next.IsZero() {
+		s.tickAtLatest(r, next)
 	}
 	if announce && !s.announced {
+		self, send, epoch := r.self, r.send, r.epoch
 		s.announced = true
 		s.announce = time.AfterFunc(announceInterval, func() { send(self, &announceTick{epoch}) })
 	}
+}
+
+// tickAtLatest has the rules look at the clock at some time, if they do not before.
+func (s *streams) tickAtLatest(r *replicaActor, at time.Time) {
+	if !s.tickAt.IsZero() && !at.Before(s.tickAt) {
+		return
+	}
+	if s.tick != nil {
+		s.tick.Stop()
+	}
+	self, send, epoch := r.self, r.send, r.epoch
+	s.tickAt = at
+	s.tick = time.AfterFunc(max(at.Sub(r.now()), minTickPause), func() { send(self, &leaderTick{epoch}) })
 }
 
 func (r *replicaActor) onLeaderTick(msg *leaderTick) {

@@ -14,19 +14,19 @@ import (
 	"github.com/troupe-mq/troupe/wire"
 )
 
-// move has a topic's first partition lie on other brokers, and returns when all brokers know. It asks the
+// move has the only partition of the topic orders lie on other brokers, and returns when all brokers know. It asks the
 // first of them, which answers when its own replica is ready.
-func (cl *cluster) move(name string, to ...wire.BrokerID) {
+func (cl *cluster) move(to ...wire.BrokerID) {
 	cl.t.Helper()
 	outcomes, err := cl.members[to[0]].AlterReassignments(cl.t.Context(), wire.AlterReassignments{
-		Partitions: []wire.Reassignment{{Topic: name, Replicas: to}},
+		Partitions: []wire.Reassignment{{Topic: "orders", Replicas: to}},
 	})
 	if err != nil || outcomes[0].Err != nil {
 		cl.t.Fatal(outcomes, err)
 	}
 	cl.await("the brokers know of the reassignment", func() bool {
 		for _, b := range cl.members {
-			topic, _ := b.View().Topic(name)
+			topic, _ := b.View().Topic("orders")
 			p, ok := b.View().Partition(topic.ID, 0)
 			for _, id := range to {
 				ok = ok && slices.Contains(p.Replicas, id)
@@ -40,11 +40,11 @@ func (cl *cluster) move(name string, to ...wire.BrokerID) {
 	synctest.Wait()
 }
 
-// smallTopic creates a topic of one partition and waits until its replicas are in sync.
-func (cl *cluster) smallTopic(name string, replicas int, configs ...string) wire.TopicID {
+// smallTopic creates the topic orders, of one partition, and waits until its replicas are in sync.
+func (cl *cluster) smallTopic(replicas int, configs ...string) wire.TopicID {
 	cl.t.Helper()
 	cl.awaitReady()
-	topic := wire.NewTopic{Name: name, Partitions: 1, ReplicationFactor: int16(replicas)}
+	topic := wire.NewTopic{Name: "orders", Partitions: 1, ReplicationFactor: int16(replicas)}
 	for i := 0; i < len(configs); i += 2 {
 		topic.Configs = append(topic.Configs, wire.ConfigValue{Name: configs[i], Value: &configs[i+1]})
 	}
@@ -110,26 +110,26 @@ func TestAReplicaThatComesAndGoesWhileItsLogIsInUseIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cl := startCluster(t, 2)
 		defer cl.end()
-		topic := cl.smallTopic("orders", 1)
+		topic := cl.smallTopic(1)
 		at := cl.leader(topic, 0).cfg.ID
 		other := 3 - at
 		b := cl.members[other]
 		gate := b.disk.Hold("/data/orders-0")
 		defer gate.Release()
-		cl.move("orders", at, other)
-		cl.move("orders", at)
-		cl.move("orders", at, other)
+		cl.move(at, other)
+		cl.move(at)
+		cl.move(at, other)
 		var r replies
 		go b.produce(&r, 1, topic, wire.AcksAll, recordsOf(1, wire.NoProducer, 0))
 		r.none(t, 1)
-		cl.move("orders", at)
+		cl.move(at)
 		if reply := r.one(t, 1); !errors.Is(reply.Err, wire.NotLeaderOrFollower) {
 			t.Errorf("%+v, want that it is not here", reply)
 		}
 		gate.Release()
 		time.Sleep(time.Second)
 		cl.nothingLeft(other, topic)
-		cl.move("orders", at, other)
+		cl.move(at, other)
 		cl.inSync(topic, 1, 2)
 	})
 }
@@ -138,15 +138,15 @@ func TestWhoWaitsForAReplicaToComeBackIsToldThatItsTopicIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cl := startCluster(t, 2)
 		defer cl.end()
-		topic := cl.smallTopic("orders", 1)
+		topic := cl.smallTopic(1)
 		at := cl.leader(topic, 0).cfg.ID
 		other := 3 - at
 		b := cl.members[other]
 		gate := b.disk.Hold("/data/orders-0")
 		defer gate.Release()
-		cl.move("orders", at, other)
-		cl.move("orders", at)
-		cl.move("orders", at, other)
+		cl.move(at, other)
+		cl.move(at)
+		cl.move(at, other)
 		var r replies
 		go b.produce(&r, 1, topic, wire.AcksAll, recordsOf(1, wire.NoProducer, 0))
 		r.none(t, 1)
