@@ -30,6 +30,7 @@ type MetadataSurvey struct {
 	Term, Index   uint64          // of the last entry
 	Committed     uint64          // index up to which it was known to be committed
 	Voters        []wire.BrokerID // NoBroker for one that belongs to none
+	Learners      []wire.BrokerID // who follow the log in order to become voters
 	Brokers       []wire.Broker
 	Topics        int
 	Partitions    int
@@ -78,7 +79,8 @@ type offlineLog struct {
 	identity    storage.Identity
 	image       *metadata.Image
 	confState   *raftpb.ConfState
-	term, index uint64
+	term, index uint64 // of the last entry
+	latest      uint64 // the latest term that this broker has heard of
 	committed   uint64
 }
 
@@ -116,6 +118,7 @@ func (l *offlineLog) replay(state *storage.WALState) error {
 		l.term, l.index = e.Term, e.Index
 	}
 	l.image, l.confState, l.committed = c.image, c.confState, c.restored
+	l.latest = max(l.term, c.node.BasicStatus().GetTerm())
 	return nil
 }
 
@@ -125,15 +128,20 @@ func (l *offlineLog) survey() MetadataSurvey {
 		RecoveryEpoch: l.image.RecoveryEpoch(), Term: l.term, Index: l.index, Committed: l.committed,
 		Brokers: l.image.Brokers(), Topics: l.image.TopicCount(), Partitions: l.image.PartitionCount(),
 	}
-	for _, id := range l.confState.GetVoters() {
-		broker := wire.NoBroker
-		if b, known := l.image.BrokerByRaftID(id); known {
-			broker = b.ID
-		}
-		s.Voters = append(s.Voters, broker)
-	}
-	slices.Sort(s.Voters)
+	s.Voters, s.Learners = l.brokersOf(l.confState.GetVoters()), l.brokersOf(l.confState.GetLearners())
 	return s
+}
+
+func (l *offlineLog) brokersOf(raftIDs []uint64) (ids []wire.BrokerID) {
+	for _, raftID := range raftIDs {
+		id := wire.NoBroker
+		if b, known := l.image.BrokerByRaftID(raftID); known {
+			id = b.ID
+		}
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 // recover puts a snapshot with one voter, in a term of its own, in the place of the log.
@@ -146,7 +154,7 @@ func (l *offlineLog) recover() error {
 	if err != nil {
 		return err
 	}
-	l.image, l.index, l.term, l.committed = image, l.index+1, l.term+1, l.index+1
+	l.image, l.index, l.term, l.committed = image, l.index+1, l.latest+1, l.index+1
 	l.confState = &raftpb.ConfState{Voters: []uint64{l.identity.RaftID}}
 	hardState, snapshot, err := oneVoter(l.image, l.confState, l.index, l.term)
 	if err != nil {

@@ -63,7 +63,7 @@ func (r *Recovery) open(data []string) error {
 			return fmt.Errorf("log directory %s: %w", path, err)
 		}
 		if _, err := r.opts.FS.Stat(filepath.Join(absolute, "meta.json")); err != nil {
-			return fmt.Errorf("%s is no log directory of a broker: %w", path, err)
+			return fmt.Errorf("%s is no log directory of a broker, which has a meta.json: %w", path, err)
 		}
 		dir, err := storage.OpenDir(r.opts.FS, absolute, cfg, r.opts.Logger)
 		switch {
@@ -114,6 +114,14 @@ func loadRecovery(fsys storage.FS, dir *storage.Dir) (savedRecovery, error) {
 }
 
 func (r *Recovery) logName() string { return filepath.Join(r.dirs[0].Path(), metadataLogDir) }
+
+// Check says why there is nothing to recover, or nil.
+func (r *Recovery) Check() error {
+	if voters := r.Found.Voters; !r.Interrupted && len(voters) == 1 && voters[0] == r.Found.Broker {
+		return fmt.Errorf("broker %d is the only voter of its cluster: it needs no others, just start it", r.Found.Broker)
+	}
+	return nil
+}
 
 // Run recovers, or goes on with it. It returns where the old log is kept.
 func (r *Recovery) Run() (kept string, err error) {

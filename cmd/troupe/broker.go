@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -159,18 +160,25 @@ func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 }
 
 // serve runs a broker until ctx ends, which a signal does, or until it ends by itself. One that finds
-// out that it belongs to another cluster than its own starts again, and joins that.
+// out that it belongs to another cluster than its own, or that its own was recovered without it, starts
+// again, and joins that.
 func serve(ctx context.Context, cfg node.Config, log *slog.Logger, stdout io.Writer) error {
 	// Whoever reads the log or the ready line may go away; the broker stays.
 	signal.Ignore(syscall.SIGPIPE)
 	for {
 		err := serveOnce(ctx, cfg, log, stdout)
 		var yielded *node.YieldedError
-		if !errors.As(err, &yielded) || ctx.Err() != nil {
+		var left *node.LeftBehindError
+		switch {
+		case ctx.Err() != nil:
+			return err
+		case errors.As(err, &yielded): // its directory says where to join
+		case errors.As(err, &left):
+			cfg.Join = append(slices.Clone(cfg.Join), left.Join)
+		default:
 			return err
 		}
 		log.Warn("starting again", "why", err)
-		cfg.Join = []string{yielded.Join}
 	}
 }
 

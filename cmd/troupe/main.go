@@ -2,7 +2,8 @@
 //
 //	main.go        the root command, exit codes, signals
 //	broker.go      troupe broker: flags and signals around cmd/node
-//	cluster.go     troupe cluster describe|health; cluster_remove.go, remove-broker
+//	cluster.go     troupe cluster describe|health; cluster_remove.go, remove-broker;
+//	               cluster_recover.go, recover: on directories, without a broker
 //	topic.go       troupe topic create|list|describe|alter|delete; describe.go asks the cluster
 //	topic_elect.go troupe topic elect-leaders; topic_reassign.go, reassign, as reassign_plan.go says
 //	produce.go     troupe produce: lines in (lines.go), records out
