@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -17,15 +16,15 @@ import (
 // one. The members of that one look for it where it was, find it, and tell it. What becomes of that
 // is rule B2 of cluster/bootstrap.
 
-// YieldedError ends a broker that has founded a cluster and found out that it belongs to another,
-// at the address Join. Stopped and started again with that address, it joins.
+// YieldedError ends a broker that has founded a cluster and found out that it belongs to another.
+// Stopped and started again, it joins that.
 type YieldedError struct {
 	ClusterID string
-	Join      string
+	by        string // the address to join
 }
 
 func (e *YieldedError) Error() string {
-	return fmt.Sprintf("cluster %s knows this broker as its own: it drops the cluster that it has founded, and joins by %s", e.ClusterID, e.Join)
+	return fmt.Sprintf("cluster %s knows this broker as its own: it drops the cluster that it has founded, and joins by %s", e.ClusterID, e.by)
 }
 
 const (
@@ -84,7 +83,7 @@ func (n *Node) claimed(ctx context.Context, asker wire.Hello) {
 		if there, err := n.caller.hello(ctx, asker.Address, self); err != nil || there.ClusterID != asker.ClusterID {
 			return
 		}
-		yielded := &YieldedError{ClusterID: asker.ClusterID, Join: asker.Address}
+		yielded := &YieldedError{ClusterID: asker.ClusterID, by: asker.Address}
 		if n.yielded.CompareAndSwap(nil, yielded) {
 			select {
 			case n.ended <- yielded:
@@ -138,15 +137,17 @@ func (n *Node) yield() error {
 		return nil
 	}
 	if len(n.broker.View().TopicNames()) > 0 {
-		return errors.New("a topic was created meanwhile; the cluster is kept")
+		n.log.Error("a topic was created before this broker could drop its cluster: it keeps it", "claimed_by", yielded.ClusterID)
+		return nil
 	}
 	identity := n.dirs[0].Identity()
-	return n.begin(savedBeginning{ClusterID: identity.ClusterID, DirectoryID: identity.DirectoryID, Yielding: true})
+	return n.begin(savedBeginning{ClusterID: identity.ClusterID, DirectoryID: identity.DirectoryID, Yielding: true, Join: yielded.by})
 }
 
-// finishYielding makes the directories of a broker blank that has yielded.
+// finishYielding makes the directories of a broker blank that has yielded, and has it join.
 func (n *Node) finishYielding(context.Context) error {
-	if !n.beginning().Yielding {
+	begun := n.beginning()
+	if !begun.Yielding {
 		return nil
 	}
 	for _, d := range n.dirs {
@@ -164,5 +165,6 @@ func (n *Node) finishYielding(context.Context) error {
 			return err
 		}
 	}
+	n.cfg.Join = []string{begun.Join}
 	return nil
 }

@@ -62,7 +62,7 @@ func (r *receptionist) answer(ctx context.Context, c net.Conn) error {
 	if err := setDeadline(ctx, c); err != nil {
 		return err
 	}
-	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+	defer closeWith(ctx, c)()
 	if r.tls != nil {
 		c = tls.Server(c, r.tls)
 	}
@@ -160,7 +160,7 @@ func (a caller) ask(ctx context.Context, address string, kind wire.Kind, questio
 	if err := setDeadline(ctx, c); err != nil {
 		return err
 	}
-	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+	defer closeWith(ctx, c)()
 	if _, err := c.Write(wire.HelloPreface[:]); err != nil {
 		return err
 	}
@@ -193,6 +193,12 @@ func serverNamed(cfg *tls.Config, address string) *tls.Config {
 	cfg = cfg.Clone()
 	cfg.ServerName, _, _ = net.SplitHostPort(address) // it has been dialled, so it is one
 	return cfg
+}
+
+// closeWith closes a connection when ctx ends, which ends what waits on it. The connection is the
+// bare one: TLS would say goodbye first.
+func closeWith(ctx context.Context, c net.Conn) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { _ = c.Close() })
 }
 
 func setDeadline(ctx context.Context, c net.Conn) error {

@@ -44,6 +44,7 @@ type savedBeginning struct {
 	DirectoryID string `json:"directory_id"` // whose beginning it is: the file alone, in another directory, says nothing
 	Founding    bool   `json:"founding"`
 	Yielding    bool   `json:"yielding"` // it leaves the cluster, which it has founded, for another
+	Join        string `json:"join"`     // an address of which
 	// RecoveryEpoch is that of the cluster if this broker was left behind when it was recovered, and starts over.
 	RecoveryEpoch uint64 `json:"recovery_epoch"`
 }
