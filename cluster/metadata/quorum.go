@@ -16,7 +16,8 @@ import (
 // one of one. The very first growth waits for nothing but the learners' logs, since until then the
 // death of the founder stops the metadata. A voter that is dead for a while, or whose raft id belongs
 // to no broker any more, is replaced in one change, and never removed without replacement, unless its
-// broker was. A raft id is all that raft knows: the registrations say whose it is.
+// broker was. A leader whose broker is being removed hands over even before its vote can go to another:
+// the removal waits for that. A raft id is all that raft knows: the registrations say whose it is.
 //
 // It is soft state: a new controller begins with an empty one. One goroutine uses it.
 type Quorum struct {
@@ -75,7 +76,7 @@ func (q *Quorum) Next(img *Image, s RaftState, live *Liveness, now time.Time) *V
 	if s.Changing {
 		return nil
 	}
-	for _, next := range []func(*group) *VoterChange{q.resize, q.replace, q.standby} {
+	for _, next := range []func(*group) *VoterChange{q.yield, q.resize, q.replace, q.standby} {
 		if change := next(&g); change != nil {
 			return change
 		}
@@ -186,6 +187,15 @@ func (g *group) spread(ids []uint64, beside []RaftMember) []uint64 {
 	return ordered
 }
 
+// yield hands over when the leader's own broker is on its way out. Nothing else has to be possible: the
+// broker is not removed before it leads no more, and the group does not shrink before it is removed.
+func (q *Quorum) yield(g *group) *VoterChange {
+	if b := g.owner(g.state.Self); b != nil && !b.Draining {
+		return nil
+	}
+	return g.handOver(nil)
+}
+
 // resize brings the number of voters nearer to what it should be.
 func (q *Quorum) resize(g *group) *VoterChange {
 	n := len(g.voters)
@@ -208,7 +218,8 @@ func (q *Quorum) resize(g *group) *VoterChange {
 	case n > g.target: // brokers were removed
 		surplus := slices.Clone(g.voters)
 		slices.SortStableFunc(surplus, func(a, b RaftMember) int {
-			return cmp.Or(first(g.dead(a), g.dead(b)), first(!g.fit(a.ID), !g.fit(b.ID)), cmp.Compare(b.Silent, a.Silent))
+			return cmp.Or(first(g.dead(a), g.dead(b)), first(!g.fit(a.ID), !g.fit(b.ID)),
+				first(a.ID != g.state.Self, b.ID != g.state.Self), cmp.Compare(b.Silent, a.Silent))
 		})
 		change := &VoterChange{}
 		for _, m := range surplus[:min(2-(n+1)%2, n-g.target)] {
@@ -253,13 +264,18 @@ func (g *group) handedOver(change *VoterChange) *VoterChange {
 	if !slices.Contains(change.RemoveVoters, g.state.Self) {
 		return change
 	}
-	for _, m := range g.voters {
-		if m.ID != g.state.Self && !slices.Contains(change.RemoveVoters, m.ID) && g.keepsUp(m) {
-			return &VoterChange{TransferTo: m.ID}
-		}
-	}
 	if len(g.voters) == 1 {
 		return change // there is nobody yet; the leader steps down once it is out
+	}
+	return g.handOver(change.RemoveVoters)
+}
+
+// handOver lets another voter lead that keeps up and is not one of those that go; nil if there is none.
+func (g *group) handOver(going []uint64) *VoterChange {
+	for _, m := range g.voters {
+		if m.ID != g.state.Self && !slices.Contains(going, m.ID) && g.keepsUp(m) {
+			return &VoterChange{TransferTo: m.ID}
+		}
 	}
 	return nil
 }

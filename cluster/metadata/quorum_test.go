@@ -308,6 +308,47 @@ func TestABrokerThatIsRemovedGivesItsVoteToAnother(t *testing.T) {
 	}
 }
 
+// There is no fourth broker that could have its vote.
+func TestTheControllerOfThreeBrokersIsRemoved(t *testing.T) {
+	q := newQuorumCluster(t, racks(3)...)
+	q.settle()
+	q.drain(1)
+	q.behind[102] = true
+	if change, want := q.next(), (&VoterChange{TransferTo: 103}); !reflect.DeepEqual(change, want) {
+		t.Fatalf("%+v, want %+v", change, want)
+	}
+	q.silent[103] = q.now.Add(-recently)
+	if change := q.next(); change != nil {
+		t.Fatalf("%+v to one that does not keep up", change)
+	}
+	q.behind, q.silent = map[uint64]bool{}, map[uint64]time.Time{}
+	q.settle()
+	q.expectGroup(raftIDs{101, 102, 103}, nil) // until it is removed, two are not better than three
+	if q.state.Self != 102 {
+		t.Fatalf("%d leads", q.state.Self)
+	}
+	q.remove(1)
+	if change, want := q.next(), (&VoterChange{RemoveVoters: raftIDs{101, 103}}); !reflect.DeepEqual(change, want) {
+		t.Fatalf("%+v, want %+v", change, want)
+	}
+	q.settle()
+	q.expectGroup(raftIDs{102}, raftIDs{103})
+}
+
+func TestAControllerHandsOverToNobodyWhoIsOnTheWayOutToo(t *testing.T) {
+	q := newQuorumCluster(t, racks(3)...)
+	q.settle()
+	q.drain(1)
+	q.drain(2)
+	if change, want := q.next(), (&VoterChange{TransferTo: 103}); !reflect.DeepEqual(change, want) {
+		t.Fatalf("%+v, want %+v", change, want)
+	}
+	q.drain(3)
+	if change := q.next(); change != nil {
+		t.Fatalf("%+v", change)
+	}
+}
+
 func TestTheOnlyVoterCanBeRemovedToo(t *testing.T) {
 	q := newQuorumCluster(t, racks(2)...)
 	q.settle()
