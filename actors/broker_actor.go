@@ -27,6 +27,7 @@ type brokerActor struct {
 
 	registered bool
 	reporting  bool // a report of replicas is on its way
+	unreported bool // somebody waits for a replica whose log was not open yet
 	topics     map[wire.TopicID]*localTopic
 	removed    map[string]*localTopic // by actor id, until it has stopped
 	successors map[wire.TopicID]*successor
@@ -76,7 +77,7 @@ func (b *brokerActor) Receive(ctx actor.Context) {
 		b.onImageApplied(ctx, msg)
 	case *partitionReady:
 		b.onPartitionReady(msg.tp)
-		b.report(b.image.Load())
+		b.reportSoon()
 	case *replicaLost:
 		b.onReplicaLost(ctx, msg)
 	case *dirOffline:

@@ -33,13 +33,16 @@ func (b *brokerActor) report(image *metadata.Local) {
 	if b.reporting || !b.registered || b.stopping != nil {
 		return
 	}
+	b.unreported = false
 	command := metadata.ReportReplicas{Broker: b.cfg.ID, Incarnation: b.cfg.Incarnation}
 	for tp := range image.Awaited(b.cfg.ID) {
 		part := b.routes.find(tp.Topic, tp.Partition)
 		if part == nil || part.view.Load() != nil {
 			continue
 		}
-		if log := part.current(); log != nil && len(command.Replicas) < maxReported {
+		log := part.current()
+		b.unreported = b.unreported || log == nil
+		if log != nil && len(command.Replicas) < maxReported {
 			command.Replicas = append(command.Replicas, metadata.ReportedReplica{
 				Topic: tp.Topic, Partition: tp.Partition, LastEpoch: log.LastEpoch(), End: log.EndOffset(),
 			})
@@ -55,6 +58,14 @@ func (b *brokerActor) report(image *metadata.Local) {
 		}
 		b.send(b.actor, &reported{err: err})
 	})
+}
+
+// reportSoon reports a replica whose log is open now, behind all those in the mailbox whose logs are too.
+func (b *brokerActor) reportSoon() {
+	if b.unreported && !b.reporting {
+		b.unreported, b.reporting = false, true
+		b.send(b.actor, &reportTick{})
+	}
 }
 
 // onReported goes on with who still waits, after a pause if the report did not arrive.
