@@ -39,9 +39,33 @@ func (r *replicaActor) cutting(ctx actor.Context) {
 		r.onProducersRecovered(ctx, msg)
 	case *becomeLeader, *becomeFollower:
 		r.next = msg
+	case *wire.Probe:
+		r.onProbeWhileCutting(ctx, msg)
 	default:
 		r.any(ctx)
 	}
+}
+
+// onProbeWhileCutting remembers a leader of a higher epoch: it would only ask again after a while.
+func (r *replicaActor) onProbeWhileCutting(ctx actor.Context, m *wire.Probe) {
+	if !replica.Outranks(max(r.epoch, epochOf(r.next)), m.LeaderEpoch) {
+		return
+	}
+	r.next = &becomeFollower{
+		leadership: replica.Leadership{LeaderEpoch: m.LeaderEpoch, Fsync: r.log.Config().Fsync},
+		leader:     m.Sender, pid: ctx.Sender(),
+	}
+}
+
+// epochOf is the leader epoch of a becomeLeader or becomeFollower, or NoEpoch.
+func epochOf(role any) wire.LeaderEpoch {
+	switch m := role.(type) {
+	case *becomeLeader:
+		return m.leadership.LeaderEpoch
+	case *becomeFollower:
+		return m.leadership.LeaderEpoch
+	}
+	return wire.NoEpoch
 }
 
 // onBecomeFollower begins to follow in a leader epoch, as the image says.
