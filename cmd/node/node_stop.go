@@ -21,7 +21,7 @@ const handOverTimeout = 5 * time.Second
 
 func (n *Node) stop(ctx context.Context) error {
 	var errs []error
-	if n.broker != nil && n.serving.Load() {
+	if n.broker != nil && n.serving.Load() && n.left.error() == nil { // else there is nobody to take over
 		n.handOver(ctx)
 	}
 	n.serving.Store(false)

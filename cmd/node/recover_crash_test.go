@@ -16,13 +16,13 @@ import (
 )
 
 // recoverOnce is one run of the recovery of a broker with two directories, which may be cut short.
-func recoverOnce(disk *crashfs.FS) (r *node.Recovery, err error) {
-	r, err = node.PrepareRecovery([]string{"/a", "/b"}, node.Options{FS: disk})
+func recoverOnce(disk *crashfs.FS) error {
+	r, err := node.PrepareRecovery([]string{"/a", "/b"}, node.Options{FS: disk})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	_, err = r.Run()
-	return r, errors.Join(err, r.Close())
+	return errors.Join(err, r.Close())
 }
 
 // survey looks at what a recovery would begin with.
@@ -74,7 +74,7 @@ func TestARecoveryThatIsCutShortIsGoneOnWith(t *testing.T) {
 	for step := int64(1); ; step++ {
 		disk := base.Crash(rng)
 		disk.AfterStep(step, nil)
-		_, err := recoverOnce(disk)
+		err := recoverOnce(disk)
 		found := disk.Crash(rng)
 
 		r := survey(t, found)
@@ -93,7 +93,7 @@ func TestARecoveryThatIsCutShortIsGoneOnWith(t *testing.T) {
 			t.Fatalf("step %d: the log is in recovery epoch %d, the directories in %d and %d", step, r.Found.RecoveryEpoch, a.RecoveryEpoch, b.RecoveryEpoch)
 		}
 		if begun || r.Found.RecoveryEpoch == 0 {
-			if _, err := recoverOnce(found); err != nil {
+			if err := recoverOnce(found); err != nil {
 				t.Fatalf("step %d: run again: %v", step, err)
 			}
 		}
@@ -137,7 +137,7 @@ func expectRecovered(t *testing.T, disk *crashfs.FS, before *node.Recovery) {
 func TestARecoveredBrokerStarts(t *testing.T) {
 	t.Parallel()
 	disk := founded(t, "/a", "/b")
-	if _, err := recoverOnce(disk); err != nil {
+	if err := recoverOnce(disk); err != nil {
 		t.Fatal(err)
 	}
 	n, err := node.Start(t.Context(), localConfig("/a", "/b"), node.Options{FS: disk})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -175,4 +176,37 @@ func TestTheOldMajorityDoesNotBringTheOldClusterBack(t *testing.T) {
 			expectRecords(t, first, "before", "after")
 		})
 	}
+}
+
+// The old majority was well after all and serves, when the one broker comes back that was recovered.
+func TestBrokersThatServeStartOverWhenTheirClusterWasRecovered(t *testing.T) {
+	t.Parallel()
+	disks, addresses := threeWithRecords(t)
+	recoverDisk(t, disks[2])
+	configs, opts := make([]node.Config, 2), make([]node.Options, 2)
+	for i := range configs {
+		configs[i], opts[i] = joining(), options(t, disks[i])
+		configs[i].Cluster = addresses[i]
+	}
+	old := startAll(t, configs, opts)
+	expectOneCluster(t, old...)
+
+	survivor := restart(t, disks[2], addresses[2])
+	var again []*node.Node
+	for i, n := range old {
+		var left *node.LeftBehindError
+		select {
+		case err := <-n.Ended():
+			if !errors.As(err, &left) || left.RecoveryEpoch != 1 || left.Join != addresses[2] {
+				t.Fatalf("broker %d ended with %v", i+1, err)
+			}
+		case <-time.After(patience):
+			t.Fatalf("broker %d goes on in the old cluster", i+1)
+		}
+		stopBroker(t, n)
+		again = append(again, restart(t, disks[i], addresses[i]))
+	}
+	expectOneCluster(t, survivor, again[0], again[1])
+	expectFilled(t, survivor)
+	expectRecords(t, again[0], "before")
 }
