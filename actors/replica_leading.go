@@ -145,7 +145,7 @@ func (r *replicaActor) admit(m *produceMsg) error {
 
 // settle answers a batch that is in the log up to end, or parks it until it may be answered.
 func (r *replicaActor) settle(m *produceMsg, end wire.Offset) {
-	if m.Acks != wire.AcksAll || end <= r.leader.HighWatermark() {
+	if m.Acks != wire.AcksAll || ackBeforeISR || end <= r.leader.HighWatermark() {
 		r.acknowledge(m)
 		return
 	}

@@ -165,7 +165,7 @@ func environmentSettings(environ []string) []Setting {
 // is named "troupe". No key begins like those.
 func isForeign(name string) bool {
 	switch name {
-	case "TROUPE_BOOTSTRAP", "TROUPE_LOGHUB", "TROUPE_PORT":
+	case "TROUPE_BOOTSTRAP", "TROUPE_LOGHUB", "TROUPE_MUTANT", "TROUPE_PORT", "TROUPE_TEST_LOG":
 		return true
 	}
 	return strings.HasPrefix(name, "TROUPE_PORT_") || strings.HasPrefix(name, "TROUPE_SERVICE_")
