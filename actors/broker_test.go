@@ -28,6 +28,7 @@ type company struct {
 	disk  *faultfs.FS
 	dirs  []*storage.Dir
 	ahead atomic.Int64 // nanoseconds by which the broker's clock is ahead
+	wall  atomic.Int64 // seconds by which its wall clock alone was set
 }
 
 var lives wire.Incarnation = 1
@@ -68,7 +69,9 @@ func startWith(t *testing.T, deps Dependencies, paths ...string) *company {
 	return c
 }
 
-func (c *company) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *company) now() time.Time {
+	return clock(time.Duration(c.ahead.Load()), c.wall.Load())
+}
 
 // end stops the broker and closes its directories.
 func (c *company) end() {

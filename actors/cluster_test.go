@@ -80,7 +80,7 @@ func (cl *cluster) beginWithin(ctx context.Context, id wire.BrokerID) (*company,
 	}
 	logger := clusterLog.With("broker", id)
 	dc := storage.DefaultDirConfig()
-	dc.Now, dc.BootID, dc.ReserveBytes = time.Now, "boot", 0
+	dc.Now, dc.BootID, dc.ReserveBytes = c.now, "boot", 0
 	dir, err := storage.OpenDir(c.disk, "/data", dc, logger)
 	if err != nil {
 		return nil, err

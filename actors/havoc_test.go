@@ -133,7 +133,7 @@ func (h *havoc) try(partition int32, producer wire.ProducerID, sequence wire.Seq
 	reply := make(one, 1)
 	leader.Produce(&wire.Produce{
 		Topic: h.topic, Partition: partition, Acks: wire.AcksAll, Batches: b.Finish(producer, 0, sequence), Done: reply,
-		Deadline: time.Now().Add(3 * time.Second),
+		Deadline: leader.now().Add(3 * time.Second),
 	})
 	select {
 	case r := <-reply:

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/asynkron/protoactor-go/scheduler"
 
 	"github.com/troupe-mq/troupe/cluster/metadata"
+	"github.com/troupe-mq/troupe/storage"
 	"github.com/troupe-mq/troupe/wire"
 )
 
@@ -33,6 +35,8 @@ type membership struct {
 	registered bool              // it has been, in this run
 	fenced     bool              // as the last answer said
 	leaving    []chan<- struct{} // wait for this broker to have handed over
+	left       bool              // it hands over to stop, and takes nothing back in this run
+	full       bool              // a disk, when it was looked at last: others are to lead meanwhile
 	handedOver time.Time         // when the metadata log was handed over
 }
 
@@ -86,7 +90,7 @@ func (m *membership) Receive(ctx actor.Context) {
 	case *linkUp:
 		m.onLinkUp(ctx, msg)
 	case *leave:
-		m.leaving = append(m.leaving, msg.done)
+		m.leaving, m.left = append(m.leaving, msg.done), true
 		m.beat(ctx)
 		m.arm(ctx)
 	case *actor.Stopping:
@@ -122,10 +126,11 @@ func (m *membership) beat(ctx actor.Context) {
 	}
 	m.registered = true
 	m.noteLease()
+	m.noteRoom()
 	m.id++
 	beat := &wire.Heartbeat{
 		Sender: m.cfg.ID, ID: m.id, Incarnation: m.cfg.Incarnation,
-		DiskHealthy: m.disks.healthy(m.now()), ShuttingDown: len(m.leaving) > 0,
+		DiskHealthy: m.disks.healthy(m.now()), ShuttingDown: m.left || m.full && !registration.Fenced,
 	}
 	if m.recovered.Load() {
 		beat.Applied = image.Index() // until its logs are open it must not be elected
@@ -134,6 +139,21 @@ func (m *membership) beat(ctx actor.Context) {
 		m.lease.Sent(m.id, m.now())
 	}
 	m.sendHints(ctx)
+}
+
+// noteRoom looks whether the disks have room. While one is full, others are to take over what this broker
+// leads, as if it were to stop: it can acknowledge nothing. Where nobody else can lead it goes on, for
+// those who read. A broker that is fenced says nothing of it, or it would not be let in while all disks
+// are full.
+func (m *membership) noteRoom() {
+	full := slices.ContainsFunc(m.dirs, func(d *storage.Dir) bool { return d.Err() == nil && !d.Writable() })
+	switch {
+	case full && !m.full:
+		m.logger.Warn("a disk is full: other brokers take over what this one leads")
+	case !full && m.full:
+		m.logger.Info("the disks have room again")
+	}
+	m.full = full
 }
 
 // toController sends a message to the controller, if it is known and linked.

@@ -169,7 +169,7 @@ type Heartbeat struct {
 	Incarnation  Incarnation
 	Applied      uint64 // index of the last entry of the metadata log that it has applied
 	DiskHealthy  bool   // an fsync was completed in each working log directory not long ago
-	ShuttingDown bool   // it wants its leaderships taken over
+	ShuttingDown bool   // it wants its leaderships taken over: it is to stop, or a disk is full
 }
 
 // HeartbeatReply answers a Heartbeat.

@@ -102,7 +102,7 @@ func (l *Liveness) Heartbeat(m *wire.Heartbeat, img *Image, now time.Time) (wire
 	} else {
 		reply.Err = wire.Errorf(wire.KafkaStorageError, "broker %d reports a disk that does not answer: its lease runs out", m.Sender)
 	}
-	state := BrokerState{ID: b.ID, Epoch: b.Epoch, Fenced: b.Fenced, ShuttingDown: b.ShuttingDown || m.ShuttingDown}
+	state := BrokerState{ID: b.ID, Epoch: b.Epoch, Fenced: b.Fenced, ShuttingDown: m.ShuttingDown}
 	if m.DiskHealthy && !state.ShuttingDown && m.Applied >= b.RegisteredAt() {
 		state.Fenced = false
 	}

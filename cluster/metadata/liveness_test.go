@@ -285,6 +285,24 @@ func TestABrokerThatStopsIsToldWhenItMay(t *testing.T) {
 	}
 }
 
+func TestABrokerWhoseDiskHasRoomAgainTakesPartAgain(t *testing.T) {
+	w := newWatch(t, 3)
+	id := w.assigned()
+	full := w.healthy(1)
+	full.ShuttingDown = true
+	w.heartbeat(full)
+	if p := w.partition(id, 0); p.Leader == 1 || slices.Contains(p.ISR, 1) {
+		t.Errorf("while it is full: %+v", p)
+	}
+	w.heartbeat(w.healthy(1))
+	if b, _ := w.img.Registration(1); b.ShuttingDown || b.Fenced {
+		t.Errorf("%+v", b)
+	}
+	if err := w.join(id, 1, 2, 3); err != nil {
+		t.Errorf("it may not join: %v", err)
+	}
+}
+
 func TestItIsKnownHowLongABrokerIsFenced(t *testing.T) {
 	w := newWatch(t, 3)
 	w.pass(SessionTimeout, 1, 2)
