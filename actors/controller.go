@@ -62,6 +62,8 @@ type controller struct {
 	applied  uint64          // index of the last entry that raft has had applied
 	restored uint64          // index of the last entry that was known to be committed when the log was opened
 	seen     uint64          // index that image stands for: applied, or beyond when it was observed
+	// regrouped is the index of a change of the voters that was just applied, and is to be kept; or 0.
+	regrouped uint64
 
 	leading      bool
 	lead         uint64        // the raft id that leads, as far as raft knows

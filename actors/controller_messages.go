@@ -105,6 +105,12 @@ type walOpened struct {
 // appendToWAL asks the metadata log to make durable what a MsgStorageAppend carries.
 type appendToWAL struct{ message *raftpb.Message }
 
+// keepCommit asks the metadata log to remember that all up to index is committed. Raft asks for that only
+// along with other things, since a leader would tell it anew. But a change of the voters counts once it is
+// applied: voters that restart without their leader, and have forgotten that it was committed, would take
+// themselves for learners and elect nobody.
+type keepCommit struct{ index uint64 }
+
 // flushWAL is the metadata log's reminder to write all that is queued under one sync.
 type flushWAL struct{}
 

@@ -155,6 +155,10 @@ func (c *controller) apply(ctx actor.Context, m *raftpb.Message) {
 	for _, response := range m.GetResponses() {
 		c.step(response)
 	}
+	if c.regrouped != 0 {
+		ctx.Send(c.log, &keepCommit{index: c.regrouped})
+		c.regrouped = 0
+	}
 	if changes > 1 {
 		out.delta = metadata.Diff(before, c.image)
 	}
@@ -227,6 +231,7 @@ func (c *controller) applyConfChange(e *raftpb.Entry) error {
 	}
 	c.confState = c.node.ApplyConfChange(change)
 	c.storage.joined = e.GetIndex()
+	c.regrouped = e.GetIndex()
 	c.overseer.due = time.Time{} // there may be more to change
 	if e.GetIndex() > c.restored {
 		c.logger.Info("voters of the metadata log changed", "voters", c.brokersOf(c.confState.GetVoters()),

@@ -45,6 +45,8 @@ func (l *metadataLog) Receive(ctx actor.Context) {
 		l.onStarted(ctx)
 	case *appendToWAL:
 		l.onAppend(ctx, msg)
+	case *keepCommit:
+		l.onKeepCommit(ctx, msg)
 	case *flushWAL:
 		l.onFlush(ctx)
 	case *saveSnapshot:
@@ -163,6 +165,23 @@ func (l *metadataLog) write(entries []storage.WALEntry) error {
 	}
 	l.written = l.hardState
 	return nil
+}
+
+func (l *metadataLog) onKeepCommit(ctx actor.Context, msg *keepCommit) {
+	if l.wal == nil || l.written.GetCommit() >= msg.index {
+		return
+	}
+	l.hardState = proto.CloneOf(l.hardState)
+	l.hardState.Commit = proto.Uint64(max(l.hardState.GetCommit(), msg.index))
+	hardState, err := l.marshalHardState()
+	if err == nil {
+		err = l.wal.Append(hardState, nil)
+	}
+	if err != nil {
+		l.fail(ctx, err)
+		return
+	}
+	l.written = l.hardState
 }
 
 // install puts a snapshot from the leader in the place of the log.
