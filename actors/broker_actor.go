@@ -312,7 +312,7 @@ func (b *brokerActor) assignmentOf(image *metadata.Local, part *partition, dir *
 			Self: b.cfg.ID, Topic: part.tp.Topic, Partition: part.tp.Partition,
 			LeaderEpoch: state.LeaderEpoch, PartitionEpoch: state.PartitionEpoch,
 			Replicas: state.Replicas, ISR: state.ISR, MinISR: image.MinISR(part.tp.Topic, part.tp.Partition), Fsync: config.Fsync,
-			Unclean: image.Unclean(part.tp.Topic, part.tp.Partition), MaxLag: b.cfg.MaxLag,
+			UncleanEpoch: image.UncleanEpoch(part.tp.Topic, part.tp.Partition), MaxLag: b.cfg.MaxLag,
 			Incarnations: make([]wire.Incarnation, len(state.Replicas)), Eligible: make([]bool, len(state.Replicas)),
 		},
 		replicas: make([]*actor.PID, len(state.Replicas)), adding: state.Adding,

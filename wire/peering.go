@@ -82,7 +82,7 @@ type Truncate struct {
 	To          Offset
 	LastEpoch   LeaderEpoch // the leader's largest epoch not above the follower's last: later ones are cut too
 	Reset       bool        // forget the whole log and begin anew at To: the leader's log starts there
-	Unclean     bool        // the epoch was begun by an unclean election: To may lie below the high watermark
+	Unclean     bool        // the log dates from before an unclean election: To may lie below the high watermark
 }
 
 // Append carries record batches from the leader to a follower, byte for byte as they lie in the

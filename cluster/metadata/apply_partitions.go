@@ -142,6 +142,9 @@ func (p *partition) become(c PartitionChange) error {
 			p.number, before.partitionEpoch, c.PartitionEpoch)
 	}
 	p.partitionEpoch, p.leaderEpoch, p.unclean = c.PartitionEpoch, c.LeaderEpoch, c.Unclean
+	if c.Unclean {
+		p.uncleanEpoch = c.LeaderEpoch
+	}
 	p.isr, p.elr, p.lastKnownELR = c.ISR, c.ELR, c.LastKnownELR
 	p.awaiting = c.Awaiting
 	if err := p.lead(c.Leader); err != nil {

@@ -195,7 +195,9 @@ func TestAnUncleanElectionHappensOnlyWhereItIsAllowed(t *testing.T) {
 		Changes:  []wire.ConfigChange{{Name: "unclean.leader.election.enable", Op: wire.OpSet, Value: &value}},
 	}}})
 	c.fence(false, 2)
-	c.expect(id, 0, want{1, [2]int32{4, 4}, ids{1}, nil})
+	c.report(id, 1, 3, 10)
+	c.report(id, 2, 3, 10)
+	c.expect(id, 0, want{1, [2]int32{5, 5}, ids{1}, nil})
 	if !c.img.Unclean(id, 0) {
 		t.Error("the election does not count as unclean")
 	}
@@ -203,9 +205,33 @@ func TestAnUncleanElectionHappensOnlyWhereItIsAllowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.fence(true, 1)
-	c.expect(id, 0, want{2, [2]int32{5, 6}, ids{2}, nil})
+	c.expect(id, 0, want{2, [2]int32{6, 7}, ids{2}, nil})
 	if c.img.Unclean(id, 0) {
 		t.Error("the next election counts as unclean too")
+	}
+}
+
+// A replica that was away comes back later, and has to cut what was lost.
+func TestTheLastUncleanEpochIsKept(t *testing.T) {
+	c, id := asking(t)
+	if epoch := c.img.UncleanEpoch(id, 0); epoch != 0 {
+		t.Errorf("before any: %d", epoch)
+	}
+	c.fence(false, 1)
+	c.report(id, 1, 3, 10)
+	unclean := c.partition(id, 0).LeaderEpoch
+	c.fence(false, 2, 3)
+	c.mustJoin(id, 1, 2, 3)
+	c.fence(true, 1)
+	c.mustReassign(2)
+	again, err := DecodeSnapshot(c.img.EncodeSnapshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, img := range map[string]*Image{"the image": c.img, "its snapshot": again} {
+		if p, _ := img.Partition(id, 0); p.LeaderEpoch <= unclean || img.Unclean(id, 0) || img.UncleanEpoch(id, 0) != unclean {
+			t.Errorf("%s: last unclean in epoch %d, not %d: %+v", name, img.UncleanEpoch(id, 0), unclean, p)
+		}
 	}
 }
 

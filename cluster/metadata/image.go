@@ -241,8 +241,19 @@ func (img *Image) Directory(id wire.TopicID, number int32, of wire.BrokerID) (Di
 	return b.Directories[p.dirs[i]-1].ID, true
 }
 
-// Unclean says that the partition's leader was elected though it may lack what was committed. In
-// that leader epoch alone may a follower cut below its high watermark.
+// UncleanEpoch returns the last leader epoch of a partition whose leader was elected though it may have
+// lacked what was committed; 0 if there was none. A follower whose log ends in an epoch before may have
+// to cut below its high watermark, however much later it comes: what it has there may be what was lost.
+func (img *Image) UncleanEpoch(id wire.TopicID, number int32) wire.LeaderEpoch {
+	t := img.topicByID(id)
+	if t == nil {
+		return 0
+	}
+	p, _ := t.partition(number)
+	return p.uncleanEpoch
+}
+
+// Unclean says that the partition's leader was elected though it may lack what was committed.
 func (img *Image) Unclean(id wire.TopicID, number int32) bool {
 	t := img.topicByID(id)
 	if t == nil {

@@ -262,6 +262,10 @@ func TestAnElectionMayBecomeUncleanAfterTheLastLeaderHasGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.do(ElectReported{})
+	if p := c.partition(id, 0); p.Leader != wire.NoBroker || !c.img.AwaitsReport(id, 0, 2) {
+		t.Errorf("%+v", p)
+	}
+	c.report(id, 2, 3, 10)
 	if p := c.partition(id, 0); p.Leader != 2 || !c.img.Unclean(id, 0) {
 		t.Errorf("%+v", p)
 	}

@@ -268,9 +268,12 @@ func (t *topic) encode(w *writer) {
 	encodeSettings(w, t.configs)
 	w.array(int(t.partitions))
 	for p := range t.all {
-		if p.awaiting {
+		switch {
+		case p.uncleanEpoch != 0:
+			w.array(13)
+		case p.awaiting:
 			w.array(12)
-		} else {
+		default:
 			w.array(11)
 		}
 		w.array(len(p.replicas))
@@ -285,8 +288,11 @@ func (t *topic) encode(w *writer) {
 		}
 		w.bool(p.unclean)
 		encodeReplicaDirs(w, p.dirs)
-		if p.awaiting {
-			w.bool(true)
+		if p.awaiting || p.uncleanEpoch != 0 {
+			w.bool(p.awaiting)
+		}
+		if p.uncleanEpoch != 0 {
+			w.int(int64(p.uncleanEpoch))
 		}
 	}
 }
@@ -347,6 +353,7 @@ func decodePartition(r *reader) partition {
 	p.unclean = r.bool()
 	p.dirs = replicaDirs(r.bytes(), len(p.replicas))
 	p.awaiting = r.bool()
+	p.uncleanEpoch = signed[wire.LeaderEpoch](r)
 	r.close(outer)
 	if r.err != nil {
 		return p

@@ -47,6 +47,7 @@ type directory uint8
 type state struct {
 	leaderEpoch    wire.LeaderEpoch
 	partitionEpoch wire.PartitionEpoch
+	uncleanEpoch   wire.LeaderEpoch // of the last unclean election; 0: there was none
 	isr            ReplicaSet
 	elr            ReplicaSet
 	lastKnownELR   ReplicaSet

@@ -27,7 +27,7 @@
 //	FlushedOffset  <= LogEndOffset
 //	the HighWatermark never goes back within a LeaderEpoch
 //	it moves only while the committed ISR has min.insync.replicas members
-//	nothing below it is cut, unless the epoch was begun by an unclean election
+//	nothing below it is cut, unless it dates from before an unclean election
 //
 // Begin with leader.go: what is committed. leader_followers.go has the leader's side of the
 // conversation, follower.go the other one, isr.go who is proposed for the in-sync replicas.

@@ -93,6 +93,22 @@ func stream(l *Leader, upTo wire.Offset) *wire.Append {
 	return &m
 }
 
+func TestOnlyALogFromBeforeTheLastUncleanElectionIsCutBelowItsHighWatermark(t *testing.T) {
+	own := log(3, 5, 6, 7)
+	for _, c := range []struct{ uncleanEpoch, last wire.LeaderEpoch }{{0, 4}, {0, wire.NoEpoch}, {5, 4}, {5, 5}, {6, 5}, {5, wire.NoEpoch}, {7, 6}} {
+		leadership := three(1, 2, 3)
+		leadership.UncleanEpoch = c.uncleanEpoch
+		effects := leading(leadership, own).Positioned(position(2, c.last, 99), own, t0)
+		if len(effects.Send) != 1 {
+			t.Fatalf("%+v: %+v", c, effects)
+		}
+		order := effects.Send[0].Message.(*wire.Truncate)
+		if before := c.uncleanEpoch > 0 && c.last < c.uncleanEpoch; order.Unclean != before {
+			t.Errorf("the last unclean epoch is %d, the log ends in %d: %+v", c.uncleanEpoch, c.last, order)
+		}
+	}
+}
+
 func TestALeaderProbesEveryFollower(t *testing.T) {
 	_, effects := NewLeader(three(1, 2, 3), LogState{}, t0)
 	want := []Directed{

@@ -23,10 +23,12 @@ type Leadership struct {
 	ISR          []wire.BrokerID
 	// MinISR is min.insync.replicas, less where a reassignment is bringing replicas in: the controller
 	// counts on it that fewer commit nothing.
-	MinISR  int
-	Fsync   bool          // durability=fsync: a replica has what it has flushed
-	Unclean bool          // this epoch was begun by an unclean election
-	MaxLag  time.Duration // replica.lag.time.max.ms
+	MinISR int
+	Fsync  bool // durability=fsync: a replica has what it has flushed
+	// UncleanEpoch is the last epoch that was begun by an unclean election, this or an earlier one; 0:
+	// there was none. A follower whose log ends before it may have what was committed then and is lost.
+	UncleanEpoch wire.LeaderEpoch
+	MaxLag       time.Duration // replica.lag.time.max.ms
 }
 
 // LogState is where the log stands when leading begins.

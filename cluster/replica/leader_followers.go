@@ -187,8 +187,10 @@ func (l *Leader) Positioned(m *wire.Position, log Epochs, now time.Time) (effect
 func (l *Leader) compare(m *wire.Position, log Epochs) *wire.Truncate {
 	order := &wire.Truncate{
 		Topic: l.leadership.Topic, Partition: l.leadership.Partition, LeaderEpoch: l.leadership.LeaderEpoch,
-		Incarnation: m.Incarnation, Run: m.Run, LastEpoch: wire.NoEpoch, Unclean: l.leadership.Unclean,
+		Incarnation: m.Incarnation, Run: m.Run, LastEpoch: wire.NoEpoch,
 	}
+	// Whose log ends in the epoch of an unclean election or later was cut then.
+	order.Unclean = l.leadership.UncleanEpoch > 0 && m.LastEpoch < l.leadership.UncleanEpoch
 	common := log.EpochEnd(m.LastEpoch)
 	empty := m.LastEpoch == wire.NoEpoch
 	switch {

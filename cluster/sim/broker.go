@@ -291,18 +291,13 @@ func (p *process) restartActor(partition int) {
 
 func (p *process) leadership(partition int, state *wire.Partition) replica.Leadership {
 	w := p.machine.w
-	unclean := p.image.Unclean(w.topic, int32(partition))
-	if w.truths[partition].off {
-		// The image says it of the epoch alone; but whoever was away in that epoch comes back in a
-		// later one, with what was committed before.
-		unclean = true
-	}
 	l := replica.Leadership{
 		Self: p.machine.id, Topic: w.topic, Partition: int32(partition),
 		LeaderEpoch: state.LeaderEpoch, PartitionEpoch: state.PartitionEpoch,
 		Replicas: state.Replicas, ISR: state.ISR,
-		Fsync: !w.profile.Replicated, Unclean: unclean, MaxLag: w.profile.MaxLag,
+		Fsync: !w.profile.Replicated, MaxLag: w.profile.MaxLag,
 	}
+	l.UncleanEpoch = p.image.UncleanEpoch(w.topic, int32(partition))
 	l.MinISR = p.image.MinISR(w.topic, int32(partition))
 	for _, b := range state.Replicas {
 		r, _ := p.image.Registration(b)
