@@ -177,6 +177,19 @@ func (l *Log) write(cfg *LogConfig, batches []byte, next wire.Offset) error {
 	}
 
 	l.mu.Lock()
+	l.enter(cfg, s, batches, next)
+	taken := l.soil(s, f)
+	l.mu.Unlock()
+
+	if !taken {
+		f.Release()
+	}
+	l.entered(len(batches))
+	return nil
+}
+
+// enter shows readers batches that were written behind those in segment s. The caller has the mutex.
+func (l *Log) enter(cfg *LogConfig, s *segment, batches []byte, next wire.Offset) {
 	for rest, position := batches, s.size; len(rest) > 0; {
 		h, batch, after, _ := record.Next(rest) // the caller has been through it
 		if !s.hasFirst {
@@ -189,18 +202,15 @@ func (l *Log) write(cfg *LogConfig, batches []byte, next wire.Offset) error {
 	}
 	s.verified.add(s.size, s.size+int64(len(batches)))
 	s.size += int64(len(batches))
-	taken := l.soil(s, f)
 	l.end.Store(int64(next))
 	l.size.Add(int64(len(batches)))
-	l.mu.Unlock()
+}
 
-	if !taken {
-		f.Release()
-	}
-	l.sinceSnapshot += int64(len(batches))
+// entered does what is due after n bytes were appended.
+func (l *Log) entered(n int) {
+	l.sinceSnapshot += int64(n)
 	l.dir.track(l)
-	l.dir.metrics.appended(len(batches))
-	return nil
+	l.dir.metrics.appended(n)
 }
 
 // create makes the segment's file. It is durable once the syncer has synced the directory.

@@ -42,6 +42,7 @@ type history struct {
 	flushed   wire.Offset // by a Synced without error
 	confirmed wire.Offset // by an Append without error
 	start     wire.Offset // the highest that AdvanceStart was asked for
+	least     wire.Offset // where a cut has made the log begin anew
 	emptying  bool        // a cut is under way that leaves an empty log
 	emptied   wire.Offset // where that one starts
 	salvage   bool        // the log is opened in spite of losses
@@ -51,7 +52,7 @@ type history struct {
 func (h *history) digest(end wire.Offset) int64 {
 	sum := crc32.NewIEEE()
 	for _, e := range h.batches {
-		if e.base < end {
+		if e.next <= end {
 			_, _ = sum.Write(e.bytes)
 		}
 	}
@@ -216,13 +217,13 @@ func (h *history) check(t *testing.T, fsys storage.FS, boot string) {
 	if h.emptying && start == h.emptied && end == start {
 		h.batches, h.start, flushed = nil, start, start // the cut was made
 	}
-	if end < flushed || start > h.start {
-		t.Fatalf("the log is %d to %d; flushed was %d, the start at most %d", start, end, flushed, h.start)
+	if end < flushed || start > h.start || start < h.least {
+		t.Fatalf("the log is %d to %d; flushed was %d, the start %d to %d", start, end, flushed, h.least, h.start)
 	}
 	var want []byte
 	var epochs []storage.EpochStart
 	for _, e := range h.batches {
-		if e.base >= end {
+		if e.next > end {
 			break
 		}
 		if n := len(epochs); n == 0 || epochs[n-1].LeaderEpoch != e.epoch {

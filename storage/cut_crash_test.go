@@ -20,7 +20,7 @@ import (
 // perhaps.
 func (s *session) replicate(batches int, gap wire.Offset, epochs ...wire.LeaderEpoch) error {
 	end := s.log.EndOffset()
-	s.h.batches = slices.DeleteFunc(s.h.batches, func(e entry) bool { return e.base >= end })
+	s.h.batches = slices.DeleteFunc(s.h.batches, func(e entry) bool { return e.next > end })
 	var all []byte
 	base := end + gap
 	for i := range batches {
@@ -60,6 +60,7 @@ func (s *session) cut(to wire.Offset, reset bool) error {
 	}
 	kept = slices.DeleteFunc(kept, func(e entry) bool { return e.next > to })
 	end, start := wire.Offset(0), s.log.StartOffset()
+	s.h.least = 0
 	s.log.RequestCut(to, reset)
 	if n := len(kept); n > 0 {
 		end = kept[n-1].next
@@ -77,7 +78,7 @@ func (s *session) cut(to wire.Offset, reset bool) error {
 	}
 	if s.h.emptying {
 		end, start = to, to
-		s.h.start, s.h.flushed, s.h.confirmed, s.h.emptying = to, to, to, false
+		s.h.start, s.h.least, s.h.flushed, s.h.confirmed, s.h.emptying = to, to, to, to, false
 	}
 	s.h.batches = kept
 	if c.End != end || c.Start != min(start, end) || c.Flushed > end || c.Generation != s.log.Generation() {

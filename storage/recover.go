@@ -261,6 +261,9 @@ func (r *recovery) followed(i int, f *openFile, w *walker, h *record.Header, rea
 			return true, nil
 		}
 	}
+	if errors.Is(reason, errOverlap) && w.pos == 0 && int64(h.Size()) >= s.size {
+		return false, nil // the file was going to get another name: see straddle.go
+	}
 	if errors.Is(reason, record.ErrTruncated) || errors.Is(reason, errBeyond) && h.BaseOffset == w.next {
 		return false, nil
 	}

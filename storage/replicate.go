@@ -9,7 +9,8 @@ import (
 
 // AppendReplicated writes whole record batches at the end of the log as the leader has them: with
 // their offsets and leader epochs. It returns the log's new end. Offsets may leave a gap, as
-// compaction does, but not begin below the end; epochs may not go down; checksums must hold.
+// compaction does, but not begin below the end, unless the log is empty and its end lies in the first
+// batch: see straddle.go. Epochs may not go down; checksums must hold.
 //
 // Segments are begun where size and age say, so what one call brings may go into several of them.
 // When it returns an error nothing was written, except that of batches for several segments those
@@ -21,8 +22,14 @@ func (l *Log) AppendReplicated(batches []byte) (next wire.Offset, err error) {
 	if err := l.checkReplicated(batches); err != nil {
 		return 0, err
 	}
-	cfg := l.config.Load()
-	for rest := batches; len(rest) > 0; {
+	cfg, rest := l.config.Load(), batches
+	if h, first, after, _ := record.Next(batches); l.straddles(&h) {
+		if err := l.beginInside(cfg, &h, first); err != nil {
+			return 0, l.failed("begin the log of", l.EndOffset(), err)
+		}
+		rest = after
+	}
+	for len(rest) > 0 {
 		stretch, err := l.stretch(cfg, rest)
 		if err == nil {
 			err = l.prepare(stretch.roll)
@@ -54,7 +61,7 @@ func (l *Log) checkReplicated(batches []byte) error {
 			return err
 		case !record.VerifyCRC(batch):
 			return record.ErrCRC
-		case h.BaseOffset < end:
+		case h.BaseOffset < end && (len(rest) < len(batches) || !l.straddles(&h)):
 			return wire.Errorf(wire.OffsetOutOfRange, "append to %s: the batch begins at %d, below the end %d", l.ref, h.BaseOffset, end)
 		case h.LastOffset()-end > math.MaxInt32:
 			// A segment is named by the end of the log, and none reaches that far.
