@@ -38,6 +38,7 @@ type replicaActor struct {
 	generation uint64
 	producers  *replica.Producers
 	accounted  wire.Offset      // producers knows of every batch below
+	refuses    bool             // what the leader sent last could not be appended
 	epoch      wire.LeaderEpoch // the highest that it has led or followed in
 	configured *configure       // what came while the log was being opened
 	next       any              // a becomeLeader or becomeFollower that came while the log was being opened or cut

@@ -149,10 +149,14 @@ func (r *replicaActor) onAppend(ctx actor.Context, m *wire.Append) {
 // write appends batches as they are. What cannot be written is not acknowledged: the leader goes on
 // without this replica. Of batches that go into several segments, the first ones may have been written.
 func (r *replicaActor) write(m *wire.Append) (effects replica.FollowerEffects, written bool) {
-	if _, err := r.log.AppendReplicated(m.Batches); err != nil {
+	_, err := r.log.AppendReplicated(m.Batches)
+	if err != nil {
 		r.metrics.refuse(wire.Code(err))
-		r.logger.Error("batches of the leader cannot be appended", "leader_epoch", r.epoch, "offset", m.PrevOffset, "err", err)
+		if !r.refuses { // the leader sends them again and again
+			r.logger.Error("batches of the leader cannot be appended", "leader_epoch", r.epoch, "offset", m.PrevOffset, "err", err)
+		}
 	}
+	r.refuses = err != nil
 	end := r.log.EndOffset()
 	if end == m.PrevOffset {
 		return effects, false
