@@ -28,6 +28,7 @@ type cluster struct {
 	t     *testing.T
 	net   *memoryNetwork
 	disks map[wire.BrokerID]*crashfs.FS
+	boots map[wire.BrokerID]int  // how often the power of a machine was cut
 	joins map[wire.BrokerID]bool // those that join anew
 
 	mu      sync.Mutex
@@ -37,7 +38,7 @@ type cluster struct {
 // startCluster starts n brokers: the first founds, the others join, one after the other.
 func startCluster(t *testing.T, n int) *cluster {
 	t.Helper()
-	cl := &cluster{t: t, net: newMemoryNetwork(), disks: make(map[wire.BrokerID]*crashfs.FS), members: make(map[wire.BrokerID]*company)}
+	cl := &cluster{t: t, net: newMemoryNetwork(), disks: make(map[wire.BrokerID]*crashfs.FS), boots: make(map[wire.BrokerID]int), members: make(map[wire.BrokerID]*company)}
 	for i := range n {
 		id := wire.BrokerID(i + 1)
 		cl.disks[id] = dataDisk(t)
@@ -69,18 +70,18 @@ func (cl *cluster) begin(id wire.BrokerID) (*company, error) {
 func (cl *cluster) beginWithin(ctx context.Context, id wire.BrokerID) (*company, error) {
 	cl.mu.Lock()
 	lives++
-	incarnation := lives
+	incarnation, boot := lives, fmt.Sprint("boot-", cl.boots[id])
 	cl.mu.Unlock()
 	c := &company{t: cl.t, disk: faultfs.New(cl.disks[id])}
 	cfg := DefaultConfig()
 	cfg.ID, cfg.Incarnation = id, incarnation
 	cfg.Registration = metadata.RegisterBroker{
 		ID: id, Incarnation: incarnation, Host: "localhost", Port: 9092 + int32(id),
-		ClusterAddress: fmt.Sprintf("10.0.0.%d:7946", id), BootID: "boot",
+		ClusterAddress: fmt.Sprintf("10.0.0.%d:7946", id), BootID: boot,
 	}
 	logger := clusterLog.With("broker", id)
 	dc := storage.DefaultDirConfig()
-	dc.Now, dc.BootID, dc.ReserveBytes = c.now, "boot", 0
+	dc.Now, dc.BootID, dc.ReserveBytes = c.now, boot, 0
 	dir, err := storage.OpenDir(c.disk, "/data", dc, logger)
 	if err != nil {
 		return nil, err

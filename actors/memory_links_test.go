@@ -148,6 +148,20 @@ func (p *memoryPair) put(link int, e wire.Envelope) error {
 	}
 }
 
+// narrow bounds what waits on the links for bulk, also on those that stand.
+func (n *memoryNetwork) narrow(room int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.room = room
+	for _, l := range n.brokers {
+		for _, p := range l.out {
+			p.mu.Lock()
+			p.room = room
+			p.mu.Unlock()
+		}
+	}
+}
+
 // jam leaves no room on the link for bulk from one broker to another, or lets it have room again.
 func (n *memoryNetwork) jam(from, to wire.BrokerID, stuck bool) {
 	n.mu.Lock()
