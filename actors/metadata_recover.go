@@ -60,17 +60,21 @@ func RecoverMetadata(fsys storage.FS, dirs []*storage.Dir) (MetadataSurvey, erro
 	if err = errors.Join(err, log.wal.Close()); err != nil {
 		return MetadataSurvey{}, fmt.Errorf("recover the metadata log: %w", err)
 	}
+	return log.survey(), saveRecoveryEpoch(dirs, log.image)
+}
+
+func saveRecoveryEpoch(dirs []*storage.Dir, image *metadata.Image) error {
 	for _, d := range dirs {
 		identity := d.Identity()
 		if identity.ClusterID == "" {
 			continue
 		}
-		identity.RecoveryEpoch = uint64(log.image.RecoveryEpoch())
+		identity.RecoveryEpoch = uint64(image.RecoveryEpoch())
 		if err := d.SaveIdentity(identity); err != nil {
-			return MetadataSurvey{}, fmt.Errorf("log directory %s: %w", d.Path(), err)
+			return fmt.Errorf("log directory %s: %w", d.Path(), err)
 		}
 	}
-	return log.survey(), nil
+	return nil
 }
 
 // offlineLog is a metadata log with all that it leads to, committed or not.

@@ -87,7 +87,7 @@ type WALDamage struct {
 
 func (d *WALDamage) Error() string {
 	return fmt.Sprintf("metadata log: %s is damaged at byte %d: %s; nothing was changed: "+
-		"keep the directory, and start from a copy or from the other brokers", d.File, d.Position, d.Reason)
+		"keep the directory, and start from a copy or from the other brokers; if there are none, see 'troupe cluster recover'", d.File, d.Position, d.Reason)
 }
 
 type walSegment struct {

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -20,16 +21,21 @@ import (
 //	the metadata log   becomes another one, in one step
 //	meta.json          of every directory gets the recovery epoch
 //
-// So at any time there is the old log or the new one, and whoever is interrupted runs it again.
+// So at any time there is the old log or the new one, and whoever is interrupted runs it again. A log that is
+// damaged is read as far as that goes; it is moved away instead of copied.
 type Recovery struct {
 	// Found is what the metadata log holds.
 	Found actors.MetadataSurvey
 	// Interrupted says that an earlier run was not finished. What is found may be what it has made.
 	Interrupted bool
+	// Damage is why the log cannot be read as a whole, or nil. What is found is what is left of it.
+	Damage error
 
 	opts Options
 	dirs []*storage.Dir
 	mark savedRecovery
+	// salvaged is the damaged log that is read, or "".
+	salvaged string
 }
 
 // savedRecovery is a recovery that has begun.
@@ -75,9 +81,6 @@ func (r *Recovery) open(data []string) error {
 		r.dirs = append(r.dirs, dir)
 	}
 	first := r.dirs[0].Identity()
-	if _, err := r.opts.FS.Stat(r.logName()); first.Blank() || err != nil {
-		return fmt.Errorf("%s holds no metadata ("+metadataLogDir+"): name first the directory that is the broker's first --data", data[0])
-	}
 	for _, d := range r.dirs[1:] {
 		if other := d.Identity(); !other.Blank() && (other.ClusterID != first.ClusterID || other.BrokerID != first.BrokerID) {
 			return fmt.Errorf("%s belongs to broker %d of cluster %s, and %s to broker %d of cluster %s: they are not of one broker",
@@ -94,9 +97,29 @@ func (r *Recovery) look() error {
 		return err
 	}
 	r.Interrupted = r.mark.RecoveryEpoch > 0
-	r.Found, err = actors.SurveyMetadata(r.opts.FS, r.dirs[0])
-	if err != nil {
+	inUse := r.logName(metadataLogDir)
+	if _, err = r.opts.FS.Stat(inUse); err == nil {
+		if r.Found, err = actors.SurveyMetadata(r.opts.FS, r.dirs[0]); err == nil {
+			return nil
+		}
+	}
+	switch _, noCopy := r.opts.FS.Stat(r.logName(r.mark.KeptAs)); {
+	case r.Interrupted && noCopy == nil: // the log in use was not finished
+		r.salvaged = r.logName(r.mark.KeptAs)
+	case errors.As(err, new(*storage.WALDamage)):
+		r.salvaged = inUse
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s holds no metadata ("+metadataLogDir+"): name first the directory that is the broker's first --data", r.dirs[0].Path())
+	default:
 		return fmt.Errorf("read the metadata in %s: %w", r.dirs[0].Path(), err)
+	}
+	r.Damage = err
+	r.Found, err = actors.SurveySalvage(r.opts.FS, r.dirs[0], r.salvaged)
+	if err == nil && r.Found.ClusterID == "" {
+		err = r.Damage
+	}
+	if err != nil {
+		return fmt.Errorf("nothing is left of the metadata in %s: %w", r.dirs[0].Path(), err)
 	}
 	return nil
 }
@@ -113,11 +136,14 @@ func loadRecovery(fsys storage.FS, dir *storage.Dir) (savedRecovery, error) {
 	return mark, nil
 }
 
-func (r *Recovery) logName() string { return filepath.Join(r.dirs[0].Path(), metadataLogDir) }
+// logName is where a metadata log lies. The name comes from a file, and leads nowhere else.
+func (r *Recovery) logName(name string) string {
+	return filepath.Join(r.dirs[0].Path(), filepath.Base(name))
+}
 
 // Check says why there is nothing to recover, or nil.
 func (r *Recovery) Check() error {
-	if voters := r.Found.Voters; !r.Interrupted && len(voters) == 1 && voters[0] == r.Found.Broker {
+	if voters := r.Found.Voters; !r.Interrupted && r.Damage == nil && len(voters) == 1 && voters[0] == r.Found.Broker {
 		return fmt.Errorf("broker %d is the only voter of its cluster: it needs no others, just start it", r.Found.Broker)
 	}
 	return nil
@@ -135,12 +161,17 @@ func (r *Recovery) Run() (kept string, err error) {
 			return "", fmt.Errorf("begin the recovery: %w", err)
 		}
 	}
-	kept = filepath.Join(r.dirs[0].Path(), filepath.Base(r.mark.KeptAs))
+	kept = r.logName(r.mark.KeptAs)
 	if r.Found.RecoveryEpoch < r.mark.RecoveryEpoch {
-		if err := storage.CopyWAL(r.opts.FS, r.logName(), kept); err != nil {
+		if err := r.keep(kept); err != nil {
 			return "", fmt.Errorf("keep the metadata log as %s: %w", kept, err)
 		}
-		if r.Found, err = actors.RecoverMetadata(r.opts.FS, r.dirs); err != nil {
+		if r.salvaged != "" {
+			r.Found, err = actors.RecoverSalvage(r.opts.FS, r.dirs, kept)
+		} else {
+			r.Found, err = actors.RecoverMetadata(r.opts.FS, r.dirs)
+		}
+		if err != nil {
 			return "", err
 		}
 	}
@@ -148,6 +179,24 @@ func (r *Recovery) Run() (kept string, err error) {
 		return "", err
 	}
 	return kept, removeFile(r.opts.FS, mark)
+}
+
+// keep sees to it that the old log is kept. One that is whole stays in use until it is replaced in one step.
+func (r *Recovery) keep(as string) error {
+	inUse := r.logName(metadataLogDir)
+	switch r.salvaged {
+	case "":
+		return storage.CopyWAL(r.opts.FS, inUse, as)
+	case inUse:
+		if err := r.opts.FS.Rename(inUse, as); err != nil {
+			return err
+		}
+	default: // it is kept already, and what is in use was not finished
+		if err := r.opts.FS.RemoveAll(inUse); err != nil {
+			return err
+		}
+	}
+	return r.opts.FS.SyncDir(r.dirs[0].Path())
 }
 
 // raiseRecoveryEpoch has the directories of a broker know of a recovery of its cluster.

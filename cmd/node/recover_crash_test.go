@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -67,8 +68,67 @@ func namesIn(t *testing.T, disk *crashfs.FS, dir, prefix string) (names []string
 
 func TestARecoveryThatIsCutShortIsGoneOnWith(t *testing.T) {
 	t.Parallel()
-	rng := rand.New(rand.NewPCG(12, 1))
+	cutRecoveriesShort(t, founded(t, "/a", "/b"), rand.New(rand.NewPCG(12, 1)))
+}
+
+func TestARecoveryOfADamagedLogThatIsCutShortIsGoneOnWith(t *testing.T) {
+	t.Parallel()
 	base := founded(t, "/a", "/b")
+	n, err := node.Start(t.Context(), localConfig("/a", "/b"), node.Options{FS: base}) // for some more entries
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopBroker(t, n)
+	damageLastFrame(t, base)
+	if r := survey(t, base); r.Damage == nil || r.Check() != nil {
+		t.Fatalf("damage %v; check: %v", r.Damage, r.Check())
+	}
+	cutRecoveriesShort(t, base, rand.New(rand.NewPCG(12, 3)))
+}
+
+// damageLastFrame makes a frame unreadable that was promised: there is one behind it.
+func damageLastFrame(t *testing.T, disk *crashfs.FS) {
+	t.Helper()
+	const dir = "/a/__cluster_metadata/"
+	names := namesIn(t, disk, dir, "0")
+	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasSuffix(name, ".wal") })
+	f, err := disk.OpenFile(dir+names[len(names)-1], os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size, err := f.Size()
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := make([]byte, size)
+	if _, err := f.ReadAt(content, 0); err != nil {
+		t.Fatal(err)
+	}
+	for at := size - 1; ; at-- { // from the end on, until it is one that counts
+		content[at] ^= 0xff
+		if _, err := f.WriteAt(content[at:at+1], at); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		damage, err := storage.VerifyWAL(disk, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.ContainsFunc(damage, func(d storage.Damage) bool { return !d.Tail }) {
+			return
+		}
+		content[at] ^= 0xff
+		if _, err := f.WriteAt(content[at:at+1], at); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// cutRecoveriesShort cuts the power behind each step of a recovery, and runs it again.
+func cutRecoveriesShort(t *testing.T, base *crashfs.FS, rng *rand.Rand) {
+	t.Helper()
 	before := survey(t, base)
 	interrupted := 0
 	for step := int64(1); ; step++ {
@@ -99,6 +159,11 @@ func TestARecoveryThatIsCutShortIsGoneOnWith(t *testing.T) {
 		}
 		expectRecovered(t, found, before)
 		if err == nil {
+			n, err := node.Start(t.Context(), localConfig("/a", "/b"), node.Options{FS: found})
+			if err != nil {
+				t.Fatal(err)
+			}
+			stopBroker(t, n)
 			break
 		}
 	}
@@ -129,7 +194,7 @@ func expectRecovered(t *testing.T, disk *crashfs.FS, before *node.Recovery) {
 	if len(kept) != 1 {
 		t.Fatalf("kept are %v", namesIn(t, disk, "/a", ""))
 	}
-	if damage, err := storage.VerifyWAL(disk, "/a/"+kept[0]); err != nil || len(damage) > 0 {
+	if damage, err := storage.VerifyWAL(disk, "/a/"+kept[0]); err != nil || len(damage) > 0 != (before.Damage != nil) {
 		t.Fatalf("the log that is kept: %v, %v", damage, err)
 	}
 }

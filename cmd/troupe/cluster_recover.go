@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/troupe-mq/troupe/cmd/node"
+	"github.com/troupe-mq/troupe/storage"
 	"github.com/troupe-mq/troupe/wire"
 )
 
@@ -30,6 +31,7 @@ type recoveryJSON struct {
 	Partitions    int                  `json:"partitions"`
 	Brokers       []recoveryBrokerJSON `json:"brokers"`
 	Interrupted   bool                 `json:"interrupted"` // a recovery was begun here before
+	Damage        string               `json:"damage"`      // of the metadata log; "" when it is whole
 	Recovered     bool                 `json:"recovered"`   // by this run
 	KeptAs        string               `json:"kept_as"`     // where the metadata from before are, once recovered
 }
@@ -64,7 +66,9 @@ by the one that has most. Which of them had acknowledged records that this one l
 
 Afterwards start this broker, and the others as ever: those that lost their disks join with blank ones, those
 that still have the old metadata set them aside and keep their partitions. A partition whose replicas
-do not all come back is led after half a minute, or at once by "troupe topic elect-leaders --unclean".`,
+do not all come back is led after half a minute, or at once by "troupe topic elect-leaders --unclean".
+
+It also helps the only voter whose metadata log is damaged: what is left of the log, up to the damage, counts.`,
 		Example: `  troupe cluster recover --data /var/lib/troupe --dry-run
   troupe cluster recover --data /var/lib/troupe
   troupe cluster recover --data /disk1 --data /disk2 --yes --json`,
@@ -138,6 +142,10 @@ func newRecoveryJSON(recovery *node.Recovery) recoveryJSON {
 		LastTerm: found.Term, LastIndex: found.Index, Committed: found.Committed, Voters: []int32{}, Learners: []int32{},
 		Topics: found.Topics, Partitions: found.Partitions, Brokers: []recoveryBrokerJSON{}, Interrupted: recovery.Interrupted,
 	}
+	var damage *storage.WALDamage
+	if errors.As(recovery.Damage, &damage) {
+		shown.Damage = fmt.Sprintf("%s at byte %d: %s", damage.File, damage.Position, damage.Reason)
+	}
 	for _, id := range found.Voters {
 		shown.Voters = append(shown.Voters, int32(id))
 	}
@@ -181,6 +189,9 @@ func printSurvey(out io.Writer, shown *recoveryJSON) error {
 		{"committed", fmt.Sprintf("up to index %d for sure", shown.Committed)},
 		{"topics", fmt.Sprintf("%d, with %s", shown.Topics, plural(int64(shown.Partitions), "partition"))},
 		{"recovered", fmt.Sprintf("%s before", plural(int64(shown.RecoveryEpoch), "time"))},
+	}
+	if shown.Damage != "" {
+		facts = append(facts, []string{"damaged", "yes, and this is what is left: " + shown.Damage})
 	}
 	if shown.Interrupted {
 		facts = append(facts, []string{"interrupted", "a recovery was begun here and not finished; it is gone on with"})
