@@ -1,6 +1,10 @@
 package metadata
 
-import "github.com/troupe-mq/troupe/wire"
+import (
+	"slices"
+
+	"github.com/troupe-mq/troupe/wire"
+)
 
 // AlterPartitions is how leaders ask for other in-sync replicas. The reply is a []error in the order
 // asked. It carries no state: a leader takes that from its image, in the order of the log.
@@ -92,7 +96,7 @@ func (img *Image) members(p *partition, isr []ISRMember) (set ReplicaSet, err er
 			return 0, wire.Errorf(wire.InvalidRequest, "broker %d has no replica of the partition", m.Broker)
 		case !b.Usable() && (m.Broker != p.leaderID() || img.leaderStanding(p) != going): // that one stays until others have come
 			return 0, wire.Errorf(wire.IneligibleReplica, "broker %d is fenced or shutting down", m.Broker)
-		case b.hasFailed(p.ref()):
+		case img.lost(p, slices.Index(p.replicas, m.Broker)):
 			return 0, wire.Errorf(wire.IneligibleReplica, "broker %d cannot use its replica", m.Broker)
 		case b.Incarnation != m.Incarnation:
 			return 0, wire.Errorf(wire.IneligibleReplica, "broker %d has begun anew since", m.Broker)

@@ -53,7 +53,7 @@ func everyCommand() []struct {
 			Changes: []wire.ConfigChange{{Name: "k", Op: wire.OpAppend, Value: pointer("v")}},
 		}}}, errs},
 		{FailDirectories{Broker: 1, Incarnation: 2, Directories: []DirectoryID{"a"}}, wire.NotController},
-		{MoveReplica{Topic: id, Partition: 1, Broker: 2, Incarnation: 3, Directory: "d"}, err},
+		{MoveReplica{Topic: id, Partition: 1, Broker: 2, Incarnation: 3, Directory: "d", Empty: true}, err},
 		{FailReplicas{Broker: 1, Incarnation: 2, Replicas: tp}, err},
 		{ReplicaRestarted{Topic: id, Partition: 1, Broker: 2, Incarnation: 3, LeaderEpoch: 4}, err},
 		{ElectLeaders{Unclean: true, Partitions: []wire.TopicNamePartition{{Topic: "t", Partition: 1}}}, outcomes},

@@ -146,19 +146,20 @@ func decodeAlterConfigs(r *reader) Command {
 }
 
 func (c MoveReplica) encode(w *writer) {
-	w.array(5)
+	w.array(6)
 	w.bytes(c.Topic[:])
 	w.int(int64(c.Partition))
 	w.int(int64(c.Broker))
 	w.uint(uint64(c.Incarnation))
 	w.string(string(c.Directory))
+	w.bool(c.Empty)
 }
 
 func decodeMoveReplica(r *reader) Command {
 	return MoveReplica{
 		Topic: decodeTopicID(r), Partition: signed[int32](r),
 		Broker: signed[wire.BrokerID](r), Incarnation: unsigned[wire.Incarnation](r),
-		Directory: DirectoryID(r.string()),
+		Directory: DirectoryID(r.string()), Empty: r.bool(),
 	}
 }
 

@@ -56,12 +56,16 @@ func (c FailDirectories) Decide(img *Image, _ Env) Decision {
 
 // MoveReplica tells that a broker has a replica in another directory than the image says: someone
 // moved it there while the broker was down. The reply is an error or nil.
+//
+// Empty says that the broker has no log of it, and would begin one in that directory. That is not done
+// before the replica is superseded.
 type MoveReplica struct {
 	Topic       wire.TopicID
 	Partition   int32
 	Broker      wire.BrokerID
 	Incarnation wire.Incarnation
 	Directory   DirectoryID
+	Empty       bool
 }
 
 // Decide implements Command.
@@ -83,7 +87,7 @@ func (c MoveReplica) Decide(img *Image, _ Env) Decision {
 	switch {
 	case dir == 0 || b.offline(directory(dir)):
 		return refused(wire.Errorf(wire.LogDirNotFound, "broker %d has no working directory %.300q", c.Broker, c.Directory))
-	case p.dirs[replica] == directory(dir):
+	case p.dirs[replica] == directory(dir), c.Empty && !img.superseded(&p, replica):
 		return Decision{}
 	}
 	records := []Record{&ReplicaMoved{Topic: t.number, Partition: p.number, Broker: c.Broker, Directory: byte(dir)}}
@@ -96,6 +100,25 @@ func (c MoveReplica) Decide(img *Image, _ Env) Decision {
 	p.dirs[replica] = directory(dir)
 	r := img.rulesOf(t, img.standing)
 	return Decision{Records: append(records, &PartitionsChanged{Changes: []PartitionChange{r.next(&p)}})}
+}
+
+// Superseded says that a broker's replica lies in a directory that is gone, and that nothing in there
+// counts any more: others have gone on without it, after an unclean election. A directory that is gone
+// for a while only keeps its replicas: they are not copied elsewhere because somebody forgot a disk.
+func (img *Image) Superseded(id wire.TopicID, number int32, of wire.BrokerID) bool {
+	t := img.topicByID(id)
+	if t == nil {
+		return false
+	}
+	p, _ := t.partition(number)
+	replica := slices.Index(p.replicas, of)
+	return replica >= 0 && img.superseded(&p, replica)
+}
+
+func (img *Image) superseded(p *partition, replica int) bool {
+	b := img.broker(p.replicas[replica])
+	return p.uncleanEpoch > 0 && p.leader != noLeader && !(p.isr | p.elr | p.lastKnownELR).has(replica) &&
+		b != nil && b.offline(p.dirs[replica])
 }
 
 // process returns a broker in the incarnation that speaks.

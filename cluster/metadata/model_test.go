@@ -473,7 +473,9 @@ func anyPartitionCommand(t *rapid.T, img *Image) Command {
 	if rapid.IntRange(0, 3).Draw(t, "moved") == 0 {
 		b, _ := img.Registration(rapid.SampledFrom(p.Replicas).Draw(t, "replica"))
 		dir := rapid.SampledFrom(b.Directories).Draw(t, "directory")
-		return MoveReplica{Topic: topic.ID, Partition: n, Broker: b.ID, Incarnation: b.Incarnation, Directory: dir.ID}
+		return MoveReplica{
+			Topic: topic.ID, Partition: n, Broker: b.ID, Incarnation: b.Incarnation, Directory: dir.ID, Empty: rapid.Bool().Draw(t, "empty"),
+		}
 	}
 	if rapid.IntRange(0, 3).Draw(t, "failed") == 0 {
 		b, _ := img.Registration(rapid.SampledFrom(p.Replicas).Draw(t, "replica"))

@@ -209,7 +209,8 @@ func (c RegisterBroker) replicas(img *Image, old *broker) []PartitionChange {
 
 // displace gives a broker that has lost its disks an empty replica in a new directory. Where nobody else
 // is complete, the replica stays in the directory that is gone: an empty one must not lead, and should
-// the directory come back, so does the partition.
+// the directory come back, so does the partition. Once another one leads, the broker asks for a new
+// directory (MoveReplica).
 func (p *partition) displace(member ReplicaSet, to *Registration) {
 	last := (p.isr|p.elr|p.lastKnownELR)&member != 0 && (p.isr|p.elr)&^member == 0
 	p.forget(member)

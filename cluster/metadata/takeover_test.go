@@ -172,3 +172,74 @@ func TestAnElectionByHandBeginsAnewWhereTheDiskIsGone(t *testing.T) {
 		t.Errorf("it lies in %s", dir)
 	}
 }
+
+func TestASupersededReplicaBeginsAnewInAnotherDirectory(t *testing.T) {
+	c := newCluster(t, 3)
+	id := c.assigned()
+	c.fence(true, 2, 3)
+	c.fence(true, 1) // which alone had it all
+	if reply := c.do(blank(1, "new")).(RegisteredBroker); reply.Err != nil {
+		t.Fatal(reply.Err)
+	}
+	c.fence(false, 1, 2, 3)
+	b, _ := c.img.Registration(1)
+	anew := MoveReplica{Topic: id, Broker: 1, Incarnation: b.Incarnation, Directory: "new", Empty: true}
+	unmoved := func(when string) {
+		t.Helper()
+		entries := len(c.log)
+		if err := c.do(anew); err != nil || len(c.log) != entries || c.img.Superseded(id, 0, 1) {
+			t.Fatalf("%s it begins anew: %v", when, err)
+		}
+	}
+	unmoved("while nobody leads")
+	if err := c.elect(true); err != nil {
+		t.Fatal(err)
+	}
+	if p := c.partition(id, 0); p.Leader != 2 || !c.img.Superseded(id, 0, 1) || c.img.Superseded(id, 0, 3) {
+		t.Fatalf("%+v", p)
+	}
+	if err := c.join(id, 2, 1); wire.Code(err) != wire.IneligibleReplica {
+		t.Errorf("before it has a directory: %v", err)
+	}
+	if err := c.do(anew); err != nil {
+		t.Fatal(err)
+	}
+	if dir, _ := c.img.Directory(id, 0, 1); dir != "new" || !c.img.ReplicaUsable(id, 0, 1) {
+		t.Errorf("it lies in %s", dir)
+	}
+	if !slices.ContainsFunc(c.delta.Topics, func(d TopicDelta) bool { return d.ID == id && slices.Contains(d.Partitions, 0) }) {
+		t.Errorf("nobody is told of it: %+v", c.delta)
+	}
+	unmoved("once it has done so,")
+	c.mustJoin(id, 1, 2, 3)
+}
+
+// Its records count: it may lead with them once its directory is back.
+func TestAReplicaThatIsEligibleDoesNotBeginAnew(t *testing.T) {
+	c := newCluster(t, 0)
+	c.do(twoDisks(1))
+	c.do(registration(2, 1))
+	n := wire.NewTopic{Name: "t", Partitions: -1, ReplicationFactor: -1, Assignment: [][]wire.BrokerID{{1, 2}}}
+	id := c.do(CreateTopics{Topics: []wire.NewTopic{n}}).([]wire.CreatedTopic)[0].ID
+	c.fence(true, 2)
+	c.fence(true, 1)
+	c.fence(false, 2)
+	if err := c.elect(true); err != nil {
+		t.Fatal(err)
+	}
+	c.fence(false, 1)
+	c.mustJoin(id, 2, 1)
+	if err := c.alter(topicT, false, set("min.insync.replicas", "2")); err != nil {
+		t.Fatal(err)
+	}
+	lost, _ := c.img.Directory(id, 0, 1)
+	kept := map[DirectoryID]DirectoryID{"disk-a": "disk-b", "disk-b": "disk-a"}[lost]
+	c.do(FailDirectories{Broker: 1, Incarnation: 1, Directories: []DirectoryID{lost}})
+	if p := c.partition(id, 0); p.Leader != 2 || !slices.Equal(p.ELR, ids{1}) || c.img.UncleanEpoch(id, 0) == 0 {
+		t.Fatalf("%+v", p)
+	}
+	c.do(MoveReplica{Topic: id, Broker: 1, Incarnation: 1, Directory: kept, Empty: true})
+	if dir, _ := c.img.Directory(id, 0, 1); dir != lost {
+		t.Errorf("it lies in %s", dir)
+	}
+}

@@ -181,6 +181,7 @@ func (p *process) heartbeat() {
 		return
 	}
 	p.reportReplicas()
+	p.replaceReplicas()
 	h := &wire.Heartbeat{
 		Sender: m.id, Incarnation: p.incarnation, Applied: p.image.Index(), DiskHealthy: true, ShuttingDown: p.stopping,
 	}
@@ -208,6 +209,18 @@ func (p *process) reportReplicas() {
 	}
 }
 
+// replaceReplicas begins anew what lay on a disk that is gone, where others have gone on without.
+func (p *process) replaceReplicas() {
+	m := p.machine
+	for i := range m.disks {
+		if p.image.Superseded(m.w.topic, int32(i), m.id) {
+			p.command(metadata.MoveReplica{
+				Topic: m.w.topic, Partition: int32(i), Broker: m.id, Incarnation: p.incarnation, Directory: m.directoryID(), Empty: true,
+			}, func(any) {})
+		}
+	}
+}
+
 // follow takes a newer image, which may leap over some in between, and tells the replicas.
 func (p *process) follow(img *metadata.Image) {
 	m := p.machine
@@ -232,6 +245,9 @@ func (p *process) apply(partition int) {
 			p.remove(r)
 		}
 		return
+	}
+	if dir, _ := p.image.Directory(p.machine.w.topic, int32(partition), p.machine.id); r == nil && dir != p.machine.directoryID() {
+		return // it lies on a disk that is gone
 	}
 	if r == nil {
 		r = p.spawn(partition)

@@ -62,8 +62,7 @@ func drawProfile(random *rand.Rand, mutant Mutant) Profile {
 }
 
 // mayLose says whether a machine may lose what it had, one at a time: the minimum of in-sync replicas has to
-// leave a copy for that, all the time. After an unclean election a replica on a disk that is gone is
-// waited for, until an operator moves it.
+// leave a copy for that, all the time.
 func (p *Profile) mayLose() bool {
-	return p.MinISR >= 2 && !p.ChangeMinISR && !p.Reassign && !p.Unclean
+	return p.MinISR >= 2 && !p.ChangeMinISR && !p.Reassign
 }
