@@ -26,30 +26,35 @@ type joinReport struct {
 
 func joinCommand() *cobra.Command {
 	var at targetFlags
-	count := 50
+	count, limit := 50, time.Duration(0)
 	cmd := &cobra.Command{
 		Use:   "join",
 		Short: "Start three brokers at once, again and again: is it always one cluster",
 		Long: `Three blank brokers are started at the same moment, each with the addresses of all three to join.
 They must form one cluster, every time. Then three are started one after the other, and one is
 restarted at another address with the flags it had.`,
-		Example: "  go run ./bench/load join --count 50",
+		Example: "  go run ./bench/load join --count 50 --ready-within 2s",
 		Args:    cobra.NoArgs,
 	}
 	cmd.Flags().StringVar(&at.binary, "binary", "", "troupe binary to start (default: built from this module)")
 	cmd.Flags().IntVar(&count, "count", count, "how often")
+	cmd.Flags().DurationVar(&limit, "ready-within", 0, "fail when a broker takes longer until it is ready (default: however long it takes)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		r, err := measureJoin(cmd.Context(), at, count)
 		if err != nil {
 			return err
 		}
-		return report(cmd, r, func(w io.Writer) {
+		err = report(cmd, r, func(w io.Writer) {
 			fmt.Fprintln(w, "three brokers\tp50\tlargest\ttimes")
 			fmt.Fprintf(w, "started at once, until all are ready\t%s\t%s\t%d\n", short(r.Together.P50), short(r.Together.Max), r.Together.N)
 			fmt.Fprintf(w, "one joins, until it is ready\t%s\t%s\t%d\n", short(r.Join.P50), short(r.Join.Max), r.Join.N)
 			fmt.Fprintf(w, "one joins, until all list it\t%s\t%s\t%d\n", short(r.Listed.P50), short(r.Listed.Max), r.Listed.N)
 			fmt.Fprintf(w, "one is back at another address, until all list it\t%s\t%s\t%d\n", short(r.Restart.P50), short(r.Restart.Max), r.Restart.N)
 		})
+		if slowest := max(r.Together.Max, r.Join.Max); err == nil && limit > 0 && slowest > limit {
+			err = fmt.Errorf("a broker was ready after %s, longer than %s", slowest, limit)
+		}
+		return err
 	}
 	return cmd
 }
