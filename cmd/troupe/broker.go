@@ -98,7 +98,7 @@ func (f *brokerFlags) add(cmd *cobra.Command) {
 	set.String("cluster-advertise", "", "`address` that other brokers are told, if it is another ("+node.KeyClusterAdvertise+")")
 	set.String("node-id", "", "`id` of the broker; of one that has died, to take its place (node.id)")
 	set.String("rack", "", "`rack` where the broker stands; replicas are spread over racks (broker.rack)")
-	set.String("cluster-key-file", "", "`file` with keys that encrypt gossip, one a line; rewritten by rotation ("+node.KeyClusterKeyFile+")")
+	set.String("cluster-key-file", "", "`file` with keys of gossip, one a line; rotation rewrites it ("+node.KeyClusterKeyFile+")")
 	set.String("cluster-tls-cert", "", "`file` with this broker's certificate for other brokers, in PEM ("+node.KeyClusterTLSCert+")")
 	set.String("cluster-tls-key", "", "`file` with its key ("+node.KeyClusterTLSKey+")")
 	set.String("cluster-tls-ca", "", "`file` with the authority whose certificates brokers have ("+node.KeyClusterTLSCA+")")
