@@ -30,7 +30,7 @@ func beginnerScript(fsys storage.FS, h *history) error {
 		replicate(6, 0, 1, 2), s.sync, s.tick,
 		begin(300), s.tick, replicate(5, -1, 3, 4), s.sync, s.tick,
 		replicate(4, 1, 4, 5), func() error { return s.advance(308) }, s.sync, s.tick, s.tick,
-		begin(400), replicate(1, -2, 6), replicate(3, 0, 6, 7),
+		begin(400), replicate(1, -2, 6), s.sync, replicate(3, 0, 6, 7),
 	)
 	if err != nil {
 		_ = s.dir.Close()
@@ -164,6 +164,9 @@ func TestABatchThatTheDiskHasNoRoomForLeavesTheLogEmpty(t *testing.T) {
 			s.log.RequestSync()
 			if synced := <-s.synced; synced.Err != nil { // what the write left is gone
 				t.Fatal(synced.Err)
+			}
+			if info, err := fsys.Stat("data/orders-0/00000000000000000300.log"); err != nil || info.Size() != 0 {
+				t.Fatalf("the empty segment's file: %v, %v", info, err)
 			}
 			s.dir.Tick() // space is free again
 			if err := steps(func() error { return s.replicate(2, -1, 2) }, s.sync); err != nil {

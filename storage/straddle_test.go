@@ -212,3 +212,19 @@ func TestABatchWhoseSegmentHasNotGotItsNameIsCutOff(t *testing.T) {
 		}
 	}
 }
+
+func TestTheStartInsideABatchOutlivesKillsThatNoCheckpointIsAheadOf(t *testing.T) {
+	path := t.TempDir()
+	cutLog(t, openLog(t, openDir(t, path), testLogConfig()), 102, true)
+	path = crashed(t, path)
+	l := openLog(t, openDir(t, path), testLogConfig())
+	want := fours(100, 2, 1)
+	if _, err := l.AppendReplicated(bytes.Join(want, nil)); err != nil {
+		t.Fatal(err)
+	}
+	l = openLog(t, openDir(t, crashed(t, path)), testLogConfig())
+	if l.StartOffset() != 102 || l.EndOffset() != 108 {
+		t.Fatalf("the log is %d to %d", l.StartOffset(), l.EndOffset())
+	}
+	expectLog(t, l, want)
+}
