@@ -22,6 +22,7 @@ type controllerRuns struct {
 	controllerRun time.Time  // when the present run began
 	failures      int        // in a row
 	lastFailure   error
+	wasFull       bool // the last run ended because the disk is full
 	refill        bool // the log was damaged: a blank one is to be filled by others
 }
 
@@ -52,7 +53,7 @@ func (b *brokerActor) startController(ctx actor.Context) {
 		fs: b.fs, dir: filepath.Join(dir.Path(), metadataLogDir), wal: storage.DefaultWALConfig(),
 		found: b.cfg.ClusterID != "", join: b.cfg.Join || b.refill, cluster: dir.Identity().ClusterID, static: b.cfg.Static,
 		quorum: &b.quorum, known: b.image.Load().Image, snapshotBytes: defaultSnapshotBytes, keepBytes: defaultKeepBytes,
-		now: b.now, newTopicID: newTopicID, logger: b.logger,
+		now: b.now, newTopicID: newTopicID, logger: b.logger, full: b.wasFull,
 	}
 	if b.peers != nil {
 		links := &raftLinks{broker: b.Broker, met: make(map[uint64]wire.BrokerID)}
@@ -97,7 +98,8 @@ func (b *brokerActor) onControllerStopped(ctx actor.Context) {
 	if b.now().Sub(b.controllerRun) > stableRun {
 		b.failures = 0
 	}
-	if storage.IsFull(b.lastFailure) {
+	b.wasFull = storage.IsFull(b.lastFailure)
+	if b.wasFull {
 		// What was acknowledged is in the log; the next run goes on once there is room again.
 		b.failures = 0
 		b.respawnController(ctx, fullDiskPause)

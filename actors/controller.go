@@ -114,6 +114,7 @@ type controllerConfig struct {
 	now           func() time.Time
 	newTopicID    func() wire.TopicID
 	logger        *slog.Logger
+	full          bool // the one before ended because the disk is full
 }
 
 // raftTransport carries raft messages to other voters, to whom they are stepRaft. It may lose them,
@@ -332,7 +333,9 @@ func (c *controller) fail(ctx actor.Context, err error) {
 	if c.ended {
 		return
 	}
-	c.logger.Error("controller failed", "err", err)
+	if !(c.cfg.full && storage.IsFull(err)) { // it has been said already
+		c.logger.Error("controller failed", "err", err)
+	}
 	c.end(ctx)
 	ctx.Send(c.cfg.broker, &controllerFailed{err: err})
 }
