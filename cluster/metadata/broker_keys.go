@@ -102,7 +102,7 @@ var brokerKeys = inOrder(ownSynonyms(append([]ConfigKey{
 		Doc: "The durability of a new topic whose creator does not say: fsync or replicated.",
 	},
 	{
-		Name: "message.max.bytes", Type: wire.TypeInt, Default: "1048588", check: atLeast(0), Update: PerBroker,
+		Name: "message.max.bytes", Type: wire.TypeInt, Default: "1048588", check: between(0, maxMessageBytes), Update: PerBroker,
 		Doc: "The largest record batch that is accepted.",
 	},
 	{

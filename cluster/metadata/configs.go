@@ -147,6 +147,12 @@ func parseBool(value string) (v, ok bool) {
 	return false, false
 }
 
+// maxMessageBytes is the largest batch that a topic may allow: links between brokers carry frames of at
+// most 64 MiB, and what cannot be replicated must not be appended.
+//
+// Kafka: there is no upper bound.
+const maxMessageBytes = 60 << 20
+
 // The checks below come after the one of the type.
 
 func atLeast(low int64) func(string) error {

@@ -91,7 +91,7 @@ var topicKeys = inOrder([]ConfigKey{
 		Doc: "How many bytes of records lie between two entries of the offset index.",
 	},
 	{
-		Name: "max.message.bytes", Type: wire.TypeInt, Default: "1048588", Synonyms: one("message.max.bytes"), check: atLeast(0),
+		Name: "max.message.bytes", Type: wire.TypeInt, Default: "1048588", Synonyms: one("message.max.bytes"), check: between(0, maxMessageBytes),
 		Doc: "The largest record batch that is accepted, in bytes as it arrives, compressed or not.",
 	},
 	{
