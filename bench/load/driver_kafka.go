@@ -19,7 +19,7 @@ func (kafkaDriver) name() string { return "kafka" }
 
 // createTopic creates the topic, unless it is there, and waits until it has leaders.
 func (kafkaDriver) createTopic(ctx context.Context, t *target, w workload) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	client, err := kgo.NewClient(kgo.SeedBrokers(t.addr))
 	if err != nil {
@@ -27,6 +27,7 @@ func (kafkaDriver) createTopic(ctx context.Context, t *target, w workload) error
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
+	admin.SetTimeoutMillis(120_000) // thousands of partitions, on a machine that has other things to do
 	if _, err := admin.CreateTopic(ctx, w.Partitions, max(1, w.Replicas), t.topicConfigs(), w.Topic); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 		return fmt.Errorf("create topic %s: %w", w.Topic, err)
 	}
