@@ -279,8 +279,11 @@ func (r *reconciliation) partition(n int32) {
 		}
 		known = r.newPartition(r.image, r.local, r.topic.ID, n)
 		r.replace(n, known)
+	case r.local.dirs[n] == nil: // it may have got one
+		r.local.dirs[n] = r.dirOf(r.image, known.tp)
 	}
 	if r.local.dirs[n] == nil {
+		r.beginAnew(r.image, known.tp)
 		known.door.shut(wire.NotLeaderOrFollower, wire.LeaderHint{Broker: state.Leader, LeaderEpoch: state.LeaderEpoch})
 		r.settled = append(r.settled, known.tp)
 		return

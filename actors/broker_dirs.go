@@ -90,6 +90,16 @@ func (b *brokerActor) dirOf(image *metadata.Local, tp wire.TopicPartition) *stor
 	return dir
 }
 
+// beginAnew asks for another directory for a log whose own is not here, if nothing that lies there counts
+// any more.
+func (b *brokerActor) beginAnew(image *metadata.Local, tp wire.TopicPartition) {
+	if image.Superseded(tp.Topic, tp.Partition, b.cfg.ID) {
+		b.tellAbout(metadata.MoveReplica{
+			Topic: tp.Topic, Partition: tp.Partition, Broker: b.cfg.ID, Incarnation: b.cfg.Incarnation, Directory: idOf(b.emptiest()), Empty: true,
+		})
+	}
+}
+
 func idOf(d *storage.Dir) metadata.DirectoryID { return metadata.DirectoryID(d.Identity().DirectoryID) }
 
 func (b *brokerActor) dirByID(id metadata.DirectoryID) *storage.Dir {

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/troupe-mq/troupe/storage"
 	"github.com/troupe-mq/troupe/wire"
 )
 
@@ -123,6 +124,58 @@ func TestALogThatLostItsEndIsFilledByTheOthers(t *testing.T) {
 		cl.await("the loss is made good", func() bool { return !log.LostDurable() })
 		if log.EndOffset() != 20 || log.FlushedOffset() != 20 {
 			t.Errorf("it ends at %d, flushed up to %d", log.EndOffset(), log.FlushedOffset())
+		}
+	})
+	if t.Failed() {
+		t.Log(logged.text.String())
+	}
+}
+
+// What only it had is gone with its disk. Once the others go on without, it is a replica like any other.
+func TestABrokerThatLostItsDiskFollowsAgainAfterAnUncleanElection(t *testing.T) {
+	logged := logging(t)
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 5)
+		defer cl.end()
+		cl.awaitReady()
+		one := "1"
+		created := cl.any().CreateTopics(t.Context(), []wire.NewTopic{{
+			Name: "orders", Partitions: -1, ReplicationFactor: -1, Assignment: [][]wire.BrokerID{{4, 5}},
+			Configs: []wire.ConfigValue{{Name: "min.insync.replicas", Value: &one}},
+		}}, false)
+		if created[0].Err != nil {
+			t.Fatal(created[0].Err)
+		}
+		topic := created[0].ID
+		const leader, other = 4, 5
+		cl.kill(other)
+		cl.inSync(topic, 1, 1)
+		cl.kill(leader)
+		cl.disks[leader] = dataDisk(t)
+		cl.joins = map[wire.BrokerID]bool{leader: true}
+		cl.offline(leader, func(dir *storage.Dir) error {
+			identity := dir.Identity()
+			identity.ClusterID, identity.BrokerID, identity.RaftID = "cluster", leader, 204
+			return dir.SaveIdentity(identity)
+		})
+		time.Sleep(time.Minute) // virtual: it is fenced
+		cl.startAll(leader, other)
+		cl.awaitReady()
+		if state, _ := cl.any().View().Partition(topic, 0); state.Leader != wire.NoBroker {
+			t.Fatalf("an empty or a stale log leads: %+v", state)
+		}
+		outcomes, err := cl.any().ElectLeaders(t.Context(), wire.ElectLeaders{
+			Unclean: true, Partitions: []wire.TopicNamePartition{{Topic: "orders"}},
+		})
+		if err != nil || outcomes[0].Err != nil {
+			t.Fatal(outcomes, err)
+		}
+		cl.inSync(topic, 1, 2)
+		var r replies
+		cl.leader(topic, 0).produce(&r, 1, topic, wire.AcksAll, recordsOf(3, wire.NoProducer, 0))
+		cl.await("all is answered", func() bool { return len(r.of(1)) == 1 })
+		if end := cl.members[leader].routes.find(topic, 0).current().EndOffset(); end != 3 {
+			t.Errorf("the broker with the new disk ends at %d", end)
 		}
 	})
 	if t.Failed() {
