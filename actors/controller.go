@@ -333,7 +333,7 @@ func (c *controller) fail(ctx actor.Context, err error) {
 	if c.ended {
 		return
 	}
-	if !(c.cfg.full && storage.IsFull(err)) { // it has been said already
+	if !c.cfg.full || !storage.IsFull(err) { // it has been said already
 		c.logger.Error("controller failed", "err", err)
 	}
 	c.end(ctx)
