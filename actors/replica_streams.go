@@ -242,6 +242,7 @@ func (r *replicaActor) onLinkDown(msg *linkDown) {
 	if s := r.streams.of(msg.broker); s != nil && s.pid.Address == addressOf(msg.broker, msg.incarnation) {
 		s.restart()
 		r.leader.LinkDown(msg.broker)
+		r.streams.arm(r, false)
 	}
 }
 

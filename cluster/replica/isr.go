@@ -64,9 +64,22 @@ func (l *Leader) qualifies(f *follower) bool {
 // lags says that a member has for too long not acknowledged an end that the leader's log had. Time
 // begins when that end was reached, and is taken by samples: the next end is looked at when this
 // one has been acknowledged. Where all is acknowledged there is no clock.
+//
+// Kafka: a follower that cannot be reached is given as long as a slow one.
 func (l *Leader) lags(f *follower, now time.Time) bool {
-	return f.awaiting && now.Sub(f.since) > l.leadership.MaxLag
+	return f.awaiting && now.Sub(f.since) > l.patience(f)
 }
+
+// patience is how long a member may not acknowledge something. One without a link will not, and all
+// producers wait for it; a link that only broke for a moment is back before.
+func (l *Leader) patience(f *follower) time.Duration {
+	if f.linked {
+		return l.leadership.MaxLag
+	}
+	return min(l.leadership.MaxLag, unlinkedLag)
+}
+
+const unlinkedLag = time.Second
 
 // Tick does what time brings: members that lag are proposed for removal, what was not answered is
 // asked again, and so is a proposal, as it was. NextTick says when.
@@ -115,7 +128,7 @@ func (l *Leader) NextTick() time.Time {
 			sooner(l.nextQuestion(f))
 		}
 		if f.inSync && f.awaiting && l.pending == nil && l.mayPropose() {
-			sooner(f.since.Add(l.leadership.MaxLag + 1))
+			sooner(f.since.Add(l.patience(f) + 1))
 		}
 	}
 	if l.pending != nil {

@@ -180,6 +180,35 @@ func TestAFollowerThatLagsIsProposedForRemoval(t *testing.T) {
 }
 
 // It is not enough to be behind: under load every follower is behind at every moment.
+// Kafka: it is given as long as one that is slow.
+func TestAFollowerWithoutALinkIsGivenUpSooner(t *testing.T) {
+	l := leading(three(1, 2, 3), log(3, 5), 2, 3)
+	l.Appended(6, t0)
+	l.LinkDown(3)
+	l.Acknowledged(ack(2, 6, 6), t0)
+	if effects := l.Tick(t0.Add(unlinkedLag)); effects.Propose != nil {
+		t.Fatalf("it may be back at once: %+v", effects.Propose)
+	}
+	if next := l.NextTick(); next.IsZero() || next.After(t0.Add(unlinkedLag+1)) {
+		t.Fatalf("the clock is looked at again at %v", next)
+	}
+	effects := l.Tick(t0.Add(unlinkedLag + 1))
+	if effects.Propose == nil || !cmp.Equal(effects.Propose.Leaving, []wire.BrokerID{3}) {
+		t.Fatalf("%+v", effects.Propose)
+	}
+}
+
+func TestALinkThatIsBackInTimeKeepsItsFollowerInSync(t *testing.T) {
+	l := leading(three(1, 2, 3), log(3, 5), 2, 3)
+	l.Appended(6, t0)
+	l.LinkDown(3)
+	l.Acknowledged(ack(2, 6, 6), t0)
+	l.LinkUp(3, t0.Add(unlinkedLag/2))
+	if effects := l.Tick(t0.Add(2 * unlinkedLag)); effects.Propose != nil {
+		t.Fatalf("%+v", effects.Propose)
+	}
+}
+
 func TestAFollowerThatKeepsUpAtADistanceStays(t *testing.T) {
 	l := leading(three(1, 2), log(3, 5), 2)
 	l.LinkDown(3)
