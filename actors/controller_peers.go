@@ -73,6 +73,9 @@ var betweenVoters = map[raftpb.MessageType]bool{
 // onRaftStep gives raft a message from another broker, unless it cannot be meant for it: a number belongs to
 // one log on one disk, and a broker whose disk was lost has another.
 func (c *controller) onRaftStep(msg *wire.RaftStep) {
+	if _, linked := c.cfg.peers.incarnation(msg.Sender); !linked {
+		return // it is from before the link broke: a leader that is gone would be believed in again
+	}
 	m := &raftpb.Message{}
 	err := proto.Unmarshal(msg.Data, m)
 	if err != nil || m.GetTo() != c.cfg.raftID || m.GetFrom() == c.cfg.raftID || m.GetFrom() == raft.None ||
