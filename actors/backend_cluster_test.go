@@ -135,7 +135,7 @@ func TestHealthIsThatOfTheWeakest(t *testing.T) {
 			h.partition("t", int32(i), &c.partitions[i], c.needed)
 		}
 		got := h.ClusterHealth
-		told := len(got.Reasons)
+		told := len(h.reasons())
 		got.Reasons, got.MayLose = nil, max(got.MayLose, 0)
 		if got.Healthy != c.want.Healthy || got.Offline != c.want.Offline || got.UnderReplicated != c.want.UnderReplicated || got.MayLose != c.want.MayLose {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
@@ -143,6 +143,16 @@ func TestHealthIsThatOfTheWeakest(t *testing.T) {
 		if (told > 0) != (!got.Healthy || got.MayLose == 0) {
 			t.Errorf("%s: %d reasons are told for %+v", name, told, got)
 		}
+	}
+	h := health{}
+	for n := range 3 * maxReasons {
+		h.reason(becauseBehind, "behind %d", n)
+	}
+	h.reason(becauseOffline, "offline")
+	h.reason(becauseOfBrokers, "broker")
+	reasons := h.reasons()
+	if len(reasons) != maxReasons+1 || reasons[0] != "broker" || reasons[1] != "offline" || reasons[maxReasons] != "... and 22 more" {
+		t.Errorf("what weighs most is not told first: %q", reasons)
 	}
 	if h := healthOf(metadata.NewImage().Local(1, nil), &wire.Quorum{Leader: wire.NoBroker}); h.Healthy {
 		t.Error("a cluster without a controller is healthy")

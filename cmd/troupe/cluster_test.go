@@ -112,7 +112,7 @@ func TestALoneBrokerIsHealthyAndCannotBeLost(t *testing.T) {
 		t.Errorf("a lone broker is %+v", h)
 	}
 	got := inProcess(t, "", "cluster", "health", "--wait", "--timeout=300ms", bootstrap)
-	if got.code != exitFailed || !strings.Contains(got.out, "no broker may be lost: the metadata log has 1 voting broker") {
+	if got.code != exitFailed || !strings.Contains(got.out, "no broker may be lost: the metadata log has 1 voter") {
 		t.Errorf("exit code %d, %s%s", got.code, got.out, got.err)
 	}
 }
