@@ -230,10 +230,18 @@ func (cl *cluster) voters() (ids []wire.BrokerID) {
 	return ids
 }
 
-// awaitVoters waits until these are the voters.
+// awaitVoters waits until these are the voters, and all that run know it: one that does not yet would need those
+// before as well.
 func (cl *cluster) awaitVoters(want ...wire.BrokerID) {
 	cl.t.Helper()
-	cl.await(fmt.Sprint("the voters are ", want), func() bool { return slices.Equal(cl.voters(), want) })
+	cl.await(fmt.Sprint("the voters are ", want), func() bool {
+		for _, c := range cl.members {
+			if q := c.Quorum(); q.Changing || len(q.Voters) != len(want) && len(q.Voters) > 0 {
+				return false
+			}
+		}
+		return slices.Equal(cl.voters(), want)
+	})
 }
 
 // awaitTopic waits until every broker that runs knows a topic.

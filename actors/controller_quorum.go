@@ -233,7 +233,10 @@ func (c *controller) publishQuorum() {
 	if c.cfg.quorum == nil {
 		return
 	}
-	q := &wire.Quorum{Leader: c.controllerID, Term: c.node.BasicStatus().GetTerm(), Committed: c.seen}
+	q := &wire.Quorum{
+		Leader: c.controllerID, Term: c.node.BasicStatus().GetTerm(), Committed: c.seen,
+		Changing: len(c.confState.GetVotersOutgoing()) > 0,
+	}
 	for _, m := range c.raftMembers(c.cfg.now()) {
 		member := wire.QuorumMember{Broker: wire.NoBroker, RaftID: m.ID, Match: m.Match, Silent: m.Silent}
 		if b, known := c.image.BrokerByRaftID(m.ID); known {

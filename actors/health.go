@@ -97,6 +97,10 @@ func (h *health) quorum(q *wire.Quorum) {
 		h.Healthy = false
 		h.reason(becauseOfBrokers, "no controller can be reached: start the brokers that vote, or see troupe cluster recover")
 	}
+	if q.Changing {
+		h.Healthy = false
+		h.bear(0, "the voters of the metadata log are being changed")
+	}
 	if len(q.Voters) < 3 {
 		h.bear(voting-(len(q.Voters)/2+1), "the metadata log has %d voter(s): with three brokers there are three", len(q.Voters))
 	} else {

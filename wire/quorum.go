@@ -9,6 +9,7 @@ type Quorum struct {
 	Committed uint64 // index of the last entry known to be committed
 	Voters    []QuorumMember
 	Learners  []QuorumMember // get the log and do not vote
+	Changing  bool           // the voters are being changed: a majority of those before is needed as well
 }
 
 // QuorumMember is a broker's copy of the metadata log.
