@@ -24,6 +24,7 @@ type cluster struct {
 	t     *testing.T
 	net   *memoryNetwork
 	disks map[wire.BrokerID]*crashfs.FS
+	wiped uint64 // disks that were lost: what is on a new one has another raft id
 	boots map[wire.BrokerID]int  // how often the power of a machine was cut
 	joins map[wire.BrokerID]bool // those that join anew
 
@@ -94,7 +95,7 @@ func (cl *cluster) beginWithin(ctx context.Context, id wire.BrokerID) (*company,
 		cfg.Join = true
 	}
 	if identity.Blank() {
-		identity.ClusterID, identity.BrokerID, identity.RaftID = "cluster", id, 100+uint64(id)
+		identity.ClusterID, identity.BrokerID, identity.RaftID = "cluster", id, 100*(1+cl.wiped)+uint64(id)
 	}
 	if err := dir.SaveIdentity(identity); err != nil {
 		return nil, err
@@ -108,6 +109,12 @@ func (cl *cluster) beginWithin(ctx context.Context, id wire.BrokerID) (*company,
 		return nil, errors.Join(err, dir.Close())
 	}
 	return c, nil
+}
+
+// wipe gives a broker that does not run an empty disk.
+func (cl *cluster) wipe(id wire.BrokerID) {
+	cl.wiped++
+	cl.disks[id] = dataDisk(cl.t)
 }
 
 // startAll starts brokers at once: no one of them can do without the others.

@@ -100,3 +100,27 @@ func TestWhatWasAcknowledgedSurvivesItsLeader(t *testing.T) {
 		}
 	})
 }
+
+// Rule: a broker that comes back with an empty disk leaves every ISR first, and is filled.
+func TestABrokerThatLostItsDiskIsFilledAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 3)
+		defer cl.end()
+		topic := cl.topic("orders", 2)
+		var r replies
+		for slot := range 20 {
+			cl.leader(topic, 0).produce(&r, slot, topic, wire.AcksAll, recordsOf(5, wire.NoProducer, 0))
+		}
+		cl.await("all is answered", func() bool { return len(r.of(19)) == 1 })
+		victim := cl.leader(topic, 0).cfg.ID
+		cl.kill(victim)
+		cl.wipe(victim)
+		cl.await("it is fenced", func() bool { return cl.any().fenced(victim) })
+		cl.start(victim)
+		cl.inSync(topic, 2, 3)
+		log := cl.members[victim].routes.find(topic, 0).current()
+		if log.StartOffset() != 0 || log.FlushedOffset() != 100 {
+			t.Errorf("it has [%d, %d)", log.StartOffset(), log.FlushedOffset())
+		}
+	})
+}

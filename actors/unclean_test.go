@@ -151,7 +151,7 @@ func TestABrokerThatLostItsDiskFollowsAgainAfterAnUncleanElection(t *testing.T) 
 		cl.kill(other)
 		cl.inSync(topic, 1, 1)
 		cl.kill(leader)
-		cl.disks[leader] = dataDisk(t)
+		cl.wipe(leader)
 		cl.joins = map[wire.BrokerID]bool{leader: true}
 		cl.offline(leader, func(dir *storage.Dir) error {
 			identity := dir.Identity()
