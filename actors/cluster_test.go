@@ -24,7 +24,7 @@ type cluster struct {
 	t     *testing.T
 	net   *memoryNetwork
 	disks map[wire.BrokerID]*crashfs.FS
-	wiped uint64 // disks that were lost: what is on a new one has another raft id
+	wiped uint64                 // disks that were lost: what is on a new one has another raft id
 	boots map[wire.BrokerID]int  // how often the power of a machine was cut
 	joins map[wire.BrokerID]bool // those that join anew
 
