@@ -47,6 +47,8 @@ const (
 	streamWindow = 8 << 20
 	// catchUpBytes is how much of the log is read at once.
 	catchUpBytes = 1 << 20
+	// throttleLook is how often a follower that is filled at a limited rate has its turn.
+	throttleLook = 500 * time.Millisecond
 	// announceInterval is how long a follower may wait for a high watermark that moved without
 	// anything to send.
 	announceInterval = 5 * time.Millisecond
@@ -165,9 +167,9 @@ func (r *replicaActor) catchUp(s *stream) {
 		send(self, read)
 	}
 	if s.adding {
-		if pause := r.reassignments.reserve(catchUpBytes, r.now()); pause > 0 {
-			background := r.background
-			time.AfterFunc(pause, func() { background(job) })
+		if pause := r.reassignments.wait(r.now()); pause > 0 {
+			// Nothing was read: it is tried again then. The rate may have been changed by that time.
+			time.AfterFunc(min(pause, throttleLook), func() { send(self, read) })
 			return
 		}
 	}
@@ -190,6 +192,9 @@ func (r *replicaActor) onCatchUpRead(msg *catchUpRead) {
 	case !due || from != msg.from || msg.buffer == nil:
 		msg.buffer.Release()
 	default:
+		if s.adding {
+			r.reassignments.spend(len(msg.buffer.Bytes), r.now())
+		}
 		r.sendAppend(s, msg.buffer.Bytes, msg.buffer, msg.next, msg.lastEpoch)
 	}
 	r.catchUp(s)

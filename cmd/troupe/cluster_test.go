@@ -232,6 +232,33 @@ func TestPartitionsMoveAndABrokerIsRemoved(t *testing.T) {
 	}
 }
 
+// A move that is held back goes on when the command gives up, says how far it is, and can be taken back.
+func TestAMoveIsThrottledAndTakenBack(t *testing.T) {
+	_, bootstrap := startThree(t)
+	must(t, "", "topic", "create", "clicks", "--partitions=1", "--replication-factor=1", bootstrap)
+	must(t, strings.Repeat(strings.Repeat("x", 999)+"\n", 4000), "produce", "clicks", bootstrap) // several pieces of the log
+	before := describe(t, "clicks", bootstrap).Partitions[0].Replicas
+	to := before[0]%3 + 1
+	got := inProcess(t, "", "topic", "reassign", "clicks", fmt.Sprintf("--brokers=%d", to), "--throttle=1000", "--timeout=2s", "--yes", bootstrap)
+	if got.code != exitFailed || !strings.Contains(got.err, "0 of 1 partition moved, 1 on the way") || !strings.Contains(got.err, "--cancel") {
+		t.Fatalf("exit code %d, %s%s", got.code, got.out, got.err)
+	}
+	if p := describe(t, "clicks", bootstrap).Partitions[0]; !slices.Equal(p.Adding, []int32{to}) || len(p.ISR) != 1 {
+		t.Errorf("on the way: %+v", p)
+	}
+	if got := must(t, "", "topic", "reassign", "clicks", "--cancel", bootstrap); !strings.HasPrefix(got, "1 partition on the way") {
+		t.Errorf("taken back: %s", got)
+	}
+	if p := describe(t, "clicks", bootstrap).Partitions[0]; !slices.Equal(p.Replicas, before) || len(p.Adding) != 0 {
+		t.Errorf("after it was taken back: %+v", p)
+	}
+	// Without the limit it arrives, and the limit is gone afterwards.
+	must(t, "", "topic", "reassign", "clicks", fmt.Sprintf("--brokers=%d", to), "--throttle=1000000000", "--timeout=1m", "--yes", bootstrap)
+	if p := describe(t, "clicks", bootstrap).Partitions[0]; !slices.Equal(p.Replicas, []int32{to}) {
+		t.Errorf("moved: %+v", p)
+	}
+}
+
 func TestMistakesAboutClustersSayWhatToDo(t *testing.T) {
 	bootstrap := "--bootstrap=" + startBroker(t, t.TempDir()).ready["kafka"]
 	must(t, "", "topic", "create", "there", bootstrap)

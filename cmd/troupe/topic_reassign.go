@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,7 @@ type reassignFlags struct {
 	assign              []string
 	cancel, dryRun, yes bool
 	atOnce              int
+	throttle            int64
 	timeout             time.Duration
 }
 
@@ -40,10 +42,12 @@ func newTopicReassign(std streams, bootstrap *string) *cobra.Command {
 for each partition of one topic. A partition keeps the replicas that it has until the new ones are in
 sync. At most --at-once partitions are on their way at the same time, so that the copying leaves
 room for clients; what is left when the command ends has not been begun, and what was begun goes on by itself.
+With --throttle each broker sends new replicas at most so many bytes a second, until all have arrived (the
+configuration leader.replication.throttled.rate of all brokers).
 
 With --cancel, partitions that are on their way stay where they were.`,
 		Example: `  troupe topic reassign orders --brokers 1,2,4
-  troupe topic reassign orders --brokers 1,2,3 --replication-factor 3 --yes
+  troupe topic reassign orders --brokers 1,2,3 --replication-factor 3 --throttle 20000000 --yes
   troupe topic reassign orders --assign 0=2,3,1 --assign 1=3,1,2
   troupe topic reassign orders --cancel`,
 		Args: oneOrMore("NAME"),
@@ -57,6 +61,7 @@ With --cancel, partitions that are on their way stay where they were.`,
 	set.BoolVar(&f.cancel, "cancel", false, "take back what is on its way")
 	set.BoolVar(&f.dryRun, "dry-run", false, "show what would be moved, and move nothing")
 	set.IntVar(&f.atOnce, "at-once", 10, "`number` of partitions that may be on their way at the same time")
+	set.Int64Var(&f.throttle, "throttle", 0, "`bytes` a second that each broker sends new replicas at most; 0: no limit")
 	yesFlag(set, &f.yes)
 	timeoutFlag(set, &f.timeout, time.Hour)
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
@@ -87,13 +92,36 @@ With --cancel, partitions that are on their way stay where they were.`,
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 		defer cancel()
+		if f.throttle > 0 {
+			if err := limitReassignments(ctx, c, client.Set(throttledRate, strconv.FormatInt(f.throttle, 10))); err != nil {
+				return err
+			}
+		}
 		if err := reassign(ctx, std, c, moves, f.atOnce); err != nil {
 			return err
+		}
+		if f.throttle > 0 {
+			if err := limitReassignments(ctx, c, client.Unset(throttledRate)); err != nil {
+				return err
+			}
 		}
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "moved %s\n", plural(int64(len(moves)), "partition"))
 		return err
 	}
 	return cmd
+}
+
+// throttledRate is Kafka's name for what brokers send to new replicas at most.
+const throttledRate = "leader.replication.throttled.rate"
+
+// limitReassignments sets or unsets the rate for all brokers.
+func limitReassignments(ctx context.Context, c *client.Client, change client.ConfigChange) error {
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	if err := c.AlterConfigs(ctx, client.BrokerConfigs(""), change); err != nil {
+		return explain(err, "")
+	}
+	return nil
 }
 
 func (f *reassignFlags) check(names []string) error {
@@ -110,6 +138,8 @@ func (f *reassignFlags) check(names []string) error {
 		return usagef("--assign is for one topic, not for %d", len(names))
 	case f.factor < 0 || f.factor > 0 && f.brokers == "":
 		return usagef("--replication-factor %d: write a number from 1 up, with --brokers", f.factor)
+	case f.throttle < 0:
+		return usagef("--throttle %d: write bytes a second, from 1 up", f.throttle)
 	case f.atOnce < 1:
 		return usagef("--at-once %d: write a number from 1 up", f.atOnce)
 	}
