@@ -324,6 +324,9 @@ func (p *process) leadership(partition int, state *wire.Partition) replica.Leade
 }
 
 func (p *process) linkUp(to wire.BrokerID, era int) {
+	if era < p.linked[to] {
+		return // a process that was paused hears of it after the next one, which links never tell in that order
+	}
 	if p.linked[to] != 0 {
 		p.linkDown(to)
 	}
