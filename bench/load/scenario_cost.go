@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/troupe-mq/troupe/bench/testbed"
 )
@@ -173,7 +174,29 @@ func produceOn(ctx context.Context, c *testbed.Cluster, durable bool, change fun
 	w := defaultWorkload()
 	w.Idempotent = true
 	change(&w)
-	return produce(ctx, kafkaDriver{}, targetOf(c, durable), w)
+	t := targetOf(c, durable)
+	if err := (kafkaDriver{}).createTopic(ctx, t, w); err != nil {
+		return nil, err
+	}
+	if err := touch(ctx, t, w); err != nil {
+		return nil, fmt.Errorf("write to each partition: %w", err)
+	}
+	return produce(ctx, kafkaDriver{}, t, w)
+}
+
+// touch writes one record to each partition, whose files are made with the first: what is measured then is
+// what they cost from there on.
+func touch(ctx context.Context, t *target, w workload) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(t.addr), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	records := make([]*kgo.Record, w.Partitions)
+	for n := range records {
+		records[n] = &kgo.Record{Topic: w.Topic, Partition: int32(n), Value: []byte("first")}
+	}
+	return client.ProduceSync(ctx, records...).FirstErr()
 }
 
 // rateRow is the row of a throughput.
