@@ -100,7 +100,8 @@ func (f *Follower) Truncate(m *wire.Truncate, log Epochs) FollowerEffects {
 	}
 	obeyed := !f.matched && to < f.log.End
 	if m.Reset {
-		emptied := f.log.Start == to && f.log.End == to
+		// A log whose records were all deleted remembers the epoch of the last one, of which the leader may know nothing.
+		emptied := f.log.Start == to && f.log.End == to && f.log.LastEpoch == wire.NoEpoch
 		late := to < f.log.Start && !m.Unclean // the log has begun anew further on since
 		obeyed = !emptied && !late && (!f.matched || to >= f.log.End)
 	}

@@ -235,6 +235,21 @@ func TestAnOrderToBeginAnewAtTheEndOrBeyondIsObeyedAtAnyTime(t *testing.T) {
 	}
 }
 
+// Records that were deleted leave their epoch behind. A leader that does not have that epoch asks for it to be
+// forgotten, and would ask for ever.
+func TestALogWhoseRecordsWereAllDeletedBeginsAnew(t *testing.T) {
+	f, _ := NewFollower(follower2, 1, 7, FollowerLog{Start: 8, End: 8, Flushed: 8, LastEpoch: 4}, true)
+	m := truncate(8, wire.NoEpoch)
+	m.Reset = true
+	if diff := cmp.Diff(&Cut{To: 8, Reset: true, Below: wire.NoOffset}, f.Truncate(m, epochs{end: 8}).Cut); diff != "" {
+		t.Fatal(diff)
+	}
+	f.Cut(FollowerLog{Start: 8, End: 8, Flushed: 8, LastEpoch: wire.NoEpoch})
+	if f.Truncate(m, epochs{end: 8}).Cut != nil {
+		t.Fatal("obeyed twice")
+	}
+}
+
 func TestACutBelowTheHighWatermarkStopsTheReplica(t *testing.T) {
 	own := log(3, 5)
 	f := following(5, own, 4)
