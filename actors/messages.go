@@ -24,6 +24,8 @@ type becomeFollower struct {
 	leadership replica.Leadership
 	leader     wire.BrokerID
 	pid        *actor.PID
+	// unconfirmed says that it is a message of the leader that says so, and the image not yet.
+	unconfirmed bool
 }
 
 // configure tells a replica of a changed topic configuration.

@@ -53,7 +53,7 @@ func (r *replicaActor) onProbeWhileCutting(ctx actor.Context, m *wire.Probe) {
 	}
 	r.next = &becomeFollower{
 		leadership: replica.Leadership{LeaderEpoch: m.LeaderEpoch, Fsync: r.log.Config().Fsync},
-		leader:     m.Sender, pid: ctx.Sender(),
+		leader:     m.Sender, pid: ctx.Sender(), unconfirmed: true,
 	}
 }
 
@@ -72,14 +72,19 @@ func epochOf(role any) wire.LeaderEpoch {
 func (r *replicaActor) onBecomeFollower(msg *becomeFollower) {
 	r.noteISR(msg.leadership.ISR)
 	epoch := msg.leadership.LeaderEpoch
-	if epoch < r.epoch || epoch == r.epoch && (r.leader != nil || r.follower != nil && r.follower.Leader() == msg.leader) {
-		return
+	switch {
+	case epoch < r.epoch, epoch == r.epoch && r.leader != nil:
+	case epoch == r.epoch && r.follower != nil && r.follower.Leader() == msg.leader:
+		if !msg.unconfirmed {
+			r.obey(r.follower.Confirm())
+		}
+	default:
+		r.follow(epoch, msg.leader, msg.pid, msg.leadership.Fsync, !msg.unconfirmed)
 	}
-	r.follow(epoch, msg.leader, msg.pid, msg.leadership.Fsync)
 }
 
 // follow is the one way into following.
-func (r *replicaActor) follow(epoch wire.LeaderEpoch, leader wire.BrokerID, pid *actor.PID, fsync bool) {
+func (r *replicaActor) follow(epoch wire.LeaderEpoch, leader wire.BrokerID, pid *actor.PID, fsync, confirmed bool) {
 	next := wire.NoHint
 	if leader != wire.NoBroker {
 		next = wire.LeaderHint{Broker: leader, LeaderEpoch: epoch}
@@ -91,7 +96,7 @@ func (r *replicaActor) follow(epoch wire.LeaderEpoch, leader wire.BrokerID, pid 
 		Broker: r.broker, Incarnation: r.incarnation, Run: r.identity,
 	}
 	var effects replica.FollowerEffects
-	r.follower, effects = replica.NewFollower(self, leader, epoch, r.followerLog(), fsync)
+	r.follower, effects = replica.NewFollower(self, leader, epoch, r.followerLog(), fsync, confirmed)
 	r.behavior.Become(r.following)
 	r.logger.Info("follows", "leader_epoch", epoch, "peer", leader, "leo", r.log.EndOffset(), "hw", r.follower.HighWatermark())
 	r.obey(effects)
@@ -108,7 +113,7 @@ func (r *replicaActor) followerLog() replica.FollowerLog {
 // follow its sender, a leader too, before its own image says so.
 func (r *replicaActor) obeys(ctx actor.Context, sender wire.BrokerID, epoch wire.LeaderEpoch) bool {
 	if replica.Outranks(r.epoch, epoch) {
-		r.follow(epoch, sender, ctx.Sender(), r.log.Config().Fsync)
+		r.follow(epoch, sender, ctx.Sender(), r.log.Config().Fsync, false)
 	}
 	if r.follower == nil || epoch != r.epoch || r.follower.Leader() != sender {
 		return false

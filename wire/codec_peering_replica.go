@@ -16,7 +16,7 @@ func (m *Probe) decode(d *Decoder) {
 }
 
 func (m *Position) encode(e *Encoder) {
-	e.array(9)
+	e.array(10)
 	e.topicID(m.Topic)
 	e.int(int64(m.Partition))
 	e.int(int64(m.LeaderEpoch))
@@ -26,6 +26,7 @@ func (m *Position) encode(e *Encoder) {
 	e.int(int64(m.LogStartOffset))
 	e.int(int64(m.LogEndOffset))
 	e.int(int64(m.FlushedOffset))
+	e.bool(m.Confirmed)
 }
 
 func (m *Position) decode(d *Decoder) {
@@ -34,6 +35,7 @@ func (m *Position) decode(d *Decoder) {
 	m.Incarnation, m.Run = Incarnation(d.unsigned()), d.unsigned()
 	m.LastEpoch = integer[LeaderEpoch](d)
 	m.LogStartOffset, m.LogEndOffset, m.FlushedOffset = integer[Offset](d), integer[Offset](d), integer[Offset](d)
+	m.Confirmed = d.bool()
 	d.close(outer)
 }
 
@@ -82,7 +84,7 @@ func (m *Append) decode(d *Decoder) {
 }
 
 func (m *Appended) encode(e *Encoder) {
-	e.array(7)
+	e.array(8)
 	e.topicID(m.Topic)
 	e.int(int64(m.Partition))
 	e.int(int64(m.LeaderEpoch))
@@ -90,6 +92,7 @@ func (m *Appended) encode(e *Encoder) {
 	e.unsigned(m.Run)
 	e.int(int64(m.LogEndOffset))
 	e.int(int64(m.FlushedOffset))
+	e.bool(m.Confirmed)
 }
 
 func (m *Appended) decode(d *Decoder) {
@@ -97,5 +100,6 @@ func (m *Appended) decode(d *Decoder) {
 	m.Topic, m.Partition, m.LeaderEpoch = d.topicID(), integer[int32](d), integer[LeaderEpoch](d)
 	m.Incarnation, m.Run = Incarnation(d.unsigned()), d.unsigned()
 	m.LogEndOffset, m.FlushedOffset = integer[Offset](d), integer[Offset](d)
+	m.Confirmed = d.bool()
 	d.close(outer)
 }

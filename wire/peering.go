@@ -68,6 +68,10 @@ type Position struct {
 	LogStartOffset Offset
 	LogEndOffset   Offset
 	FlushedOffset  Offset
+
+	// Confirmed says that the follower's own image has reached LeaderEpoch too. Before, it may still hear that
+	// this replica was taken off the assignment, and delete it.
+	Confirmed bool
 }
 
 // Truncate tells a follower to cut its log at To, before which the leader has the same. It is
@@ -115,6 +119,7 @@ type Appended struct {
 	Run           uint64
 	LogEndOffset  Offset
 	FlushedOffset Offset
+	Confirmed     bool // as in Position
 }
 
 // RaftStep carries a message between voters of the metadata log.

@@ -41,20 +41,41 @@ type Follower struct {
 	log     FollowerLog
 	matched bool
 	cutting bool
+	// confirmed says that the image has reached this epoch. A leader may be heard before: then what the image still has to
+	// tell may be that this replica is to go, even if a later one has it come again, empty.
+	confirmed bool
 	// reported is what the leader was last told in this epoch: how far this replica counts.
 	reported wire.Offset
 }
 
 // NewFollower begins to follow a leader, or nobody, on a log. The leader is told where the log ends,
-// unasked: its Probe may have come to whatever this replica was before.
-func NewFollower(self Self, leader wire.BrokerID, epoch wire.LeaderEpoch, log FollowerLog, fsync bool) (*Follower, FollowerEffects) {
-	f := &Follower{self: self, leader: leader, epoch: epoch, fsync: fsync, log: log}
+// unasked: its Probe may have come to whatever this replica was before. Confirmed says that it is the image that has it
+// follow, and not a message of the leader.
+func NewFollower(self Self, leader wire.BrokerID, epoch wire.LeaderEpoch, log FollowerLog, fsync, confirmed bool) (*Follower, FollowerEffects) {
+	f := &Follower{self: self, leader: leader, epoch: epoch, fsync: fsync, log: log, confirmed: confirmed}
 	f.log.HighWatermark = max(log.Start, min(log.HighWatermark, log.End))
 	f.check()
 	effects := none()
 	effects.Sync = fsync && log.Flushed < log.End
 	effects.Reply = f.position()
 	return f, effects
+}
+
+// Confirm is told that the image has reached the epoch, and tells the leader.
+func (f *Follower) Confirm() FollowerEffects {
+	effects := none()
+	if f.confirmed {
+		return effects
+	}
+	f.confirmed = true
+	switch {
+	case f.cutting: // what it tells then says so
+	case f.matched:
+		effects.Reply = f.appended()
+	default:
+		effects.Reply = f.position()
+	}
+	return effects
 }
 
 // Leader is who is followed, or wire.NoBroker.
@@ -227,6 +248,7 @@ func (f *Follower) position() wire.PeerMessage {
 		Sender: f.self.Broker, Topic: f.self.Topic, Partition: f.self.Partition,
 		LeaderEpoch: f.epoch, Incarnation: f.self.Incarnation, Run: f.self.Run,
 		LastEpoch: f.log.LastEpoch, LogStartOffset: f.log.Start, LogEndOffset: f.log.End, FlushedOffset: f.log.Flushed,
+		Confirmed: f.confirmed,
 	}
 }
 
@@ -235,7 +257,7 @@ func (f *Follower) appended() wire.PeerMessage {
 	return &wire.Appended{
 		Sender: f.self.Broker, Topic: f.self.Topic, Partition: f.self.Partition,
 		LeaderEpoch: f.epoch, Incarnation: f.self.Incarnation, Run: f.self.Run,
-		LogEndOffset: f.log.End, FlushedOffset: f.log.Flushed,
+		LogEndOffset: f.log.End, FlushedOffset: f.log.Flushed, Confirmed: f.confirmed,
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 var follower2 = Self{Broker: 2, Incarnation: 12, Run: 1}
 
 func following(flushed wire.Offset, own epochs, watermark wire.Offset) *Follower {
-	f, _ := NewFollower(follower2, 1, 7, FollowerLog{End: own.end, Flushed: flushed, HighWatermark: watermark, LastEpoch: own.last()}, true)
+	f, _ := NewFollower(follower2, 1, 7, FollowerLog{End: own.end, Flushed: flushed, HighWatermark: watermark, LastEpoch: own.last()}, true, true)
 	return f
 }
 
@@ -34,7 +34,7 @@ func same(t *testing.T, want, got wire.PeerMessage) {
 }
 
 func TestAReplicaThatBeginsToFollowTellsWhereItsLogEnds(t *testing.T) {
-	f, effects := NewFollower(follower2, 1, 7, FollowerLog{Start: 1, End: 5, Flushed: 3, LastEpoch: 4}, true)
+	f, effects := NewFollower(follower2, 1, 7, FollowerLog{Start: 1, End: 5, Flushed: 3, LastEpoch: 4}, true, true)
 	want := position(2, 4, 5)
 	want.LogStartOffset, want.FlushedOffset = 1, 3
 	same(t, want, effects.Reply)
@@ -45,8 +45,22 @@ func TestAReplicaThatBeginsToFollowTellsWhereItsLogEnds(t *testing.T) {
 	same(t, nil, f.Probe(&wire.Probe{LeaderEpoch: 6}).Reply)
 }
 
+func TestALeaderIsToldOnceTheImageSaysTheSame(t *testing.T) {
+	f, effects := NewFollower(follower2, 1, 7, FollowerLog{End: 5, Flushed: 5, LastEpoch: 4}, true, false)
+	want := position(2, 4, 5)
+	want.Confirmed = false
+	same(t, want, effects.Reply)
+	want.Confirmed = true
+	same(t, want, f.Confirm().Reply)
+	same(t, nil, f.Confirm().Reply)
+
+	f, _ = NewFollower(follower2, 1, 7, FollowerLog{End: 5, Flushed: 5, LastEpoch: 3}, true, false)
+	f.Append(appendAt(log(3, 5), 0, ""))
+	same(t, ack(2, 5, 5), f.Confirm().Reply)
+}
+
 func TestWhereNobodyLeadsNobodyIsTold(t *testing.T) {
-	if _, effects := NewFollower(follower2, wire.NoBroker, 7, FollowerLog{}, true); effects.Reply != nil {
+	if _, effects := NewFollower(follower2, wire.NoBroker, 7, FollowerLog{}, true, true); effects.Reply != nil {
 		t.Fatalf("%+v", effects)
 	}
 }
@@ -93,7 +107,7 @@ func TestUnderFsyncWhatIsFlushedIsAcknowledged(t *testing.T) {
 }
 
 func TestUnderReplicatedWhatIsWrittenIsAcknowledged(t *testing.T) {
-	f, _ := NewFollower(follower2, 1, 7, FollowerLog{LastEpoch: wire.NoEpoch}, false)
+	f, _ := NewFollower(follower2, 1, 7, FollowerLog{LastEpoch: wire.NoEpoch}, false, true)
 	m := appendAt(log(), 0, "batch")
 	f.Append(m)
 	f.Written(m, 1, 7)
@@ -238,7 +252,7 @@ func TestAnOrderToBeginAnewAtTheEndOrBeyondIsObeyedAtAnyTime(t *testing.T) {
 // Records that were deleted leave their epoch behind. A leader that does not have that epoch asks for it to be
 // forgotten, and would ask for ever.
 func TestALogWhoseRecordsWereAllDeletedBeginsAnew(t *testing.T) {
-	f, _ := NewFollower(follower2, 1, 7, FollowerLog{Start: 8, End: 8, Flushed: 8, LastEpoch: 4}, true)
+	f, _ := NewFollower(follower2, 1, 7, FollowerLog{Start: 8, End: 8, Flushed: 8, LastEpoch: 4}, true, true)
 	m := truncate(8, wire.NoEpoch)
 	m.Reset = true
 	if diff := cmp.Diff(&Cut{To: 8, Reset: true, Below: wire.NoOffset}, f.Truncate(m, epochs{end: 8}).Cut); diff != "" {
@@ -282,7 +296,7 @@ func TestMessagesThatAreNotForThisRunAreIgnored(t *testing.T) {
 		"another run":         {Broker: 2, Incarnation: 12, Run: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f, _ := NewFollower(self, 1, 7, FollowerLog{End: 5, Flushed: 5, LastEpoch: 3}, true)
+			f, _ := NewFollower(self, 1, 7, FollowerLog{End: 5, Flushed: 5, LastEpoch: 3}, true, true)
 			apply, effects := f.Append(appendAt(own, 5, "batch"))
 			if apply || effects.Reply != nil || f.Truncate(truncate(2, 3), own).Cut != nil {
 				t.Fatalf("%+v", effects)

@@ -66,13 +66,14 @@ func next(l Leadership, isr ...wire.BrokerID) Leadership {
 func position(b wire.BrokerID, lastEpoch wire.LeaderEpoch, end wire.Offset) *wire.Position {
 	return &wire.Position{
 		Sender: b, LeaderEpoch: 7, Incarnation: wire.Incarnation(10 + b), Run: 1,
-		LastEpoch: lastEpoch, LogEndOffset: end, FlushedOffset: end,
+		LastEpoch: lastEpoch, LogEndOffset: end, FlushedOffset: end, Confirmed: true,
 	}
 }
 
 func ack(b wire.BrokerID, end, flushed wire.Offset) *wire.Appended {
 	return &wire.Appended{
 		Sender: b, LeaderEpoch: 7, Incarnation: wire.Incarnation(10 + b), Run: 1, LogEndOffset: end, FlushedOffset: flushed,
+		Confirmed: true,
 	}
 }
 

@@ -29,11 +29,12 @@ func TestALeaderWithstandsWhateverFollowersSay(t *testing.T) {
 					Sender: sender, LeaderEpoch: epoch, Incarnation: 12, Run: run,
 					LastEpoch:      wire.LeaderEpoch(rapid.Int32Range(-3, 9).Draw(t, "last epoch")),
 					LogStartOffset: offset("start"), LogEndOffset: offset("end"), FlushedOffset: offset("flushed"),
+					Confirmed: rapid.Bool().Draw(t, "confirmed"),
 				}, own, now)
 			case 1:
 				l.Acknowledged(&wire.Appended{
 					Sender: sender, LeaderEpoch: epoch, Incarnation: 12, Run: run,
-					LogEndOffset: offset("end"), FlushedOffset: offset("flushed"),
+					LogEndOffset: offset("end"), FlushedOffset: offset("flushed"), Confirmed: rapid.Bool().Draw(t, "confirmed"),
 				}, now)
 			case 2:
 				if from, _, due := l.Due(2); due {

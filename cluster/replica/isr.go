@@ -11,7 +11,9 @@ import (
 //
 // A follower may join when it has all that is committed and all that the leader began its epoch with:
 // the high watermark of a new leader may be an old one. It joins in the incarnation that has
-// acknowledged this, and no other (KIP-903).
+// acknowledged this, and no other (KIP-903), and in a copy that stays: a broker whose image is behind may
+// yet hear that the copy was taken off the assignment. That raises the leader epoch, so that a broker which has heard of
+// this epoch has heard of it.
 func (l *Leader) propose(now time.Time, effects *Effects) {
 	if l.pending != nil || !l.mayPropose() {
 		return
@@ -57,7 +59,7 @@ func (l *Leader) mayPropose() bool {
 }
 
 func (l *Leader) qualifies(f *follower) bool {
-	return f.eligible && f.linked && f.matched && f.incarnation == f.registered &&
+	return f.eligible && f.linked && f.matched && f.confirmed && f.incarnation == f.registered &&
 		l.acknowledged(f) >= max(l.highWatermark, l.epochStart)
 }
 

@@ -133,6 +133,26 @@ func TestAFollowerThatIsNotLinkedDoesNotJoin(t *testing.T) {
 	}
 }
 
+// A broker whose image is behind may still hear that its copy is to be deleted, after it was heard of in this epoch.
+func TestAFollowerDoesNotJoinBeforeItsImageHasReachedTheEpoch(t *testing.T) {
+	own := log(3, 5)
+	l := leading(three(1, 2), own, 2)
+	early := position(3, 3, 5)
+	early.Confirmed = false
+	if effects := l.Positioned(early, own, t0); effects.Propose != nil {
+		t.Fatalf("proposed: %+v", effects.Propose)
+	}
+	if effects := l.Positioned(position(3, 3, 5), own, t0); effects.Propose == nil {
+		t.Fatal("it is not proposed though its image has caught up")
+	}
+
+	l = leading(three(1, 2), own, 2)
+	l.Positioned(early, own, t0)
+	if effects := l.Acknowledged(ack(3, 5, 5), t0); effects.Propose == nil {
+		t.Fatal("an acknowledgement without progress did not bring the news")
+	}
+}
+
 func TestAProposalIsRepeatedAsItIsUntilTheStateItWasMadeForIsOver(t *testing.T) {
 	l := leading(three(1, 2), log(3, 5), 2, 3)
 	p := l.Pending()

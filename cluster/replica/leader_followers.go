@@ -27,6 +27,7 @@ type follower struct {
 	// A run of the follower's replica, and what that has of this leader's log. It only grows, so that
 	// a late or repeated acknowledgement is harmless.
 	matched      bool
+	confirmed    bool // it will not be deleted by what its image has not heard yet
 	incarnation  wire.Incarnation
 	run          uint64
 	end, flushed wire.Offset
@@ -115,7 +116,7 @@ func (l *Leader) find(b wire.BrokerID) *follower {
 
 // forget takes back all that is known of the follower's log: another run of its replica speaks now.
 func (f *follower) forget() {
-	f.matched, f.streaming = false, false
+	f.matched, f.streaming, f.confirmed = false, false, false
 	f.incarnation, f.run = 0, 0
 	f.end, f.flushed = wire.NoOffset, wire.NoOffset
 }
@@ -158,7 +159,8 @@ func (l *Leader) Positioned(m *wire.Position, log Epochs, now time.Time) (effect
 	}
 	same := f.matched && f.incarnation == m.Incarnation && f.run == m.Run
 	if same && (f.streaming || m.LogEndOffset < f.end) {
-		return Effects{} // a late answer
+		l.confirm(f, m.Confirmed, now, &effects)
+		return effects // a late answer
 	}
 	f.asked = 0
 	if !same {
@@ -174,6 +176,7 @@ func (l *Leader) Positioned(m *wire.Position, log Epochs, now time.Time) (effect
 		return effects
 	}
 	f.matched, f.incarnation, f.run = true, m.Incarnation, m.Run
+	f.confirmed = f.confirmed || m.Confirmed
 	f.end, f.flushed = max(f.end, m.LogEndOffset), max(f.flushed, m.FlushedOffset)
 	f.streaming, f.movedAt = f.linked, now
 	f.sent, f.sentEpoch = m.LogEndOffset, m.LastEpoch
@@ -222,8 +225,10 @@ func (l *Leader) Acknowledged(m *wire.Appended, now time.Time) (effects Effects)
 		return Effects{}
 	}
 	if m.LogEndOffset <= f.end && m.FlushedOffset <= f.flushed {
-		return Effects{}
+		l.confirm(f, m.Confirmed, now, &effects)
+		return effects
 	}
+	f.confirmed = f.confirmed || m.Confirmed
 	f.end, f.flushed = max(f.end, m.LogEndOffset), max(f.flushed, m.FlushedOffset)
 	f.movedAt = now
 	if f.streaming && f.sent < f.end {
@@ -231,6 +236,14 @@ func (l *Leader) Acknowledged(m *wire.Appended, now time.Time) (effects Effects)
 	}
 	l.progressed(f, now, &effects)
 	return effects
+}
+
+// confirm takes a follower's word that its image has reached this epoch, after which it may join.
+func (l *Leader) confirm(f *follower, confirmed bool, now time.Time, effects *Effects) {
+	if confirmed && !f.confirmed {
+		f.confirmed = true
+		l.propose(now, effects)
+	}
 }
 
 // progressed draws the conclusions from what a follower has acknowledged.

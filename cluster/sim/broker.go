@@ -258,7 +258,10 @@ func (p *process) apply(partition int) {
 	case replica.Outranks(r.epoch, state.LeaderEpoch) && state.Leader == p.machine.id:
 		r.lead(p.leadership(partition, &state))
 	case replica.Outranks(r.epoch, state.LeaderEpoch):
-		r.follow(state.Leader, state.LeaderEpoch)
+		r.follow(state.Leader, state.LeaderEpoch, true)
+	case r.follower != nil && r.epoch == state.LeaderEpoch && !r.confirmed:
+		r.confirmed = true
+		r.performFollowing(r.follower.Confirm())
 	case r.leader != nil && r.epoch == state.LeaderEpoch:
 		r.changed(p.leadership(partition, &state))
 	}
@@ -302,7 +305,7 @@ func (p *process) restartActor(partition int) {
 		r.askForEpoch(r.epoch)
 		return
 	}
-	r.follow(old.leaderID, old.epoch)
+	r.follow(old.leaderID, old.epoch, old.confirmed)
 }
 
 func (p *process) leadership(partition int, state *wire.Partition) replica.Leadership {

@@ -33,6 +33,7 @@ const (
 	WipeUnnoticed               Mutant = "wipe-unnoticed"
 	RebootUnnoticed             Mutant = "reboot-unnoticed"
 	IgnoreRun                   Mutant = "ignore-run"
+	JoinBeforeImage             Mutant = "join-before-image"
 	DuplicateAcknowledgedAtOnce Mutant = "duplicate-acknowledged-at-once"
 )
 
@@ -88,6 +89,11 @@ var Mutants = []Description{
 	{IgnoreRun, "a follower obeys what was meant for the actor before", func(p *Profile) {
 		p.Hostile, p.ActorRestart, p.FalseHints, p.Producers, p.FaultEvery = true, true, true, 4, 300*time.Millisecond
 		p.Wipe, p.Power, p.Unclean, p.Pause = false, false, false, false
+	}},
+	{JoinBeforeImage, "a follower joins the ISR before its image has reached the leader's epoch", func(p *Profile) {
+		*p = quiet(p)
+		p.Brokers, p.MinISR, p.Producers, p.FaultEvery = 4, 1, 3, 100*time.Millisecond
+		p.Reassign, p.SlowImages = true, true
 	}},
 	{DuplicateAcknowledgedAtOnce, "a duplicate is acknowledged though its original is not committed", nil},
 }

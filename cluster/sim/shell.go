@@ -24,6 +24,7 @@ type replicaShell struct {
 	leader    *replica.Leader // one of both, or none
 	follower  *replica.Follower
 	led       bool // an actor before this one led in this epoch
+	confirmed bool // the image has reached the epoch
 
 	applyLater bool // the image changed during a cut
 	ticksAt    time.Duration
@@ -81,10 +82,10 @@ func (r *replicaShell) lead(leadership replica.Leadership) {
 }
 
 // follow begins an epoch under another leader, or under nobody.
-func (r *replicaShell) follow(leader wire.BrokerID, epoch wire.LeaderEpoch) {
+func (r *replicaShell) follow(leader wire.BrokerID, epoch wire.LeaderEpoch, confirmed bool) {
 	r.note("follows %d in epoch %d", leader, epoch)
 	r.failParked()
-	r.epoch, r.leaderID, r.led, r.leader = epoch, leader, false, nil
+	r.epoch, r.leaderID, r.led, r.leader, r.confirmed = epoch, leader, false, nil, confirmed
 	if r.w.mutant == TruncateToHighWatermark {
 		r.log.cutAtOnce(r.watermark)
 	}
@@ -94,7 +95,7 @@ func (r *replicaShell) follow(leader wire.BrokerID, epoch wire.LeaderEpoch) {
 // followAnew makes rules that know nothing of the epoch yet.
 func (r *replicaShell) followAnew() {
 	var effects replica.FollowerEffects
-	r.follower, effects = replica.NewFollower(r.self(), r.leaderID, r.epoch, r.followerLog(), !r.w.profile.Replicated)
+	r.follower, effects = replica.NewFollower(r.self(), r.leaderID, r.epoch, r.followerLog(), !r.w.profile.Replicated, r.confirmed || r.w.mutant == JoinBeforeImage)
 	r.watermark = r.follower.HighWatermark()
 	r.performFollowing(effects)
 }
@@ -149,7 +150,7 @@ func (r *replicaShell) receive(m wire.PeerMessage, batches []batch) {
 		if r.log.cutting {
 			return // asked again, when the cut has ended
 		}
-		r.follow(sender, epoch)
+		r.follow(sender, epoch, false)
 	}
 	if r.follower == nil {
 		return

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/troupe-mq/troupe/cluster/metadata"
@@ -23,7 +24,7 @@ func (r *replicaShell) streamOne(to wire.BrokerID) bool {
 	}
 	c := &r.log.cache
 	i := c.from(from)
-	batches := c.batches[i:min(len(c.batches), i+1+r.w.random.IntN(3)):len(c.batches)]
+	batches := slices.Clone(c.batches[i:min(len(c.batches), i+1+r.w.random.IntN(3))]) // a log that is cut writes over its own
 	last := batches[len(batches)-1]
 	if r.w.profile.Full && r.w.chance(2) {
 		// The link's queue is full: the stream goes on when there is room.
