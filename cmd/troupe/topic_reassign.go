@@ -92,23 +92,26 @@ With --cancel, partitions that are on their way stay where they were.`,
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 		defer cancel()
-		if f.throttle > 0 {
-			if err := limitReassignments(ctx, c, client.Set(throttledRate, strconv.FormatInt(f.throttle, 10))); err != nil {
-				return err
-			}
-		}
-		if err := reassign(ctx, std, c, moves, f.atOnce); err != nil {
+		if err := f.move(ctx, std, c, moves); err != nil {
 			return err
-		}
-		if f.throttle > 0 {
-			if err := limitReassignments(ctx, c, client.Unset(throttledRate)); err != nil {
-				return err
-			}
 		}
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "moved %s\n", plural(int64(len(moves)), "partition"))
 		return err
 	}
 	return cmd
+}
+
+// move carries the moves out, and holds the brokers to --throttle until they are done.
+func (f *reassignFlags) move(ctx context.Context, std streams, c *client.Client, moves []client.Reassignment) error {
+	if f.throttle > 0 {
+		if err := limitReassignments(ctx, c, client.Set(throttledRate, strconv.FormatInt(f.throttle, 10))); err != nil {
+			return err
+		}
+	}
+	if err := reassign(ctx, std, c, moves, f.atOnce); err != nil || f.throttle == 0 {
+		return err
+	}
+	return limitReassignments(ctx, c, client.Unset(throttledRate))
 }
 
 // throttledRate is Kafka's name for what brokers send to new replicas at most.
