@@ -104,12 +104,13 @@ var never = time.Unix(1<<60, 0)
 
 // nextQuestion is when a linked follower is to be asked again where it stands. One that was matched in
 // another incarnation than the registered one cannot join: it was a late word of a process that
-// is gone, or the image is about to tell of it.
+// is gone, or the image is about to tell of it. One whose image is behind says so itself when it no longer is, and is
+// asked all the same: for what it says may be lost, and there may be nothing else for it to say.
 func (l *Leader) nextQuestion(f *follower) time.Time {
 	switch {
 	case !f.streaming || f.incarnation != f.registered:
 		return f.askedAt.Add(repeatAfter << min(max(f.asked-1, 0), maxDoubling))
-	case l.acknowledged(f) < f.sent:
+	case l.acknowledged(f) < f.sent || !f.confirmed:
 		return f.movedAt.Add(min(stalledAfter, l.leadership.MaxLag/2))
 	}
 	return never

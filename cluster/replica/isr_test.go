@@ -151,6 +151,13 @@ func TestAFollowerDoesNotJoinBeforeItsImageHasReachedTheEpoch(t *testing.T) {
 	if effects := l.Acknowledged(ack(3, 5, 5), t0); effects.Propose == nil {
 		t.Fatal("an acknowledgement without progress did not bring the news")
 	}
+
+	l = leading(three(1, 2), own, 2)
+	l.Positioned(early, own, t0)
+	effects := l.Tick(l.NextTick())
+	if len(effects.Send) != 1 || effects.Send[0].To != 3 {
+		t.Fatalf("it is not asked again whether its image has caught up: %+v", effects.Send)
+	}
 }
 
 func TestAProposalIsRepeatedAsItIsUntilTheStateItWasMadeForIsOver(t *testing.T) {
