@@ -177,6 +177,10 @@ func (f *forwards) call(from *actor.PID, m *wire.Forward) {
 			reply.Partitions = append(reply.Partitions, b.OffsetForEpoch(&req.Partitions[i]))
 		}
 		f.reply(from, m, &reply, err)
+	case wire.KindAppendTimes:
+		var req wire.AppendTimesRequest
+		err := wire.Parse(body, &req)
+		f.reply(from, m, &wire.AppendTimesReply{Partitions: b.AppendTimes(req.Partitions)}, err)
 	case wire.KindDeleteRecords:
 		var req wire.DeleteRecords
 		err := wire.Parse(body, &req)

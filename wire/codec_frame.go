@@ -48,7 +48,17 @@ const (
 	KindGossipKeys         Kind = 21
 	KindRotateGossipKey    Kind = 22
 
-	MaxClientKind    Kind = 22
+	KindConsumerHeartbeat Kind = 23
+	KindCommitOffsets     Kind = 24
+	KindFetchOffsets      Kind = 25
+	KindDeleteOffsets     Kind = 26
+	KindListGroups        Kind = 27
+	KindDescribeGroup     Kind = 28
+	KindDeleteGroup       Kind = 29
+	KindGroupHistory      Kind = 30
+	KindAppendTimes       Kind = 31
+
+	MaxClientKind    Kind = 31
 	frameHeadFields       = 4
 	frameLengthBytes      = 4
 	firstFrameBytes       = 64 << 10
@@ -61,6 +71,8 @@ var kindNames = [MaxClientKind + 1]string{
 	"metadata", "create_topics", "delete_topics", "create_partitions", "describe_configs", "alter_configs",
 	"init_producer_id", "describe_log_dirs", "describe_cluster", "cluster_health", "elect_leaders",
 	"alter_reassignments", "remove_broker", "gossip_keys", "rotate_gossip_key",
+	"consumer_heartbeat", "commit_offsets", "fetch_offsets", "delete_offsets", "list_groups", "describe_group",
+	"delete_group", "group_history", "append_times",
 }
 
 // String names the kind, for logs and metrics.

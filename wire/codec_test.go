@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"reflect"
 	"regexp"
@@ -26,7 +27,7 @@ func samples() map[string]Message {
 		Name: "retention.ms", Value: text("1000"), Source: SourceDynamicTopic, Type: TypeLong, ReadOnly: true,
 		Sensitive: true, Doc: "how long", Synonyms: []ConfigSynonym{{Name: "log.retention.ms", Value: text("5"), Source: SourceDefault}, {Name: "none", Source: SourceStaticBroker}},
 	}, {Name: "secret"}}
-	return map[string]Message{
+	all := map[string]Message{
 		"greeting":              &Greeting{MinProtocol: 1, MaxProtocol: 3, Software: "troupe-go", Version: "v0.1.0"},
 		"welcome":               &Welcome{Protocol: 1, Software: "troupe", Version: "v0.1.0", ClusterID: "IaXBTR2jSYq6kGh0X4v9Dg", Broker: 1, MaxFrame: 104857600, MaxInFlight: 1024, MaxFetches: 64},
 		"failed":                &Failure{Err: refused},
@@ -80,6 +81,8 @@ func samples() map[string]Message {
 		"gossip key step":       &GossipKeyStep{Action: ForgetGossipKeys, Key: GossipKey{1, 2, 3}, Fingerprints: []string{"a"}},
 		"described directories": &DescribeLogDirsReply{Dirs: []LogDir{{Path: "/data", Err: KafkaStorageError, TotalBytes: 1 << 40, UsableBytes: -1, Partitions: []LogDirPartition{{Topic: "a", Partition: 1, Bytes: 1 << 33}}}}},
 	}
+	maps.Copy(all, groupSamples())
+	return all
 }
 
 func blank(m Message) Message { return reflect.New(reflect.TypeOf(m).Elem()).Interface().(Message) }

@@ -15,8 +15,6 @@ var apiVersionsShape = shape{
 
 // serveAPIVersions tells what this listener speaks. A client that asks in a version unknown here is
 // told, in version 0, which ones it may ask in.
-//
-// Features are left out: there is none yet that a client could use.
 func (c *conn) serveAPIVersions() error {
 	r := &c.request
 	a := kmsg.NewPtrApiVersionsResponse()
@@ -40,7 +38,26 @@ func (c *conn) serveAPIVersions() error {
 	for i := range apis {
 		a.ApiKeys = append(a.ApiKeys, advertised(&apis[i]))
 	}
+	tellFeatures(a, q.Version)
 	return c.answer(a)
+}
+
+// groupVersion is the feature that stands for the group protocol of KIP-848, whose level is 1 in every
+// cluster of ours.
+const groupVersion = "group.version"
+
+// tellFeatures tells the features of the cluster (KIP-584). In version 3 a supported one whose lowest
+// level is 0 is left out, as clients of that time take the 0 for an error (KAFKA-17011).
+func tellFeatures(a *kmsg.ApiVersionsResponse, version int16) {
+	if version >= 4 {
+		supported := kmsg.NewApiVersionsResponseSupportedFeature()
+		supported.Name, supported.MaxVersion = groupVersion, 1
+		a.SupportedFeatures = append(a.SupportedFeatures, supported)
+	}
+	finalized := kmsg.NewApiVersionsResponseFinalizedFeature()
+	finalized.Name, finalized.MinVersionLevel, finalized.MaxVersionLevel = groupVersion, 1, 1
+	a.FinalizedFeatures = append(a.FinalizedFeatures, finalized)
+	a.FinalizedFeaturesEpoch = 0 // it never changes
 }
 
 func advertised(a *api) kmsg.ApiVersionsResponseApiKey {

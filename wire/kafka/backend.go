@@ -48,6 +48,13 @@ type Backend interface {
 	// answer the partitions that are named in the place they were asked in.
 	ElectLeaders(ctx context.Context, req wire.ElectLeaders) ([]wire.PartitionOutcome, error)
 	AlterReassignments(ctx context.Context, req wire.AlterReassignments) ([]wire.PartitionOutcome, error)
+	// FindCoordinator returns the broker that coordinates the group.
+	FindCoordinator(ctx context.Context, g wire.GroupID) (wire.BrokerID, error)
+	// AskGroup has the group's coordinator, which must be on this broker, answer q. It may take as long as a
+	// rebalance; when ctx ends, nobody waits for the answer any more.
+	AskGroup(ctx context.Context, q wire.GroupRequest) (wire.GroupReply, error)
+	// ListGroups returns the groups that this broker coordinates.
+	ListGroups(ctx context.Context, q *wire.ListGroups) wire.GroupList
 	// DescribeCluster describes the brokers and who keeps the metadata log.
 	DescribeCluster(ctx context.Context) wire.ClusterDescription
 }

@@ -11,7 +11,8 @@
 // One goroutine reads a connection and serves its requests in order. A Produce does not hold it
 // up: the request joins a queue and the next frame is read, so that the requests of one connection
 // share an fsync. Any other request first waits until that queue is empty; it therefore sees what
-// the client produced before it, as in Kafka, and is answered by the reading goroutine itself.
+// the client produced before it, as in Kafka, and is answered by the reading goroutine itself. JoinGroup and
+// SyncGroup hold their connection up until the rebalance is over, so clients use one of their own.
 // Only answers to Produce that come after the reader has gone on are written by a second
 // goroutine, which such a connection starts at the first one.
 //
@@ -24,6 +25,6 @@
 //   - The bytes of a Produce are counted against the connection and the server from their arrival
 //     until the Backend has completed them.
 //
-// Begin with conn.go. What is not here: groups, transactions and SASL are not advertised, as they
-// do not exist yet; TLS is the business of whoever hands the connection to ServeConn.
+// Begin with conn.go; groups.go is how the coordinators of groups are asked. What is not here:
+// transactions and SASL are not advertised, as they do not exist yet; TLS is the business of whoever hands the connection to ServeConn.
 package kafka

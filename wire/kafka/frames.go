@@ -91,6 +91,14 @@ func (f *frames) next() (frame, error) {
 	return frame{bytes: f.chunk.Bytes[at:f.start:f.start], buffer: f.chunk.Retain()}, nil
 }
 
+// peek waits until a byte of the next frame is there. The frame only begins to arrive once somebody asks
+// for it: before that, no time runs for it.
+func (f *frames) peek() error {
+	err := f.fill(1)
+	f.partial.Store(false)
+	return err
+}
+
 func (f *frames) cutOne() {
 	f.cut.Add(1)
 	f.partial.Store(false)

@@ -40,7 +40,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	requests := counter("requests_total", "Requests received, by API.", "api")
 	duration := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: "troupe", Subsystem: subsystem, Name: "request_duration_seconds",
-		Help:    "Time from the arrival of a whole request to its answer, by API; of Fetch, the wait included.",
+		Help:    "Time from the arrival of a whole request to its answer, by API; the waiting of Fetch, JoinGroup and SyncGroup included.",
 		Buckets: prometheus.ExponentialBuckets(0.000_05, 2.5, 14), // 50 us to 7.4 s
 	}, []string{"api"})
 	m := &Metrics{

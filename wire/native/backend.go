@@ -44,6 +44,14 @@ type Backend interface {
 	RemoveBroker(ctx context.Context, req wire.RemoveBroker) (wire.RemovedBroker, error)
 	DescribeGossipKeys(ctx context.Context) []wire.GossipKeys
 	RotateGossipKey(ctx context.Context, req wire.RotateGossipKey) ([]wire.GossipKeys, error)
+
+	// AskGroup has a request answered by the coordinator of its group, wherever that is. An error says that it could not
+	// be asked: what it refuses is in its reply, which has the type that belongs to the request.
+	AskGroup(ctx context.Context, q wire.GroupRequest) (wire.GroupReply, error)
+	// ListGroups lists the groups of all brokers.
+	ListGroups(ctx context.Context, q *wire.ListGroups) wire.GroupList
+	// AppendTimes tells when records were appended, wherever their partitions are led.
+	AppendTimes(ctx context.Context, queries []wire.AppendTimeQuery) []wire.AppendTime
 }
 
 // Forwarder is a Backend that also reaches what other brokers lead: its Produce and DeleteRecords

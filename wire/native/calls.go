@@ -22,43 +22,57 @@ func (c *conn) task(f wire.Frame, admitted int, do func(context.Context) wire.Me
 		defer cancel()
 		m := do(ctx)
 		answerKind := kind
-		switch m := m.(type) {
-		case *wire.Failure:
-			m.Err, answerKind = c.edge(kind, m.Err), wire.KindFailed
-		case *wire.CreateTopicsReply:
-			for i := range m.Topics {
-				m.Topics[i].Err = c.edge(kind, m.Topics[i].Err)
-			}
-		case *wire.DeleteTopicsReply:
-			for i := range m.Topics {
-				m.Topics[i].Err = c.edge(kind, m.Topics[i].Err)
-			}
-		case *wire.ListOffsetsReply:
-			for i := range m.Partitions {
-				m.Partitions[i].Err = c.edge(kind, m.Partitions[i].Err)
-			}
-		case *wire.OffsetForEpochsReply:
-			for i := range m.Partitions {
-				m.Partitions[i].Err = c.edge(kind, m.Partitions[i].Err)
-			}
-		case *wire.PartitionOutcomes:
-			for i := range m.Partitions {
-				m.Partitions[i].Err = c.edge(kind, m.Partitions[i].Err)
-			}
-		case *wire.GossipKeyList:
-			for i := range m.Brokers {
-				m.Brokers[i].Err = c.edge(kind, m.Brokers[i].Err)
-			}
-		case *wire.ErrorsReply:
-			for i := range m.Errors {
-				m.Errors[i] = c.edge(kind, m.Errors[i])
-			}
+		if _, failed := m.(*wire.Failure); failed {
+			answerKind = wire.KindFailed
 		}
+		c.edges(kind, m)
 		c.answer(correlation, admitted, answerKind, m)
 	})
 }
 
-// call does what needs the controller, or a replica, to act.
+// edges is edge for every error in an answer. What a group's coordinator says has codes throughout.
+func (c *conn) edges(kind wire.Kind, m wire.Message) {
+	switch m := m.(type) {
+	case *wire.Failure:
+		m.Err = c.edge(kind, m.Err)
+	case *wire.CreateTopicsReply:
+		for i := range m.Topics {
+			m.Topics[i].Err = c.edge(kind, m.Topics[i].Err)
+		}
+	case *wire.DeleteTopicsReply:
+		for i := range m.Topics {
+			m.Topics[i].Err = c.edge(kind, m.Topics[i].Err)
+		}
+	case *wire.ListOffsetsReply:
+		for i := range m.Partitions {
+			m.Partitions[i].Err = c.edge(kind, m.Partitions[i].Err)
+		}
+	case *wire.OffsetForEpochsReply:
+		for i := range m.Partitions {
+			m.Partitions[i].Err = c.edge(kind, m.Partitions[i].Err)
+		}
+	case *wire.AppendTimesReply:
+		for i := range m.Partitions {
+			m.Partitions[i].Err = c.edge(kind, m.Partitions[i].Err)
+		}
+	case *wire.PartitionOutcomes:
+		for i := range m.Partitions {
+			m.Partitions[i].Err = c.edge(kind, m.Partitions[i].Err)
+		}
+	case *wire.GossipKeyList:
+		for i := range m.Brokers {
+			m.Brokers[i].Err = c.edge(kind, m.Brokers[i].Err)
+		}
+	case *wire.GroupList:
+		m.Err = c.edge(kind, m.Err)
+	case *wire.ErrorsReply:
+		for i := range m.Errors {
+			m.Errors[i] = c.edge(kind, m.Errors[i])
+		}
+	}
+}
+
+// call does what needs the controller, a replica or a group's coordinator to act.
 func (c *conn) call(f wire.Frame, admitted int) {
 	do, err := c.prepare(f)
 	if err != nil {
@@ -152,7 +166,7 @@ func (c *conn) prepareCluster(f wire.Frame) (func(context.Context) wire.Message,
 			return orFailure(&wire.GossipKeyList{Brokers: rings}, err)
 		}, wire.Parse(f.Body, req)
 	default:
-		return nil, wire.Errorf(wire.InvalidRequest, "this broker does not know requests of kind %d", f.Kind)
+		return c.prepareGroups(f)
 	}
 }
 

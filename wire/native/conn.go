@@ -231,7 +231,9 @@ func (c *conn) handle(f wire.Frame, buf *wire.Buffer, admitted int) {
 	case wire.KindDeleteRecords, wire.KindInitProducerID, wire.KindCreateTopics, wire.KindDeleteTopics,
 		wire.KindCreatePartitions, wire.KindAlterConfigs, wire.KindDescribeCluster, wire.KindClusterHealth,
 		wire.KindElectLeaders, wire.KindAlterReassignments, wire.KindRemoveBroker, wire.KindGossipKeys,
-		wire.KindRotateGossipKey:
+		wire.KindRotateGossipKey, wire.KindConsumerHeartbeat, wire.KindCommitOffsets, wire.KindFetchOffsets,
+		wire.KindDeleteOffsets, wire.KindListGroups, wire.KindDescribeGroup, wire.KindDeleteGroup, wire.KindGroupHistory,
+		wire.KindAppendTimes:
 		c.call(f, admitted)
 	default:
 		c.refuse(f, admitted, wire.Errorf(wire.InvalidRequest, "this broker does not know requests of kind %d", f.Kind))

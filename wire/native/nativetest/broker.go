@@ -37,6 +37,7 @@ type cluster struct {
 	configs  map[wire.ConfigResource]map[string]string
 
 	rotations int // of the gossip key
+	groups    groups
 }
 
 type topic struct {
@@ -72,6 +73,7 @@ func New() *Broker {
 	c := &cluster{
 		topics: make(map[string]*topic), byID: make(map[wire.TopicID]*topic),
 		producer: 1000, configs: make(map[wire.ConfigResource]map[string]string),
+		groups: groups{byID: make(map[wire.GroupID]*group), interval: 20 * time.Millisecond},
 	}
 	return &Broker{cluster: c, id: 1}
 }
