@@ -1,0 +1,291 @@
+package group
+
+import (
+	"cmp"
+	"encoding/binary"
+	"regexp"
+	"regexp/syntax"
+	"slices"
+	"strings"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// subscription is what one or more members of a group are subscribed to: topics by name, those whose names a pattern
+// matches, or both. Members with the same one share it.
+type subscription struct {
+	key     string
+	names   []string // sorted, each once
+	pattern *pattern // nil: none
+	members int      // that have it
+	topics  []wire.TopicID
+}
+
+// pattern is a regular expression, and the topics that it matched last. Patterns are compiled once for a group.
+type pattern struct {
+	text     string
+	matcher  *regexp.Regexp
+	users    int      // subscriptions that have it
+	resolved bool     // matched was computed, from seen
+	seen     []string // the names of all topics, sorted
+	matched  []string // sorted
+}
+
+// Limits of a pattern. RE2 takes time in proportion to the length of a name times the size of the program, so that
+// the two together bound what one heartbeat can cost.
+const (
+	maxPatternBytes        = 4 << 10
+	maxPatternInstructions = 10_000
+)
+
+// compilePattern compiles a regular expression that has to match the whole of a topic's name.
+func compilePattern(text string) (*pattern, error) {
+	if len(text) > maxPatternBytes {
+		return nil, wire.Errorf(wire.InvalidRegularExpression, "the pattern has %d bytes, and may have %d", len(text), maxPatternBytes)
+	}
+	parsed, err := syntax.Parse(text, syntax.Perl) // alone, or a)(b would pass when it is put in brackets
+	if err != nil {
+		return nil, wire.Errorf(wire.InvalidRegularExpression, "%v", err)
+	}
+	program, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return nil, wire.Errorf(wire.InvalidRegularExpression, "%v", err)
+	}
+	if n := len(program.Inst); n > maxPatternInstructions {
+		return nil, wire.Errorf(wire.InvalidRegularExpression, "the pattern compiles to %d instructions, and may to %d", n, maxPatternInstructions)
+	}
+	matcher, err := regexp.Compile(`\A(?:` + text + `)\z`)
+	if err != nil {
+		return nil, wire.Errorf(wire.InvalidRegularExpression, "%v", err)
+	}
+	return &pattern{text: text, matcher: matcher}, nil
+}
+
+// resolve brings matched up to date and says whether it changed. Only names that are new are matched.
+//
+// Kafka: internal topics are matched too, and left to the authoriser. Nobody means __consumer_offsets by ".*".
+func (p *pattern) resolve(view wire.View) bool {
+	names := view.TopicNames()
+	if p.resolved && sameSlice(names, p.seen) {
+		return false
+	}
+	matched := make([]string, 0, len(p.matched))
+	old, was := p.seen, p.matched
+	for _, name := range names {
+		for len(old) > 0 && old[0] < name {
+			old = old[1:]
+		}
+		known := len(old) > 0 && old[0] == name
+		for len(was) > 0 && was[0] < name {
+			was = was[1:]
+		}
+		if known && len(was) > 0 && was[0] == name || !known && p.matches(view, name) {
+			matched = append(matched, name)
+		}
+	}
+	p.resolved, p.seen = true, names
+	if slices.Equal(matched, p.matched) {
+		return false
+	}
+	p.matched = matched
+	return true
+}
+
+func (p *pattern) matches(view wire.View, name string) bool {
+	if !p.matcher.MatchString(name) {
+		return false
+	}
+	t, ok := view.Topic(name)
+	return ok && !t.Internal
+}
+
+func sameSlice(a, b []string) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
+// subscriptions are those of a group, and what they come to in the cluster as it is.
+type subscriptions struct {
+	byKey    map[string]*subscription
+	patterns map[string]*pattern
+	view     wire.View // that everything was resolved in; nil: nothing was
+	// stale says that a subscription has come or gone since topics was made.
+	stale  bool
+	topics []sharedTopic // of all subscriptions, sorted by id
+	// hash changes when a topic comes to what is subscribed, goes from it, or gets partitions. 0: there is none.
+	//
+	// Kafka: also racks of the replicas are in it, since its assignors once looked at racks. The value differs from Kafka's;
+	// it is compared with no other but our own.
+	hash uint64
+}
+
+func newSubscriptions() subscriptions {
+	return subscriptions{byKey: map[string]*subscription{}, patterns: map[string]*pattern{}}
+}
+
+// subscriptionKey tells subscriptions apart.
+func subscriptionKey(names []string, pattern string) string {
+	var b strings.Builder
+	var length [binary.MaxVarintLen64]byte
+	for _, name := range names {
+		b.Write(length[:binary.PutUvarint(length[:], uint64(len(name)))])
+		b.WriteString(name)
+	}
+	b.WriteByte(0) // no name has no length
+	b.WriteString(pattern)
+	return b.String()
+}
+
+// sortedNames returns names as subscriptions keep them.
+func sortedNames(names []string) []string {
+	sorted := slices.Clone(names)
+	slices.Sort(sorted)
+	return slices.Compact(sorted)
+}
+
+// add returns the subscription to names, sorted, and a pattern, and counts one member more that has it. The pattern may be new and
+// invalid.
+func (s *subscriptions) add(names []string, text string) (*subscription, error) {
+	key := subscriptionKey(names, text)
+	if sub := s.byKey[key]; sub != nil {
+		sub.members++
+		return sub, nil
+	}
+	sub := &subscription{key: key, names: names, members: 1}
+	if text != "" {
+		p := s.patterns[text]
+		if p == nil {
+			var err error
+			if p, err = compilePattern(text); err != nil {
+				return nil, err
+			}
+			s.patterns[text] = p
+		}
+		p.users++
+		sub.pattern = p
+	}
+	s.byKey[key] = sub
+	s.stale = true
+	if s.view != nil {
+		if sub.pattern != nil {
+			sub.pattern.resolve(s.view)
+		}
+		sub.resolve(s.view)
+	}
+	return sub, nil
+}
+
+// drop counts one member less.
+func (s *subscriptions) drop(sub *subscription) {
+	if sub.members--; sub.members > 0 {
+		return
+	}
+	delete(s.byKey, sub.key)
+	s.stale = true
+	if p := sub.pattern; p != nil {
+		if p.users--; p.users == 0 {
+			delete(s.patterns, p.text)
+		}
+	}
+}
+
+// text returns the pattern, "" for none.
+func (sub *subscription) text() string {
+	if sub.pattern == nil {
+		return ""
+	}
+	return sub.pattern.text
+}
+
+// resolve looks up the topics that exist.
+func (sub *subscription) resolve(view wire.View) {
+	names := sub.names
+	if sub.pattern != nil && len(sub.pattern.matched) > 0 {
+		names = sortedNames(slices.Concat(names, sub.pattern.matched))
+	}
+	topics := make([]wire.TopicID, 0, len(names))
+	for _, name := range names {
+		if t, ok := view.Topic(name); ok {
+			topics = append(topics, t.ID)
+		}
+	}
+	slices.SortFunc(topics, compareTopicIDs)
+	sub.topics = topics
+}
+
+// look resolves all in another state of the cluster's metadata.
+func (s *subscriptions) look(view wire.View) {
+	s.view, s.stale = view, true
+	for _, p := range s.patterns {
+		p.resolve(view)
+	}
+	for _, sub := range s.byKey {
+		sub.resolve(view)
+	}
+}
+
+// refresh brings topics and hash up to date and says whether hash changed. It does nothing when neither the metadata nor
+// a subscription did.
+func (s *subscriptions) refresh() bool {
+	if !s.stale || s.view == nil {
+		return false
+	}
+	s.stale = false
+	s.collect()
+	hash := s.sum()
+	changed := hash != s.hash
+	s.hash = hash
+	return changed
+}
+
+// collect makes topics of the subscriptions.
+func (s *subscriptions) collect() {
+	s.topics = s.topics[:0]
+	seen := map[wire.TopicID]bool{}
+	for _, sub := range s.byKey {
+		for _, id := range sub.topics {
+			if seen[id] {
+				continue
+			}
+			seen[id] = true
+			if t, ok := s.view.TopicByID(id); ok {
+				s.topics = append(s.topics, sharedTopic{id, t.Partitions})
+			}
+		}
+	}
+	slices.SortFunc(s.topics, func(a, b sharedTopic) int { return compareTopicIDs(a.id, b.id) })
+}
+
+// sum is FNV-1a of the ids and their numbers of partitions.
+func (s *subscriptions) sum() uint64 {
+	if len(s.topics) == 0 {
+		return 0
+	}
+	const offset, prime = 14695981039346656037, 1099511628211
+	h := uint64(offset)
+	mix := func(b byte) { h = (h ^ uint64(b)) * prime }
+	for _, t := range s.topics {
+		for _, b := range t.id {
+			mix(b)
+		}
+		for shift := 0; shift < 32; shift += 8 {
+			mix(byte(t.partitions >> shift))
+		}
+	}
+	return h
+}
+
+// has says that some subscription comes to the topic.
+func (s *subscriptions) has(id wire.TopicID) bool {
+	_, found := slices.BinarySearchFunc(s.topics, id, func(t sharedTopic, id wire.TopicID) int { return compareTopicIDs(t.id, id) })
+	return found
+}
+
+// inOrder returns the subscriptions sorted, for what must not depend on the order of a map.
+func (s *subscriptions) inOrder() []*subscription {
+	subs := make([]*subscription, 0, len(s.byKey))
+	for _, sub := range s.byKey {
+		subs = append(subs, sub)
+	}
+	slices.SortFunc(subs, func(a, b *subscription) int { return cmp.Compare(a.key, b.key) })
+	return subs
+}
