@@ -255,6 +255,7 @@ func protocolExamples() map[string][]byte {
 		"not the leader":  AppendFrame(nil, 1, KindProduce, &ProduceReply{Err: &CodedError{Code: NotLeaderOrFollower, Message: "broker 2 leads it"}, BaseOffset: -1, LogStartOffset: -1, Leader: LeaderHint{Broker: 2, LeaderEpoch: 9}}, 0),
 		"fetch":           AppendFrame(nil, 2, KindFetch, &FetchRequest{MaxWait: 500 * time.Millisecond, MinBytes: 1, MaxBytes: 1 << 20, Partitions: []Fetch{{Topic: someTopic, Partition: 3, FetchOffset: 42, MaxBytes: 1 << 20, CurrentEpoch: NoEpoch, LastFetchedEpoch: NoEpoch}}}, 0),
 		"fetched":         append(AppendFrame(nil, 2, KindFetch, &FetchReply{Partitions: []Fetched{{HighWatermark: 43, LastStableOffset: 43, Records: Records{Length: len(records)}, Leader: NoHint}}}, len(records)), records...),
+		"a member joins":  AppendFrame(nil, 4, KindConsumerHeartbeat, &ConsumerHeartbeat{Group: "billing", Member: "m1", RebalanceTimeout: 5 * time.Minute, Subscribed: true, Topics: []string{"orders"}, OwnedTold: true}, 0),
 		"an unknown kind": AppendFrame(nil, 3, KindFailed, &Failure{Err: &CodedError{Code: InvalidRequest, Message: "this broker does not know requests of kind 99"}}, 0),
 	}
 }

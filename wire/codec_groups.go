@@ -1,0 +1,377 @@
+package wire
+
+import (
+	"math"
+	"time"
+)
+
+// What a native client asks of the coordinator of a group. The classic protocol's JoinGroup, SyncGroup, Heartbeat
+// and LeaveGroup have no kind: native members speak ConsumerHeartbeat.
+
+// GroupMessage is a GroupReply that travels in a frame.
+type GroupMessage interface {
+	GroupReply
+	Message
+}
+
+// groupKinds pairs each kind with its request and its reply.
+var groupKinds = map[Kind]struct {
+	request func() groupRequestMessage
+	reply   func() GroupMessage
+}{
+	KindConsumerHeartbeat: {newGroupRequest[ConsumerHeartbeat], newGroupReply[ConsumerHeartbeatReply]},
+	KindCommitOffsets:     {newGroupRequest[CommitOffsets], newGroupReply[CommittedOffsets]},
+	KindFetchOffsets:      {newGroupRequest[FetchOffsets], newGroupReply[FetchedOffsets]},
+	KindDeleteOffsets:     {newGroupRequest[DeleteOffsets], newGroupReply[CommittedOffsets]},
+	KindDescribeGroup:     {newGroupRequest[DescribeGroup], newGroupReply[GroupDescription]},
+	KindDeleteGroup:       {newGroupRequest[DeleteGroup], newGroupReply[DeletedGroup]},
+	KindGroupHistory:      {newGroupRequest[GroupHistory], newGroupReply[GroupRebalances]},
+}
+
+type groupRequestMessage interface {
+	GroupRequest
+	Message
+}
+
+func newGroupRequest[T any, P interface {
+	*T
+	groupRequestMessage
+}]() groupRequestMessage {
+	return P(new(T))
+}
+
+func newGroupReply[T any, P interface {
+	*T
+	GroupMessage
+}]() GroupMessage {
+	return P(new(T))
+}
+
+// GroupKind returns the kind of a request, and the request as it is sent. Requests of the classic protocol have none.
+func GroupKind(q GroupRequest) (Kind, Message, bool) {
+	switch q := q.(type) {
+	case *ConsumerHeartbeat:
+		return KindConsumerHeartbeat, q, true
+	case *CommitOffsets:
+		return KindCommitOffsets, q, true
+	case *FetchOffsets:
+		return KindFetchOffsets, q, true
+	case *DeleteOffsets:
+		return KindDeleteOffsets, q, true
+	case *DescribeGroup:
+		return KindDescribeGroup, q, true
+	case *DeleteGroup:
+		return KindDeleteGroup, q, true
+	case *GroupHistory:
+		return KindGroupHistory, q, true
+	}
+	return 0, nil, false
+}
+
+// IsGroupKind says that requests of this kind are for the coordinator of a group: ParseGroupRequest reads them.
+func IsGroupKind(k Kind) bool {
+	_, ok := groupKinds[k]
+	return ok
+}
+
+// ParseGroupRequest reads a request to a coordinator.
+func ParseGroupRequest(k Kind, body []byte) (GroupRequest, error) {
+	of, ok := groupKinds[k]
+	if !ok {
+		return nil, malformed("a %s is no request to a group's coordinator", k)
+	}
+	q := of.request()
+	return q, Parse(body, q)
+}
+
+// NewGroupReply returns an empty answer to requests of a kind, for Parse; nil where it is no kind of a group's.
+func NewGroupReply(k Kind) GroupMessage {
+	if of, ok := groupKinds[k]; ok {
+		return of.reply()
+	}
+	return nil
+}
+
+const (
+	minAssignedTopicBytes = 1 + encodedTopicIDBytes + 1
+	minOffsetTopicBytes   = 1 + 1 + encodedTopicIDBytes + 1
+	minOffsetCommitBytes  = 1 + 1 + encodedTopicIDBytes + 4
+	minFetchedOffsetBytes = 1 + 2 + encodedTopicIDBytes + 5
+	minListedGroupBytes   = 1 + 5
+)
+
+// millis encodes a duration; what is negative has no meaning.
+func (e *Encoder) millis(d time.Duration) { e.int(max(d.Milliseconds(), 0)) }
+
+func (d *Decoder) millis() time.Duration {
+	n := d.int64()
+	if n < 0 || n > math.MaxInt64/int64(time.Millisecond) {
+		d.fail(malformed("%d is no number of milliseconds", n))
+		return 0
+	}
+	return time.Duration(n) * time.Millisecond
+}
+
+// moment encodes a time in milliseconds since 1970, the zero time as -1.
+func (e *Encoder) moment(t time.Time) {
+	if t.IsZero() {
+		e.int(-1)
+		return
+	}
+	e.int(t.UnixMilli())
+}
+
+func (d *Decoder) moment() time.Time {
+	if n := d.int64(); n >= 0 {
+		return time.UnixMilli(n)
+	}
+	return time.Time{}
+}
+
+func (e *Encoder) partitions(list []int32) {
+	e.array(len(list))
+	for _, p := range list {
+		e.int(int64(p))
+	}
+}
+
+func (d *Decoder) partitions() []int32 {
+	n, outer := d.list(1)
+	defer d.close(outer)
+	if n == 0 {
+		return nil
+	}
+	list := make([]int32, n)
+	for i := range list {
+		list[i] = integer[int32](d)
+	}
+	return list
+}
+
+func (e *Encoder) offsetTopics(topics []OffsetTopic) {
+	e.array(len(topics))
+	for i := range topics {
+		e.array(3)
+		e.string(topics[i].Topic)
+		e.topicID(topics[i].TopicID)
+		e.partitions(topics[i].Partitions)
+	}
+}
+
+func (d *Decoder) offsetTopics() []OffsetTopic {
+	n, outer := d.list(minOffsetTopicBytes)
+	defer d.close(outer)
+	if n == 0 {
+		return nil
+	}
+	topics := make([]OffsetTopic, n)
+	for i := range topics {
+		_, one := d.open()
+		topics[i] = OffsetTopic{Topic: d.string(), TopicID: d.topicID(), Partitions: d.partitions()}
+		d.close(one)
+	}
+	return topics
+}
+
+// A commit that is sent natively is Modern, and is kept as long as the broker keeps offsets.
+func (m *CommitOffsets) encode(e *Encoder) {
+	e.array(5)
+	e.string(string(m.Group))
+	e.int(int64(m.Generation))
+	e.string(string(m.Member))
+	e.string(m.Instance)
+	e.array(len(m.Offsets))
+	for i := range m.Offsets {
+		o := &m.Offsets[i]
+		e.array(6)
+		e.string(o.Topic)
+		e.topicID(o.TopicID)
+		e.int(int64(o.Partition))
+		e.int(int64(o.Offset))
+		e.int(int64(o.LeaderEpoch))
+		e.string(o.Metadata)
+	}
+}
+
+func (m *CommitOffsets) decode(d *Decoder) {
+	_, outer := d.open()
+	m.Group, m.Generation = GroupID(d.string()), integer[GenerationID](d)
+	m.Member, m.Instance, m.Modern = MemberID(d.string()), d.string(), true
+	n, list := d.list(minOffsetCommitBytes)
+	m.Offsets = make([]OffsetCommit, n)
+	for i := range m.Offsets {
+		_, one := d.open()
+		m.Offsets[i] = OffsetCommit{
+			Topic: d.string(), TopicID: d.topicID(), Partition: integer[int32](d), Offset: integer[Offset](d),
+			LeaderEpoch: integer[LeaderEpoch](d), Metadata: d.string(),
+		}
+		d.close(one)
+	}
+	d.close(list)
+	d.close(outer)
+}
+
+func (m *CommittedOffsets) encode(e *Encoder) {
+	e.array(2)
+	e.failure(m.Err)
+	e.array(len(m.Errs))
+	for _, err := range m.Errs {
+		e.failure(err)
+	}
+}
+
+func (m *CommittedOffsets) decode(d *Decoder) {
+	_, outer := d.open()
+	m.Err = d.failure()
+	n, list := d.list(1)
+	m.Errs = make([]error, n)
+	for i := range m.Errs {
+		m.Errs[i] = d.failure()
+	}
+	d.close(list)
+	d.close(outer)
+}
+
+func (m *FetchOffsets) encode(e *Encoder) {
+	e.array(5)
+	e.string(string(m.Group))
+	e.string(string(m.Member))
+	e.int(int64(m.MemberEpoch))
+	e.bool(m.Stable)
+	if m.All {
+		e.nothing()
+		return
+	}
+	e.offsetTopics(m.Topics)
+}
+
+func (m *FetchOffsets) decode(d *Decoder) {
+	_, outer := d.open()
+	m.Group, m.Member = GroupID(d.string()), MemberID(d.string())
+	m.MemberEpoch, m.Stable = integer[int32](d), d.bool()
+	if m.All = d.isNil(); !m.All {
+		m.Topics = d.offsetTopics()
+	}
+	d.close(outer)
+}
+
+func (m *FetchedOffsets) encode(e *Encoder) {
+	e.array(2)
+	e.failure(m.Err)
+	e.array(len(m.Offsets))
+	for i := range m.Offsets {
+		o := &m.Offsets[i]
+		e.array(8)
+		e.failure(o.Err)
+		e.string(o.Topic)
+		e.topicID(o.TopicID)
+		e.int(int64(o.Partition))
+		e.int(int64(o.Offset))
+		e.int(int64(o.LeaderEpoch))
+		e.string(o.Metadata)
+		e.moment(o.Committed)
+	}
+}
+
+func (m *FetchedOffsets) decode(d *Decoder) {
+	_, outer := d.open()
+	m.Err = d.failure()
+	n, list := d.list(minFetchedOffsetBytes)
+	m.Offsets = make([]FetchedOffset, n)
+	for i := range m.Offsets {
+		_, one := d.open()
+		m.Offsets[i] = FetchedOffset{
+			Err: d.failure(), Topic: d.string(), TopicID: d.topicID(), Partition: integer[int32](d),
+			Offset: integer[Offset](d), LeaderEpoch: integer[LeaderEpoch](d), Metadata: d.string(), Committed: d.moment(),
+		}
+		d.close(one)
+	}
+	d.close(list)
+	d.close(outer)
+}
+
+func (m *DeleteOffsets) encode(e *Encoder) {
+	e.array(2)
+	e.string(string(m.Group))
+	e.offsetTopics(m.Topics)
+}
+
+func (m *DeleteOffsets) decode(d *Decoder) {
+	_, outer := d.open()
+	m.Group, m.Topics = GroupID(d.string()), d.offsetTopics()
+	d.close(outer)
+}
+
+func (e *Encoder) group(id GroupID) {
+	e.array(1)
+	e.string(string(id))
+}
+
+func (d *Decoder) group() GroupID {
+	_, outer := d.open()
+	id := GroupID(d.string())
+	d.close(outer)
+	return id
+}
+
+func (m *DescribeGroup) encode(e *Encoder) { e.group(m.Group) }
+func (m *DescribeGroup) decode(d *Decoder) { m.Group = d.group() }
+func (m *DeleteGroup) encode(e *Encoder)   { e.group(m.Group) }
+func (m *DeleteGroup) decode(d *Decoder)   { m.Group = d.group() }
+func (m *GroupHistory) encode(e *Encoder)  { e.group(m.Group) }
+func (m *GroupHistory) decode(d *Decoder)  { m.Group = d.group() }
+
+func (m *DeletedGroup) encode(e *Encoder) {
+	e.array(1)
+	e.failure(m.Err)
+}
+
+func (m *DeletedGroup) decode(d *Decoder) {
+	_, outer := d.open()
+	m.Err = d.failure()
+	d.close(outer)
+}
+
+func (m *ListGroups) encode(e *Encoder) {
+	e.array(2)
+	e.strings(m.States)
+	e.strings(m.Types)
+}
+
+func (m *ListGroups) decode(d *Decoder) {
+	_, outer := d.open()
+	m.States, m.Types = d.strings(), d.strings()
+	d.close(outer)
+}
+
+func (m *GroupList) encode(e *Encoder) {
+	e.array(2)
+	e.failure(m.Err)
+	e.array(len(m.Groups))
+	for i := range m.Groups {
+		g := &m.Groups[i]
+		e.array(5)
+		e.string(string(g.Group))
+		e.string(g.ProtocolType)
+		e.string(string(g.State))
+		e.string(string(g.Type))
+		e.int(int64(g.Coordinator))
+	}
+}
+
+func (m *GroupList) decode(d *Decoder) {
+	_, outer := d.open()
+	m.Err = d.failure()
+	n, list := d.list(minListedGroupBytes)
+	m.Groups = make([]ListedGroup, n)
+	for i := range m.Groups {
+		_, one := d.open()
+		m.Groups[i] = ListedGroup{
+			Group: GroupID(d.string()), ProtocolType: d.string(), State: GroupState(d.string()),
+			Type: GroupType(d.string()), Coordinator: integer[BrokerID](d),
+		}
+		d.close(one)
+	}
+	d.close(list)
+	d.close(outer)
+}

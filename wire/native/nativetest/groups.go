@@ -1,0 +1,425 @@
+package nativetest
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// groups is what the coordinator of a test remembers. It speaks the protocol of KIP-848 as members see it: partitions are
+// given to nobody before whoever had them has said that it has not any more. Sessions end when a test says so.
+type groups struct {
+	byID     map[wire.GroupID]*group
+	interval time.Duration
+	fault    func(wire.GroupRequest) error
+	history  []wire.Rebalance
+}
+
+type group struct {
+	epoch   int32
+	members map[wire.MemberID]*member
+	offsets map[wire.TopicNamePartition]wire.FetchedOffset
+}
+
+type member struct {
+	wire.DescribedMember
+
+	told    map[slot]bool // what it may use
+	held    map[slot]bool // what it may not use any more, but has not given up yet
+	outdate bool          // it has to be told again
+	left    bool          // a static one that will be back
+}
+
+// slot is a partition.
+type slot struct {
+	topic wire.TopicID
+	index int32
+}
+
+// SetHeartbeatInterval is how often members of groups are to be heard of; 20 ms.
+func (b *Broker) SetHeartbeatInterval(d time.Duration) {
+	b.cluster.mu.Lock()
+	defer b.cluster.mu.Unlock()
+	b.cluster.groups.interval = d
+}
+
+// FailGroups refuses the requests for which f returns an error.
+func (b *Broker) FailGroups(f func(wire.GroupRequest) error) {
+	b.cluster.mu.Lock()
+	defer b.cluster.mu.Unlock()
+	b.cluster.groups.fault = f
+}
+
+// SetHistory makes every group's history.
+func (b *Broker) SetHistory(rebalances ...wire.Rebalance) {
+	b.cluster.mu.Lock()
+	defer b.cluster.mu.Unlock()
+	b.cluster.groups.history = rebalances
+}
+
+// Expire ends the session of every member whose client id matches, as if it had not been heard of.
+func (b *Broker) Expire(id wire.GroupID, client string) {
+	c := b.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if g := c.groups.byID[id]; g != nil {
+		maps.DeleteFunc(g.members, func(_ wire.MemberID, m *member) bool { return m.ClientID == client })
+		c.rebalance(g)
+	}
+}
+
+// Committed returns the offset that a group has committed, -1 for none.
+func (b *Broker) Committed(id wire.GroupID, topic string, partition int32) wire.Offset {
+	c := b.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if g := c.groups.byID[id]; g != nil {
+		if o, ok := g.offsets[wire.TopicNamePartition{Topic: topic, Partition: partition}]; ok {
+			return o.Offset
+		}
+	}
+	return wire.NoOffset
+}
+
+// AskGroup answers as a coordinator does.
+func (b *Broker) AskGroup(_ context.Context, q wire.GroupRequest) (wire.GroupReply, error) {
+	c := b.cluster
+	c.mu.Lock()
+	fault := c.groups.fault
+	c.mu.Unlock()
+	if fault != nil {
+		if err := fault(q); err != nil {
+			return nil, err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g := c.groups.byID[q.Of()]
+	switch q := q.(type) {
+	case *wire.ConsumerHeartbeat:
+		return c.heartbeat(q), nil
+	case *wire.CommitOffsets:
+		return c.commit(q), nil
+	case *wire.FetchOffsets:
+		return c.fetchOffsets(g, q), nil
+	case *wire.DeleteOffsets:
+		return c.deleteOffsets(g, q), nil
+	case *wire.DescribeGroup:
+		return b.describeGroup(g, q), nil
+	case *wire.DeleteGroup:
+		switch {
+		case g == nil:
+			return &wire.DeletedGroup{Err: wire.GroupIDNotFound}, nil
+		case len(g.members) > 0:
+			return &wire.DeletedGroup{Err: wire.NonEmptyGroup}, nil
+		}
+		delete(c.groups.byID, q.Group)
+		return &wire.DeletedGroup{}, nil
+	case *wire.GroupHistory:
+		if g == nil {
+			return &wire.GroupRebalances{Err: wire.GroupIDNotFound}, nil
+		}
+		return &wire.GroupRebalances{Rebalances: c.groups.history}, nil
+	}
+	return nil, wire.InvalidRequest
+}
+
+// group returns a group, made when there was none.
+func (c *cluster) group(id wire.GroupID) *group {
+	g := c.groups.byID[id]
+	if g == nil {
+		g = &group{members: make(map[wire.MemberID]*member), offsets: make(map[wire.TopicNamePartition]wire.FetchedOffset)}
+		c.groups.byID[id] = g
+	}
+	return g
+}
+
+func (c *cluster) heartbeat(q *wire.ConsumerHeartbeat) *wire.ConsumerHeartbeatReply {
+	g := c.group(q.Group)
+	m := g.members[q.Member]
+	switch {
+	case q.MemberEpoch == wire.MemberJoins:
+		m = c.join(g, q)
+	case m == nil || m.left:
+		return &wire.ConsumerHeartbeatReply{Err: wire.UnknownMemberID}
+	case q.MemberEpoch == wire.MemberLeaves:
+		delete(g.members, q.Member)
+		c.rebalance(g)
+		return &wire.ConsumerHeartbeatReply{Member: q.Member, MemberEpoch: q.MemberEpoch}
+	case q.MemberEpoch == wire.StaticMemberPauses:
+		m.left = true
+		return &wire.ConsumerHeartbeatReply{Member: q.Member, MemberEpoch: q.MemberEpoch}
+	case q.MemberEpoch != m.Epoch:
+		return &wire.ConsumerHeartbeatReply{Err: wire.FencedMemberEpoch}
+	}
+	if q.Subscribed && !slices.Equal(q.Topics, m.SubscribedTopics) {
+		m.SubscribedTopics = q.Topics
+		c.rebalance(g)
+	}
+	if q.OwnedTold {
+		owned := make(map[slot]bool)
+		for _, t := range q.Owned {
+			for _, p := range t.Partitions {
+				owned[slot{t.Topic, p}] = true
+			}
+		}
+		maps.DeleteFunc(m.held, func(s slot, _ bool) bool { return !owned[s] })
+	}
+	c.reconcile(g, m)
+	reply := &wire.ConsumerHeartbeatReply{Member: m.Member, MemberEpoch: m.Epoch, HeartbeatInterval: c.groups.interval}
+	if m.outdate || q.Subscribed {
+		m.outdate = false
+		reply.Assigned, reply.Assignment = true, byTopic(m.told)
+	}
+	return reply
+}
+
+// join takes a member in. A static one takes the place that its instance had.
+func (c *cluster) join(g *group, q *wire.ConsumerHeartbeat) *member {
+	m := &member{told: make(map[slot]bool), held: make(map[slot]bool), outdate: true}
+	for id, before := range g.members {
+		if q.Instance != "" && before.Instance == q.Instance {
+			m.told = before.told
+			delete(g.members, id)
+		}
+	}
+	m.DescribedMember = wire.DescribedMember{
+		Member: q.Member, Instance: q.Instance, ClientID: q.ClientID, ClientHost: q.ClientHost, Rack: q.Rack,
+		SubscribedTopics: q.Topics,
+	}
+	if q.Pattern != nil {
+		m.Pattern = *q.Pattern
+	}
+	g.members[q.Member] = m
+	c.rebalance(g)
+	return m
+}
+
+// rebalance computes who is to have what: the partitions in turn, to the members in the order of their client ids.
+func (c *cluster) rebalance(g *group) {
+	g.epoch++
+	members := slices.SortedFunc(maps.Values(g.members), func(a, b *member) int {
+		return cmp.Or(strings.Compare(a.ClientID, b.ClientID), strings.Compare(string(a.Member), string(b.Member)))
+	})
+	target := make(map[wire.MemberID]map[slot]bool)
+	turn := 0
+	for _, name := range slices.Sorted(maps.Keys(c.topics)) {
+		t := c.topics[name]
+		for i := range t.partitions {
+			for range members {
+				m := members[turn%len(members)]
+				turn++
+				if !m.subscribes(name) {
+					continue
+				}
+				if target[m.Member] == nil {
+					target[m.Member] = make(map[slot]bool)
+				}
+				target[m.Member][slot{t.ID, int32(i)}] = true
+				break
+			}
+		}
+	}
+	for id, m := range g.members {
+		m.Target = nil
+		for _, t := range byTopic(target[id]) {
+			m.Target = append(m.Target, wire.NamedPartitions{Topic: c.byID[t.Topic].Name, TopicID: t.Topic, Partitions: t.Partitions})
+		}
+	}
+}
+
+func (m *member) subscribes(topic string) bool {
+	if slices.Contains(m.SubscribedTopics, topic) {
+		return true
+	}
+	pattern, err := regexp.Compile("^(?:" + m.Pattern + ")$")
+	return m.Pattern != "" && err == nil && pattern.MatchString(topic)
+}
+
+// reconcile brings a member one step towards its target.
+func (c *cluster) reconcile(g *group, m *member) {
+	target := make(map[slot]bool)
+	for _, t := range m.Target {
+		for _, p := range t.Partitions {
+			target[slot{t.TopicID, p}] = true
+		}
+	}
+	for s := range m.told {
+		if !target[s] {
+			delete(m.told, s)
+			m.held[s], m.outdate = true, true
+		}
+	}
+	if len(m.held) > 0 {
+		return // it has to give these up first
+	}
+	m.Epoch = g.epoch
+	for s := range target {
+		free := !m.told[s]
+		for _, other := range g.members {
+			free = free && !other.told[s] && !other.held[s]
+		}
+		if free {
+			m.told[s], m.outdate = true, true
+		}
+	}
+}
+
+func byTopic(slots map[slot]bool) []wire.AssignedTopic {
+	var list []wire.AssignedTopic
+	sorted := slices.SortedFunc(maps.Keys(slots), func(a, b slot) int {
+		return cmp.Or(strings.Compare(string(a.topic[:]), string(b.topic[:])), cmp.Compare(a.index, b.index))
+	})
+	for _, s := range sorted {
+		if n := len(list); n == 0 || list[n-1].Topic != s.topic {
+			list = append(list, wire.AssignedTopic{Topic: s.topic})
+		}
+		last := &list[len(list)-1]
+		last.Partitions = append(last.Partitions, s.index)
+	}
+	return list
+}
+
+func (c *cluster) commit(q *wire.CommitOffsets) *wire.CommittedOffsets {
+	g := c.group(q.Group)
+	m := g.members[q.Member]
+	switch {
+	case q.Generation == wire.NoGeneration && len(g.members) > 0, q.Generation != wire.NoGeneration && m == nil:
+		return &wire.CommittedOffsets{Err: wire.UnknownMemberID, Errs: slices.Repeat([]error{wire.UnknownMemberID}, len(q.Offsets))}
+	case m != nil && int32(q.Generation) != m.Epoch:
+		return &wire.CommittedOffsets{Err: wire.StaleMemberEpoch, Errs: slices.Repeat([]error{wire.StaleMemberEpoch}, len(q.Offsets))}
+	}
+	reply := &wire.CommittedOffsets{Errs: make([]error, len(q.Offsets))}
+	for i, o := range q.Offsets {
+		t := c.topics[o.Topic]
+		if t == nil || o.Partition < 0 || int(o.Partition) >= len(t.partitions) {
+			reply.Errs[i] = wire.UnknownTopicOrPartition
+			continue
+		}
+		g.offsets[wire.TopicNamePartition{Topic: o.Topic, Partition: o.Partition}] = wire.FetchedOffset{
+			Topic: o.Topic, TopicID: t.ID, Partition: o.Partition, Offset: o.Offset, LeaderEpoch: o.LeaderEpoch,
+			Metadata: o.Metadata, Committed: time.UnixMilli(1),
+		}
+	}
+	return reply
+}
+
+func (c *cluster) fetchOffsets(g *group, q *wire.FetchOffsets) *wire.FetchedOffsets {
+	reply := new(wire.FetchedOffsets)
+	if q.All && g != nil {
+		for _, at := range slices.SortedFunc(maps.Keys(g.offsets), func(a, b wire.TopicNamePartition) int {
+			return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+		}) {
+			reply.Offsets = append(reply.Offsets, g.offsets[at])
+		}
+	}
+	for _, t := range q.Topics {
+		for _, p := range t.Partitions {
+			o := wire.FetchedOffset{Topic: t.Topic, TopicID: t.TopicID, Partition: p, Offset: wire.NoOffset, LeaderEpoch: wire.NoEpoch}
+			if g != nil {
+				if known, ok := g.offsets[wire.TopicNamePartition{Topic: t.Topic, Partition: p}]; ok {
+					o = known
+				}
+			}
+			reply.Offsets = append(reply.Offsets, o)
+		}
+	}
+	return reply
+}
+
+func (c *cluster) deleteOffsets(g *group, q *wire.DeleteOffsets) *wire.CommittedOffsets {
+	if g == nil {
+		return &wire.CommittedOffsets{Err: wire.GroupIDNotFound}
+	}
+	reply := new(wire.CommittedOffsets)
+	for _, t := range q.Topics {
+		var err error
+		for _, m := range g.members {
+			if m.subscribes(t.Topic) {
+				err = wire.GroupSubscribedToTopic
+			}
+		}
+		for _, p := range t.Partitions {
+			if err == nil {
+				delete(g.offsets, wire.TopicNamePartition{Topic: t.Topic, Partition: p})
+			}
+			reply.Errs = append(reply.Errs, err)
+		}
+	}
+	return reply
+}
+
+func (g *group) state() wire.GroupState {
+	if len(g.members) == 0 {
+		return wire.GroupEmpty
+	}
+	for _, m := range g.members {
+		if m.Epoch != g.epoch || len(m.held) > 0 {
+			return wire.GroupReconciling
+		}
+	}
+	return wire.GroupStable
+}
+
+func (b *Broker) describeGroup(g *group, q *wire.DescribeGroup) *wire.GroupDescription {
+	if g == nil {
+		return &wire.GroupDescription{Err: wire.GroupIDNotFound, Group: q.Group}
+	}
+	described := &wire.GroupDescription{
+		Group: q.Group, Type: wire.ConsumerGroup, State: g.state(), ProtocolType: "consumer", Protocol: "uniform",
+		Epoch: g.epoch, AssignmentEpoch: g.epoch, Coordinator: b.id,
+	}
+	for _, id := range slices.Sorted(maps.Keys(g.members)) {
+		m := g.members[id].DescribedMember
+		for _, t := range byTopic(g.members[id].told) {
+			m.Assigned = append(m.Assigned, wire.NamedPartitions{Topic: b.cluster.byID[t.Topic].Name, TopicID: t.Topic, Partitions: t.Partitions})
+		}
+		described.Members = append(described.Members, m)
+	}
+	return described
+}
+
+// ListGroups lists all groups that the filters let pass.
+func (b *Broker) ListGroups(_ context.Context, q *wire.ListGroups) wire.GroupList {
+	c := b.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var list wire.GroupList
+	for _, id := range slices.Sorted(maps.Keys(c.groups.byID)) {
+		one := wire.ListedGroup{Group: id, ProtocolType: "consumer", State: c.groups.byID[id].state(), Type: wire.ConsumerGroup, Coordinator: b.id}
+		passes := func(filter []string, value string) bool {
+			return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool { return strings.EqualFold(f, value) })
+		}
+		if passes(q.States, string(one.State)) && passes(q.Types, string(one.Type)) {
+			list.Groups = append(list.Groups, one)
+		}
+	}
+	return list
+}
+
+// AppendTimes says that every record was appended an hour after 1970 began.
+func (b *Broker) AppendTimes(_ context.Context, queries []wire.AppendTimeQuery) []wire.AppendTime {
+	c := b.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	times := make([]wire.AppendTime, len(queries))
+	for i, q := range queries {
+		t := c.byID[q.Topic]
+		if t == nil || q.Partition < 0 || int(q.Partition) >= len(t.partitions) {
+			times[i] = wire.AppendTime{Err: wire.UnknownTopicID, LogStartOffset: wire.NoOffset, HighWatermark: wire.NoOffset, Leader: wire.NoHint}
+			continue
+		}
+		p := t.partitions[q.Partition]
+		times[i] = wire.AppendTime{LogStartOffset: p.start, HighWatermark: p.end, Leader: wire.NoHint}
+		if q.Offset < p.end {
+			times[i].Appended = time.UnixMilli(time.Hour.Milliseconds())
+		}
+	}
+	return times
+}
