@@ -479,6 +479,12 @@ func logConfigOf(c metadata.TopicConfig) storage.LogConfig {
 	cfg.SegmentBytes, cfg.SegmentAge = int64(c.SegmentBytes), c.SegmentAge
 	cfg.IndexIntervalBytes = c.IndexIntervalBytes
 	cfg.RetentionBytes, cfg.RetentionAge = c.RetentionBytes, c.RetentionAge
+	cfg.Delete, cfg.Compact = c.Delete, c.Compact
+	cfg.MinCompactionLag, cfg.MaxCompactionLag = c.MinCompactionLag, c.MaxCompactionLag
+	cfg.DeleteRetention, cfg.MinDirtyRatio = c.DeleteRetention, c.MinDirtyRatio
+	if c.Compact && c.MaxCompactionLag > 0 {
+		cfg.SegmentAge = min(cfg.SegmentAge, c.MaxCompactionLag) // what is in the last segment is not compacted
+	}
 	cfg.Fsync = c.Fsync
 	return cfg
 }

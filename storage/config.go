@@ -17,6 +17,13 @@ type LogConfig struct {
 	RetentionBytes     int64         // retention.bytes; <0: no limit
 	RetentionAge       time.Duration // retention.ms; <0: no limit
 
+	Delete           bool          // cleanup.policy has delete: retention removes segments
+	Compact          bool          // cleanup.policy has compact: the last record of each key is kept
+	MinCompactionLag time.Duration // min.compaction.lag.ms
+	MaxCompactionLag time.Duration // max.compaction.lag.ms
+	DeleteRetention  time.Duration // delete.retention.ms
+	MinDirtyRatio    float64       // min.cleanable.dirty.ratio
+
 	// Fsync makes each Append ask the directory's syncer for a group commit (durability=fsync).
 	// Without it a log is synced every CheckpointInterval of its directory, and by RequestSync.
 	Fsync bool
@@ -57,6 +64,10 @@ func DefaultLogConfig() LogConfig {
 		IndexIntervalBytes: 4096,
 		RetentionBytes:     -1,
 		RetentionAge:       7 * 24 * time.Hour,
+		Delete:             true,
+		MaxCompactionLag:   math.MaxInt64,
+		DeleteRetention:    24 * time.Hour,
+		MinDirtyRatio:      0.5,
 		Fsync:              true,
 	}
 }
@@ -70,6 +81,14 @@ func (c LogConfig) Validate() error {
 		return fmt.Errorf("segment.ms is %s: want more than 0", c.SegmentAge)
 	case c.IndexIntervalBytes < 0:
 		return fmt.Errorf("index.interval.bytes is %d: want 0 or more", c.IndexIntervalBytes)
+	case c.MinCompactionLag < 0:
+		return fmt.Errorf("min.compaction.lag.ms is %s: want 0 or more", c.MinCompactionLag)
+	case c.MaxCompactionLag < 0:
+		return fmt.Errorf("max.compaction.lag.ms is %s: want 0 or more", c.MaxCompactionLag)
+	case c.DeleteRetention < 0:
+		return fmt.Errorf("delete.retention.ms is %s: want 0 or more", c.DeleteRetention)
+	case !(c.MinDirtyRatio >= 0 && c.MinDirtyRatio <= 1):
+		return fmt.Errorf("min.cleanable.dirty.ratio is %v: want 0 to 1", c.MinDirtyRatio)
 	}
 	return nil
 }

@@ -104,6 +104,9 @@ func (l *Log) RetentionDue(now time.Time, highWatermark wire.Offset) bool {
 		return false
 	}
 	cfg := l.config.Load()
+	if !cfg.Delete {
+		return false
+	}
 	if cfg.RetentionBytes >= 0 && l.Size()-size >= cfg.RetentionBytes {
 		return true
 	}
@@ -140,6 +143,9 @@ func (l *Log) ApplyRetention(now time.Time, highWatermark wire.Offset) (start wi
 		return l.StartOffset(), 0, nil
 	}
 	cfg := l.config.Load()
+	if !cfg.Delete {
+		return l.StartOffset(), 0, nil
+	}
 	size, n := l.Size(), 0
 	for ; ; n++ {
 		s, segmentSize, next, ok := l.segmentAt(n)

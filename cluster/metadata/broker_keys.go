@@ -65,7 +65,23 @@ var brokerKeys = inOrder(ownSynonyms(append([]ConfigKey{
 	},
 	{
 		Name: "log.cleanup.policy", Type: wire.TypeList, Default: "delete", check: cleanupPolicy, Update: PerBroker,
-		Doc: "What becomes of old segments: delete. Compaction is not available yet.",
+		Doc: "What becomes of old segments: delete, compact, or both.",
+	},
+	{
+		Name: "log.cleaner.delete.retention.ms", Type: wire.TypeLong, Default: "86400000", check: atLeast(0), Update: PerBroker,
+		Doc: "How long compaction keeps the mark of a deleted key.",
+	},
+	{
+		Name: "log.cleaner.min.compaction.lag.ms", Type: wire.TypeLong, Default: "0", check: atLeast(0), Update: PerBroker,
+		Doc: "How long a record stays before compaction may remove it.",
+	},
+	{
+		Name: "log.cleaner.max.compaction.lag.ms", Type: wire.TypeLong, Default: maxLong, check: atLeast(1), Update: PerBroker,
+		Doc: "After how long a record is compacted at the latest.",
+	},
+	{
+		Name: "log.cleaner.min.cleanable.ratio", Type: wire.TypeDouble, Default: "0.5", check: fraction, Update: PerBroker,
+		Doc: "Which share of a log must be new for compaction to begin.",
 	},
 	{
 		Name: "log.segment.bytes", Type: wire.TypeInt, Default: "1073741824", check: atLeast(1 << 20), Update: PerBroker,
@@ -129,6 +145,19 @@ var brokerKeys = inOrder(ownSynonyms(append([]ConfigKey{
 		Doc: "How much of each disk is kept free: below it, producing gets a retriable error until there is room again.",
 	},
 	{
+		Name: "log.cleaner.backoff.ms", Type: wire.TypeLong, Default: "15000", check: atLeast(1),
+		Doc: "How often logs are looked for that compaction is due for.",
+	},
+	{
+		Name: "log.cleaner.dedupe.buffer.size", Type: wire.TypeLong, Default: "134217728", check: atLeast(1 << 20),
+		Doc: "How much memory compaction takes at most, of all log directories together: some 12 bytes for each key that is in the new part of a log.",
+	},
+	{
+		Name: "log.cleaner.io.max.bytes.per.second", Type: wire.TypeDouble, Default: "67108864", check: positive,
+		// Kafka: no limit.
+		Doc: "How many bytes a second compaction reads and writes in each log directory, so that it does not slow down producers.",
+	},
+	{
 		Name: "socket.request.max.bytes", Type: wire.TypeInt, Default: "104857600", check: atLeast(1),
 		Doc: "The largest request that is read; a connection that announces a larger one is closed.",
 	},
@@ -186,10 +215,8 @@ var foreignKeys = foreign(
 	"group.min.session.timeout.ms", "initial.broker.registration.timeout.ms", "inter.broker.listener.name",
 	"inter.broker.protocol.version", "kafka.metrics.polling.interval.secs", "kafka.metrics.reporters",
 	"leader.imbalance.check.interval.seconds", "leader.imbalance.per.broker.percentage", "listener.security.protocol.map",
-	"log.cleaner.backoff.ms", "log.cleaner.dedupe.buffer.size", "log.cleaner.delete.retention.ms", "log.cleaner.enable",
-	"log.cleaner.io.buffer.load.factor", "log.cleaner.io.buffer.size", "log.cleaner.io.max.bytes.per.second",
-	"log.cleaner.max.compaction.lag.ms", "log.cleaner.min.cleanable.ratio", "log.cleaner.min.compaction.lag.ms",
-	"log.cleaner.threads", "log.flush.interval.messages", "log.flush.interval.ms", "log.flush.offset.checkpoint.interval.ms",
+	"log.cleaner.enable", "log.cleaner.io.buffer.load.factor", "log.cleaner.io.buffer.size", "log.cleaner.threads",
+	"log.flush.interval.messages", "log.flush.interval.ms", "log.flush.offset.checkpoint.interval.ms",
 	"log.flush.scheduler.interval.ms", "log.flush.start.offset.checkpoint.interval.ms", "log.index.size.max.bytes",
 	"log.initial.task.delay.ms", "log.message.downconversion.enable", "log.message.format.version",
 	"log.message.timestamp.difference.max.ms", "log.preallocate", "log.segment.delete.delay.ms",

@@ -180,6 +180,13 @@ func fraction(value string) error {
 	return nil
 }
 
+func positive(value string) error {
+	if f, _ := strconv.ParseFloat(value, 64); !(f >= 1) {
+		return errors.New("it must be at least 1")
+	}
+	return nil
+}
+
 func oneOf(values ...string) func(string) error {
 	return func(value string) error {
 		if !slices.Contains(values, value) {
@@ -197,21 +204,26 @@ func notEmpty(value string) error {
 }
 
 // cleanupPolicy is what both cleanup.policy and log.cleanup.policy accept.
+//
+// Kafka: since 4.1 also nothing at all, which keeps everything; here retention.ms=-1 says so.
 func cleanupPolicy(value string) error {
-	for _, policy := range splitList(value) {
-		switch policy {
-		case "delete":
-		case "compact":
-			return errors.New("compaction is not available yet: only delete is")
-		default:
-			return errors.New("it must be delete")
+	policies := splitList(value)
+	for _, policy := range policies {
+		if policy != policyDelete && policy != policyCompact {
+			policies = nil
+			break
 		}
 	}
-	if len(splitList(value)) == 0 {
-		return errors.New("it must be delete")
+	if len(policies) == 0 {
+		return errors.New("it must be delete, compact, or both")
 	}
 	return nil
 }
+
+const (
+	policyDelete  = "delete"
+	policyCompact = "compact"
+)
 
 // splitList splits the value of a key of TypeList.
 func splitList(value string) []string {

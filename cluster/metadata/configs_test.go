@@ -59,8 +59,10 @@ func TestValidateTopicConfig(t *testing.T) {
 		{"segment.bytes", "1048575", "at least 1048576"},
 		{"internal.segment.bytes", "14", ""},
 		{"cleanup.policy", "delete", ""},
-		{"cleanup.policy", "compact", "compaction is not available yet"},
-		{"cleanup.policy", "delete,compact", "compaction is not available yet"},
+		{"cleanup.policy", "compact", ""},
+		{"cleanup.policy", "delete, compact", ""},
+		{"cleanup.policy", "compaction", "must be delete, compact, or both"},
+		{"cleanup.policy", "delete,", "must be delete"},
 		{"cleanup.policy", "", "must be delete"},
 		{"compression.type", "zstd", ""},
 		{"compression.type", "brotli", "one of producer"},
@@ -171,6 +173,7 @@ func TestTheEffectiveConfigurationOfATopic(t *testing.T) {
 	want := TopicConfig{
 		RetentionAge: 168 * time.Hour, RetentionBytes: -1, SegmentBytes: 1 << 30, SegmentAge: 168 * time.Hour,
 		IndexIntervalBytes: 4096, Fsync: true, MinISR: 1,
+		Delete: true, MaxCompactionLag: math.MaxInt64, DeleteRetention: 24 * time.Hour, MinDirtyRatio: 0.5,
 	}
 	if got != want {
 		t.Errorf("%+v, want %+v", got, want)
@@ -198,10 +201,11 @@ func TestTheEffectiveConfigurationOfATopic(t *testing.T) {
 }
 
 func TestEveryKeyWithAnEffectHasOne(t *testing.T) {
-	// Where there is no other value: compaction and remote storage are to come; durability is
-	// fixed when the topic is created, and not among the values that can change.
-	without := []string{"cleanup.policy", "remote.storage.enable", "durability"}
+	// Where there is no other value: remote storage is to come; durability is fixed when the topic
+	// is created, and not among the values that can change.
+	without := []string{"remote.storage.enable", "durability"}
 	other := map[string]string{
+		"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1",
 		"compression.type": "snappy", "message.timestamp.type": "LogAppendTime", "unclean.leader.election.enable": "true",
 	}
 	for _, k := range TopicKeys() {
@@ -313,7 +317,8 @@ func TestAlterConfigs(t *testing.T) {
 		{"replace", topicT, true, []wire.ConfigChange{set("segment.ms", "5")}, wire.None, "segment.ms=5"},
 		{"replace by nothing", topicT, true, nil, wire.None, ""},
 		{"append to a list", topicT, false, []wire.ConfigChange{{Name: "cleanup.policy", Op: wire.OpAppend, Value: new("delete")}}, wire.None, "cleanup.policy=delete retention.ms=1000"},
-		{"append what is not possible", topicT, false, []wire.ConfigChange{{Name: "cleanup.policy", Op: wire.OpAppend, Value: new("compact")}}, wire.InvalidConfig, "retention.ms=1000"},
+		{"append what is not possible", topicT, false, []wire.ConfigChange{{Name: "cleanup.policy", Op: wire.OpAppend, Value: new("squeeze")}}, wire.InvalidConfig, "retention.ms=1000"},
+		{"append compact", topicT, false, []wire.ConfigChange{{Name: "cleanup.policy", Op: wire.OpAppend, Value: new("compact")}}, wire.None, "cleanup.policy=delete,compact retention.ms=1000"},
 		{"subtract all of a list", topicT, false, []wire.ConfigChange{{Name: "cleanup.policy", Op: wire.OpSubtract, Value: new("delete")}}, wire.InvalidConfig, "retention.ms=1000"},
 		{"append to a number", topicT, false, []wire.ConfigChange{{Name: "retention.ms", Op: wire.OpAppend, Value: new("1")}}, wire.InvalidConfig, "retention.ms=1000"},
 		{"no value", topicT, false, []wire.ConfigChange{{Name: "retention.ms", Op: wire.OpSet}}, wire.InvalidRequest, "retention.ms=1000"},

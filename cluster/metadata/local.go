@@ -40,8 +40,14 @@ type TopicConfig struct {
 	SegmentAge         time.Duration
 	SegmentJitter      time.Duration
 	IndexIntervalBytes int
-	Fsync              bool // durability=fsync; otherwise replicated
-	MinISR             int  // min.insync.replicas, which may be more than there are replicas
+	Delete             bool          // cleanup.policy has delete
+	Compact            bool          // cleanup.policy has compact
+	MinCompactionLag   time.Duration // min.compaction.lag.ms
+	MaxCompactionLag   time.Duration // max.compaction.lag.ms
+	DeleteRetention    time.Duration // delete.retention.ms
+	MinDirtyRatio      float64       // min.cleanable.dirty.ratio
+	Fsync              bool          // durability=fsync; otherwise replicated
+	MinISR             int           // min.insync.replicas, which may be more than there are replicas
 	UncleanElection    bool
 	Limits             *wire.RecordLimits // shared; never nil
 
@@ -202,7 +208,17 @@ func (c *TopicConfig) set(levels *compressionLevels, key, value string) {
 	case "message.timestamp.after.max.ms":
 		c.Limits.TimestampAfter = age(number())
 	case "cleanup.policy":
-		c.Limits.Compacted = slices.Contains(splitList(value), "compact")
+		policies := splitList(value)
+		c.Delete, c.Compact = slices.Contains(policies, policyDelete), slices.Contains(policies, policyCompact)
+		c.Limits.Compacted = c.Compact
+	case "min.compaction.lag.ms":
+		c.MinCompactionLag = longest(number())
+	case "max.compaction.lag.ms":
+		c.MaxCompactionLag = longest(number())
+	case "delete.retention.ms":
+		c.DeleteRetention = longest(number())
+	case "min.cleanable.dirty.ratio":
+		c.MinDirtyRatio, _ = strconv.ParseFloat(value, 64)
 	case "compression.type":
 		c.Limits.Compression = value
 	case "compression.gzip.level":

@@ -53,9 +53,7 @@ var topicKeys = inOrder([]ConfigKey{
 	{
 		Name: "cleanup.policy", Type: wire.TypeList, Default: "delete", Synonyms: one("log.cleanup.policy"),
 		check: cleanupPolicy,
-		// Kafka: also compact, and both at once. Accepting it before there is compaction would
-		// let a topic grow without end, or lose what its owner thinks is kept.
-		Doc: "What becomes of old segments. Delete removes them by retention.ms and retention.bytes. Compaction is not available yet.",
+		Doc:   "What becomes of old segments: delete removes them by retention.ms and retention.bytes, compact keeps the last record of each key, and with both the last records are removed in time as well.",
 	},
 	{
 		Name: "retention.ms", Type: wire.TypeLong, Default: "604800000", Synonyms: retentionSynonyms, check: atLeast(-1),
@@ -152,20 +150,20 @@ var topicKeys = inOrder([]ConfigKey{
 		Doc: "No effect: segments grow as they are written.",
 	},
 	{
-		Name: "delete.retention.ms", Type: wire.TypeLong, Default: "86400000", Synonyms: one("log.cleaner.delete.retention.ms"), check: atLeast(0), Effect: NoEffect,
-		Doc: "No effect yet: how long a compacted topic keeps the mark of a deleted key.",
+		Name: "delete.retention.ms", Type: wire.TypeLong, Default: "86400000", Synonyms: one("log.cleaner.delete.retention.ms"), check: atLeast(0),
+		Doc: "How long compaction keeps the mark of a deleted key after it has first met it, for consumers to see it.",
 	},
 	{
-		Name: "min.compaction.lag.ms", Type: wire.TypeLong, Default: "0", Synonyms: one("log.cleaner.min.compaction.lag.ms"), check: atLeast(0), Effect: NoEffect,
-		Doc: "No effect yet: how long a record stays before compaction may remove it.",
+		Name: "min.compaction.lag.ms", Type: wire.TypeLong, Default: "0", Synonyms: one("log.cleaner.min.compaction.lag.ms"), check: atLeast(0),
+		Doc: "How long a record stays before compaction may remove it.",
 	},
 	{
-		Name: "max.compaction.lag.ms", Type: wire.TypeLong, Default: maxLong, Synonyms: one("log.cleaner.max.compaction.lag.ms"), check: atLeast(1), Effect: NoEffect,
-		Doc: "No effect yet: after how long a record is compacted at the latest.",
+		Name: "max.compaction.lag.ms", Type: wire.TypeLong, Default: maxLong, Synonyms: one("log.cleaner.max.compaction.lag.ms"), check: atLeast(1),
+		Doc: "After how long a record is compacted at the latest, whatever min.cleanable.dirty.ratio says. A segment is closed at that age.",
 	},
 	{
-		Name: "min.cleanable.dirty.ratio", Type: wire.TypeDouble, Default: "0.5", Synonyms: one("log.cleaner.min.cleanable.ratio"), check: fraction, Effect: NoEffect,
-		Doc: "No effect yet: which share of a log must be new for compaction to begin.",
+		Name: "min.cleanable.dirty.ratio", Type: wire.TypeDouble, Default: "0.5", Synonyms: one("log.cleaner.min.cleanable.ratio"), check: fraction,
+		Doc: "Which share of a log must be new for compaction to begin.",
 	},
 	{
 		Name: "remote.storage.enable", Type: wire.TypeBoolean, Default: "false", check: notTiered,
