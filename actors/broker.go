@@ -75,6 +75,8 @@ type Config struct {
 	RetentionInterval time.Duration
 	// MaxLag is how long a follower may be behind and stay in sync (replica.lag.time.max.ms).
 	MaxLag time.Duration
+	// ReadFromRack has leaders send consumers to an in-sync replica in their rack (replica.selector.class).
+	ReadFromRack bool
 	// Static is the broker's own configuration: flags, environment, file.
 	Static map[string]string
 }

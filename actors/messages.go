@@ -48,15 +48,6 @@ type logSynced struct {
 	err        error
 }
 
-// park makes a replica wake w once something is readable at or beyond an offset.
-type park struct {
-	w      *wire.Waiter
-	beyond wire.Offset
-}
-
-// unpark forgets w.
-type unpark struct{ w *wire.Waiter }
-
 type deleteRecords struct {
 	before wire.Offset
 	reply  chan<- deletedRecords

@@ -18,7 +18,10 @@ type partition struct {
 	tp    wire.TopicPartition
 	door  door
 	view  atomic.Pointer[replicaView] // nil while no replica leads
-	actor atomic.Pointer[actor.PID]   // the replica actor, whatever its role; nil between two
+	// followed is what a following replica shows to consumers in its rack; nil while none follows.
+	followed atomic.Pointer[followedView]
+	parking  wire.Parking              // of the fetches that wait for more
+	actor    atomic.Pointer[actor.PID] // the replica actor, whatever its role; nil between two
 
 	bytesIn, recordsIn atomic.Int64 // appended since the broker began
 
@@ -39,6 +42,8 @@ type replicaView struct {
 	start         wire.Offset
 	highWatermark wire.Offset
 	caughtUp      bool // the high watermark has reached the epoch's start (KIP-207)
+	// lacking are the followers whose logs begin above the leader's: nobody is sent to them.
+	lacking []wire.BrokerID
 }
 
 func newPartition(topic string, tp wire.TopicPartition, maxBytesInFlight int64) *partition {
@@ -74,12 +79,19 @@ func (p *partition) disown() (log *storage.Log, opening bool) {
 	defer p.mu.Unlock()
 	log = p.log
 	p.log, p.run = nil, 0
-	p.view.Store(nil)
+	p.withdraw()
 	if p.gone != nil {
 		close(p.gone)
 		p.gone = nil
 	}
 	return log, p.opening
+}
+
+// withdraw shows readers nothing any more, and has them look.
+func (p *partition) withdraw() {
+	p.view.Store(nil)
+	p.followed.Store(nil)
+	p.parking.All()
 }
 
 // ended is closed when the present run ends; nil when there is none.
@@ -113,6 +125,15 @@ func (r *routes) find(topic wire.TopicID, number int32) *partition {
 		return nil
 	}
 	return parts[number]
+}
+
+// size is the number of partitions of a topic that is on this broker, and 0 of others.
+func (r *routes) size(topic wire.TopicID) int {
+	shard := r.shards[topic[0]].Load()
+	if shard == nil {
+		return 0
+	}
+	return len((*shard)[topic])
 }
 
 // set replaces the partitions of a topic; entries of partitions that are elsewhere are nil.

@@ -50,7 +50,6 @@ type replicaActor struct {
 	upstream *actor.PID        // the leader that is followed, if it is known
 
 	parked   replica.Parked[*produceMsg]
-	waiters  map[*wire.Waiter]wire.Offset
 	deadline *time.Timer // set while a parked producer may run out of time
 	due      time.Time   // when it fires
 }
@@ -134,10 +133,6 @@ func (r *replicaActor) any(ctx actor.Context) {
 		reply := refused(wire.NotLeaderOrFollower)
 		reply.Leader = r.hint()
 		msg.answer(reply)
-	case *park:
-		msg.w.Wake()
-	case *unpark:
-		delete(r.waiters, msg.w)
 	case *deleteRecords:
 		msg.reply <- deletedRecords{start: wire.NoOffset, err: wire.NotLeaderOrFollower}
 	case *describeProducers:
@@ -243,14 +238,10 @@ func (r *replicaActor) leave(next wire.LeaderHint) {
 	if r.leader != nil {
 		r.streams.end()
 		r.leader, r.proposed = nil, nil
-		r.partition.view.Store(nil)
 		r.failParked(wire.NotLeaderOrFollower, next)
 		r.forgetDeadline()
-		for w := range r.waiters {
-			w.Wake()
-		}
-		r.waiters = nil
 	}
+	r.partition.withdraw()
 	r.follower, r.upstream = nil, nil
 }
 

@@ -102,6 +102,20 @@ func (r *replicaActor) follow(epoch wire.LeaderEpoch, leader wire.BrokerID, pid 
 	r.obey(effects)
 }
 
+// show lets consumers in this broker's rack read what is known to be committed, and wakes those who wait
+// for it. Nothing below the high watermark is ever cut, but by an unclean election.
+func (r *replicaActor) show() {
+	view := followedView{
+		log: r.log, leader: wire.LeaderHint{Broker: r.follower.Leader(), LeaderEpoch: r.follower.LeaderEpoch()},
+		start: r.follower.LogStartOffset(), highWatermark: r.follower.HighWatermark(), gone: r.follower.Gone(),
+	}
+	if shown := r.partition.followed.Load(); shown != nil && *shown == view {
+		return
+	}
+	r.partition.followed.Store(&view)
+	r.partition.parking.Passed(view.highWatermark)
+}
+
 func (r *replicaActor) followerLog() replica.FollowerLog {
 	return replica.FollowerLog{
 		Start: r.log.StartOffset(), End: r.log.EndOffset(), Flushed: r.log.FlushedOffset(),
@@ -186,7 +200,7 @@ func (r *replicaActor) write(m *wire.Append) (effects replica.FollowerEffects, w
 	return r.follower.Written(m, end, r.log.LastEpoch()), true
 }
 
-// obey carries out what the rules of a follower decided: persist, cut, take over, answer.
+// obey carries out what the rules of a follower decided: persist, cut, take over, show, answer.
 func (r *replicaActor) obey(effects replica.FollowerEffects) {
 	if effects.Sync {
 		r.log.RequestSync()
@@ -202,6 +216,7 @@ func (r *replicaActor) obey(effects replica.FollowerEffects) {
 			r.logger.Error("log start cannot be advanced", "offset", start, "err", err)
 		}
 	}
+	r.show()
 	if effects.Reply != nil && r.upstream != nil {
 		_ = r.remotes.post(r.upstream, r.self.Id, effects.Reply) // the leader asks again when the link is back
 	}

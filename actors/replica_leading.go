@@ -32,8 +32,6 @@ func (r *replicaActor) leading(ctx actor.Context) {
 		r.onLinkDown(msg)
 	case *linkRoom:
 		r.onLinkRoom(msg)
-	case *park:
-		r.onPark(msg)
 	case *deadlineTick:
 		r.onDeadline()
 	case *applyRetention:
@@ -84,12 +82,15 @@ func (r *replicaActor) onBecomeLeader(ctx actor.Context, msg *becomeLeader) {
 	ctx.Send(r.owner, &replicaReady{partition: r.partition.tp.Partition, run: r.run, epoch: epoch})
 }
 
-// publish shows readers what the replica is now.
+// publish shows readers what the replica is now, and wakes those who wait for it.
 func (r *replicaActor) publish() {
-	r.partition.view.Store(&replicaView{
+	view := &replicaView{
 		log: r.log, leaderEpoch: r.leader.LeaderEpoch(),
 		start: r.leader.LogStartOffset(), highWatermark: r.leader.HighWatermark(), caughtUp: r.leader.CaughtUp(),
-	})
+		lacking: r.leader.Lacking(),
+	}
+	r.partition.view.Store(view)
+	r.partition.parking.Passed(view.highWatermark)
 }
 
 // onProduce appends, or says why not. With acks=all the answer waits for the high watermark; a
@@ -180,7 +181,7 @@ func (r *replicaActor) perform(effects replica.Effects) {
 	r.streams.arm(r, effects.Announce)
 }
 
-// advanced answers and wakes those who waited for the high watermark.
+// advanced wakes and answers those who waited for the high watermark.
 func (r *replicaActor) advanced(highWatermark wire.Offset) {
 	r.log.SetHighWatermark(highWatermark)
 	r.publish()
@@ -190,12 +191,6 @@ func (r *replicaActor) advanced(highWatermark wire.Offset) {
 			break
 		}
 		r.acknowledge(m)
-	}
-	for w, beyond := range r.waiters {
-		if beyond < highWatermark {
-			delete(r.waiters, w)
-			w.Wake()
-		}
 	}
 }
 
@@ -218,17 +213,6 @@ func (r *replicaActor) onLogSynced(msg *logSynced) {
 		return
 	}
 	r.perform(r.leader.Synced(msg.upTo))
-}
-
-func (r *replicaActor) onPark(msg *park) {
-	if msg.beyond < r.leader.HighWatermark() {
-		msg.w.Wake()
-		return
-	}
-	if r.waiters == nil {
-		r.waiters = make(map[*wire.Waiter]wire.Offset)
-	}
-	r.waiters[msg.w] = msg.beyond
 }
 
 func (r *replicaActor) remind(at time.Time) {

@@ -66,6 +66,11 @@ type Fetch struct {
 	MaxBytes         int  // of records
 	AtLeastOne       bool // the first batch is returned whole even if it is larger than MaxBytes
 	Isolation        IsolationLevel
+
+	// Rack is where the client says it stands, if it may fetch from a follower there (KIP-392): then
+	// the leader names one, if it may, and a follower answers. With "" only the leader does. It does not travel
+	// in the native protocol.
+	Rack string
 }
 
 // Fetched is what a partition has for a Fetch at this moment. The receiver releases Records.
@@ -79,6 +84,8 @@ type Fetched struct {
 	Aborted          []AbortedTransaction
 	Records          Records
 	Leader           LeaderHint
+	Preferred        *BrokerID // a follower in the client's rack that it is to fetch from instead (KIP-392)
+	FromFollower     bool      // the offsets are what a follower knows
 }
 
 // AbortedTransaction tells a read_committed consumer which records of a producer to drop.
@@ -92,44 +99,6 @@ type EpochEnd struct {
 	LeaderEpoch LeaderEpoch
 	EndOffset   Offset
 }
-
-// Waiter is woken when a partition has something new for a parked fetch. One connection has one
-// Waiter and uses it again and again: parking it in a partition a second time replaces the first.
-type Waiter struct {
-	woken  chan struct{}
-	places map[any]struct{}
-}
-
-// NewWaiter returns a Waiter that nobody has woken.
-func NewWaiter() *Waiter { return &Waiter{woken: make(chan struct{}, 1)} }
-
-// Wake wakes the waiter. It never blocks, and many wakes before one C count as one.
-func (w *Waiter) Wake() {
-	select {
-	case w.woken <- struct{}{}:
-	default:
-	}
-}
-
-// Note remembers a place that the waiter is parked in. Only the goroutine that owns the waiter
-// calls Note and Places: the backend, when that goroutine asks it to park.
-func (w *Waiter) Note(place any) {
-	if w.places == nil {
-		w.places = make(map[any]struct{})
-	}
-	w.places[place] = struct{}{}
-}
-
-// Places hands out the places noted since the last call, so that they can be told to forget w.
-func (w *Waiter) Places() map[any]struct{} {
-	places := w.places
-	w.places = nil
-	return places
-}
-
-// C delivers one value after a Wake. A value may be left from before the waiter was parked, so
-// the owner looks again rather than believing it.
-func (w *Waiter) C() <-chan struct{} { return w.woken }
 
 // ListOffsets asks for the offset that belongs to a timestamp, in milliseconds since 1970, or to
 // one of the special timestamps (LatestTimestamp and its neighbours).

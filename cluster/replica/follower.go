@@ -38,9 +38,10 @@ type Follower struct {
 	epoch  wire.LeaderEpoch
 	fsync  bool
 
-	log     FollowerLog
-	matched bool
-	cutting bool
+	log         FollowerLog
+	leaderStart wire.Offset // the leader's log start, as last heard in this epoch; NoOffset: not yet
+	matched     bool
+	cutting     bool
 	// confirmed says that the image has reached this epoch. A leader may be heard before: then what the image still has to
 	// tell may be that this replica is to go, even if a later one has it come again, empty.
 	confirmed bool
@@ -52,7 +53,7 @@ type Follower struct {
 // unasked: its Probe may have come to whatever this replica was before. Confirmed says that it is the image that has it
 // follow, and not a message of the leader.
 func NewFollower(self Self, leader wire.BrokerID, epoch wire.LeaderEpoch, log FollowerLog, fsync, confirmed bool) (*Follower, FollowerEffects) {
-	f := &Follower{self: self, leader: leader, epoch: epoch, fsync: fsync, log: log, confirmed: confirmed}
+	f := &Follower{self: self, leader: leader, epoch: epoch, fsync: fsync, log: log, leaderStart: wire.NoOffset, confirmed: confirmed}
 	f.log.HighWatermark = max(log.Start, min(log.HighWatermark, log.End))
 	f.check()
 	effects := none()
@@ -86,6 +87,14 @@ func (f *Follower) LeaderEpoch() wire.LeaderEpoch { return f.epoch }
 
 // HighWatermark is the end of what is known to be committed (exclusive).
 func (f *Follower) HighWatermark() wire.Offset { return f.log.HighWatermark }
+
+// LogStartOffset is the first offset still kept.
+func (f *Follower) LogStartOffset() wire.Offset { return f.log.Start }
+
+// Gone is the offset below which the leader has nothing either, as far as this follower has heard;
+// NoOffset before it has heard anything in this epoch. This log may begin above it, if the follower led once and
+// was alone in deleting records.
+func (f *Follower) Gone() wire.Offset { return min(f.log.Start, f.leaderStart) }
 
 // Matched says that the whole log is known to be the leader's.
 func (f *Follower) Matched() bool { return f.matched }
@@ -196,7 +205,7 @@ func (f *Follower) Written(m *wire.Append, end wire.Offset, lastEpoch wire.Leade
 // accept takes what an Append says besides its batches.
 func (f *Follower) accept(m *wire.Append, effects *FollowerEffects) {
 	first := !f.matched
-	f.matched = true
+	f.matched, f.leaderStart = true, m.LogStartOffset
 	if watermark := min(m.HighWatermark, f.log.End); watermark > f.log.HighWatermark {
 		f.log.HighWatermark = watermark
 		effects.Advanced, effects.HighWatermark = true, watermark

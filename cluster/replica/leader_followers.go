@@ -31,6 +31,7 @@ type follower struct {
 	incarnation  wire.Incarnation
 	run          uint64
 	end, flushed wire.Offset
+	start        wire.Offset // when it was matched
 
 	// The stream: all below sent was handed to the link, the last batch of it in sentEpoch.
 	streaming     bool
@@ -118,7 +119,7 @@ func (l *Leader) find(b wire.BrokerID) *follower {
 func (f *follower) forget() {
 	f.matched, f.streaming, f.confirmed = false, false, false
 	f.incarnation, f.run = 0, 0
-	f.end, f.flushed = wire.NoOffset, wire.NoOffset
+	f.end, f.flushed, f.start = wire.NoOffset, wire.NoOffset, wire.NoOffset
 }
 
 // LinkUp is told that a link to a broker began. Nothing that was sent before counts: the follower is
@@ -178,6 +179,7 @@ func (l *Leader) Positioned(m *wire.Position, log Epochs, now time.Time) (effect
 	f.matched, f.incarnation, f.run = true, m.Incarnation, m.Run
 	f.confirmed = f.confirmed || m.Confirmed
 	f.end, f.flushed = max(f.end, m.LogEndOffset), max(f.flushed, m.FlushedOffset)
+	f.start = m.LogStartOffset
 	f.streaming, f.movedAt = f.linked, now
 	f.sent, f.sentEpoch = m.LogEndOffset, m.LastEpoch
 	f.sentWatermark, f.sentStart = wire.NoOffset, wire.NoOffset
@@ -257,6 +259,17 @@ func (l *Leader) progressed(f *follower, now time.Time, effects *Effects) {
 		l.propose(now, effects)
 	}
 	l.look(effects)
+}
+
+// Lacking returns the followers whose logs begin above the leader's, so that nobody may be sent there to
+// read; normally nil. One that led once may have been alone in deleting records.
+func (l *Leader) Lacking() (lacking []wire.BrokerID) {
+	for i := range l.followers {
+		if f := &l.followers[i]; f.start > l.start {
+			lacking = append(lacking, f.broker)
+		}
+	}
+	return lacking
 }
 
 // acknowledged is how far a follower counts. Nothing counts before it is matched.
