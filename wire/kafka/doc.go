@@ -26,5 +26,6 @@
 //     until the Backend has completed them.
 //
 // Begin with conn.go; groups.go is how the coordinators of groups are asked. What is not here:
-// transactions and SASL are not advertised, as they do not exist yet; TLS is the business of whoever hands the connection to ServeConn.
+// transactions and SASL are not advertised, as they do not exist yet; TLS is the business of whoever
+// hands the connection to ServeConn.
 package kafka

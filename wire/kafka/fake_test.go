@@ -123,6 +123,7 @@ type fakeBackend struct {
 	moves     []wire.AlterReassignments
 	operator  error // what these two fail with as a whole
 	cluster   wire.ClusterDescription
+	groups    fakeGroups
 	directory string // of real files
 	nextID    byte
 	working   sync.WaitGroup

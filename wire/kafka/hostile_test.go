@@ -47,7 +47,7 @@ func TestHostileFramesCloseTheConnection(t *testing.T) {
 		"TLS":                      {[]byte{0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3}, badFrameSize},
 		"unknown api":              {rawRequest(999, 0), badAPI},
 		"negative api":             {rawRequest(-1, 0), badAPI},
-		"api not advertised":       {rawRequest(11, 2), badAPI},
+		"api not advertised":       {rawRequest(24, 0), badAPI},
 		"version too high":         {rawRequest(3, 14), badVersion},
 		"version too low":          {rawRequest(1, 3), badVersion},
 		"negative version":         {rawRequest(3, -1), badVersion},

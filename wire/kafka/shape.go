@@ -32,7 +32,7 @@ const (
 	fixed          fieldKind = iota
 	text                     // a string that may not be null
 	nullableText             //
-	binary                   // bytes that may not be null
+	rawBytes                 // bytes that may not be null
 	array                    // of structures, which have tags; null counts as empty
 	values                   // an array of single values, which have none
 	nullableStruct           // one byte says whether it is there
@@ -41,7 +41,7 @@ const (
 
 func bytesOf(n int) field    { return field{kind: fixed, size: n, until: math.MaxInt16} }
 func str() field             { return field{kind: text, until: math.MaxInt16} }
-func blob() field            { return field{kind: binary, until: math.MaxInt16} }
+func blob() field            { return field{kind: rawBytes, until: math.MaxInt16} }
 func nullableStr() field     { return field{kind: nullableText, until: math.MaxInt16} }
 func list(of ...field) field { return field{kind: array, fields: of, until: math.MaxInt16} }
 func listOf(value field) field {
@@ -96,7 +96,7 @@ func (w *walker) field(f *field) {
 		w.take(w.stringLength())
 	case nullableText:
 		w.nullable(w.stringLength())
-	case binary:
+	case rawBytes:
 		w.take(w.bytesLength())
 	case array:
 		for n := w.elementCount(); n > 0 && !w.bad; n-- {

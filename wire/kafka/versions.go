@@ -61,7 +61,7 @@ func init() {
 		{name: "AlterConfigs", key: 33, min: 0, max: 2, shape: &alterConfigsShape, serve: kmsgAPI((*conn).alterConfigs)},
 		{name: "DescribeLogDirs", key: 35, min: 1, max: 5, shape: &describeLogDirsShape, serve: kmsgAPI((*conn).describeLogDirs)},
 		{name: "CreatePartitions", key: 37, min: 0, max: 3, shape: &createPartitionsShape, serve: kmsgAPI((*conn).createPartitions)},
-		{name: "DeleteGroups", key: 42, min: 0, max: 3, shape: &deleteGroupsShape, serve: kmsgAPI((*conn).deleteGroups)},
+		{name: "DeleteGroups", key: 42, min: 0, max: 2, shape: &deleteGroupsShape, serve: kmsgAPI((*conn).deleteGroups)},
 		{name: "ElectLeaders", key: 43, min: 0, max: 2, shape: &electLeadersShape, serve: kmsgAPI((*conn).electLeaders)},
 		{name: "IncrementalAlterConfigs", key: 44, min: 0, max: 1, shape: &incrementalAlterConfigsShape, serve: kmsgAPI((*conn).incrementalAlterConfigs)},
 		{name: "AlterPartitionReassignments", key: 45, min: 0, max: 1, shape: &alterPartitionReassignmentsShape, serve: kmsgAPI((*conn).alterPartitionReassignments)},
