@@ -1,6 +1,10 @@
 package metadata
 
-import "github.com/troupe-mq/troupe/wire"
+import (
+	"slices"
+
+	"github.com/troupe-mq/troupe/wire"
+)
 
 // brokerKeys holds every key of brokers: first those that do something, then Kafka's that have
 // nothing to act on here. What exists in Kafka has Kafka's name, default and limits.
@@ -197,7 +201,7 @@ var brokerKeys = inOrder(ownSynonyms(append([]ConfigKey{
 		Name: "producer.id.expiration.ms", Type: wire.TypeInt, Default: "86400000", check: atLeast(1),
 		Doc: "After how long without a batch an idempotent producer is forgotten by a partition.",
 	},
-}, foreignKeys...)))
+}, slices.Concat(groupKeys, foreignKeys)...)))
 
 // foreignKeys are keys of Kafka's brokers that are accepted and do nothing.
 var foreignKeys = foreign(
@@ -208,11 +212,9 @@ var foreignKeys = foreign(
 	"controller.quorum.election.timeout.ms", "controller.quorum.fetch.timeout.ms", "controller.quorum.voters",
 	"controller.socket.timeout.ms", "create.topic.policy.class.name", "early.start.listeners",
 	"fetch.purgatory.purge.interval.requests",
-	"group.consumer.assignors", "group.consumer.heartbeat.interval.ms", "group.consumer.max.heartbeat.interval.ms",
-	"group.consumer.max.session.timeout.ms", "group.consumer.max.size", "group.consumer.min.heartbeat.interval.ms",
-	"group.consumer.min.session.timeout.ms", "group.consumer.session.timeout.ms", "group.coordinator.rebalance.protocols",
-	"group.coordinator.threads", "group.initial.rebalance.delay.ms", "group.max.session.timeout.ms", "group.max.size",
-	"group.min.session.timeout.ms", "initial.broker.registration.timeout.ms", "inter.broker.listener.name",
+	"group.consumer.max.heartbeat.interval.ms", "group.consumer.max.session.timeout.ms",
+	"group.consumer.min.heartbeat.interval.ms", "group.consumer.min.session.timeout.ms",
+	"group.coordinator.rebalance.protocols", "group.coordinator.threads", "initial.broker.registration.timeout.ms", "inter.broker.listener.name",
 	"inter.broker.protocol.version", "kafka.metrics.polling.interval.secs", "kafka.metrics.reporters",
 	"leader.imbalance.check.interval.seconds", "leader.imbalance.per.broker.percentage", "listener.security.protocol.map",
 	"log.cleaner.enable", "log.cleaner.io.buffer.load.factor", "log.cleaner.io.buffer.size", "log.cleaner.threads",
@@ -226,9 +228,7 @@ var foreignKeys = foreign(
 	"metadata.max.idle.interval.ms", "metadata.max.retention.bytes", "metadata.max.retention.ms", "metric.reporters",
 	"metrics.num.samples", "metrics.recording.level", "metrics.sample.window.ms", "num.io.threads", "num.network.threads",
 	"num.recovery.threads.per.data.dir", "num.replica.alter.log.dirs.threads", "num.replica.fetchers",
-	"offset.metadata.max.bytes", "offsets.commit.timeout.ms", "offsets.load.buffer.size",
-	"offsets.retention.check.interval.ms", "offsets.retention.minutes", "offsets.topic.compression.codec",
-	"offsets.topic.num.partitions", "offsets.topic.replication.factor", "offsets.topic.segment.bytes", "principal.builder.class",
+	"offsets.commit.timeout.ms", "offsets.load.buffer.size", "offsets.topic.compression.codec", "principal.builder.class",
 	"process.roles", "queued.max.requests", "quota.window.num", "quota.window.size.seconds",
 	"remote.log.storage.system.enable", "replica.fetch.backoff.ms", "replica.fetch.max.bytes", "replica.fetch.min.bytes",
 	"replica.fetch.response.max.bytes", "replica.fetch.wait.max.ms", "replica.high.watermark.checkpoint.interval.ms",

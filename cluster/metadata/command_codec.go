@@ -40,6 +40,7 @@ const (
 	CommandReportReplicas        CommandKind = 20
 	CommandElectReported         CommandKind = 21
 	CommandLoseTails             CommandKind = 22
+	CommandCreateInternalTopic   CommandKind = 23
 )
 
 // Bounds of what travels.
@@ -84,6 +85,7 @@ var commandCodecs = [256]struct {
 	CommandReportReplicas:        {decodeReportReplicas, errorReply},
 	CommandElectReported:         {decodeElectReported, errorReply},
 	CommandLoseTails:             {decodeLoseTails, errorReply},
+	CommandCreateInternalTopic:   {decodeCreateInternalTopic, errorReply},
 }
 
 // EncodeCommand returns a command in bytes. Every command of this package travels but Recover, which

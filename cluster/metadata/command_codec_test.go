@@ -67,6 +67,7 @@ func everyCommand() []struct {
 		{ReportReplicas{Broker: 1, Incarnation: 2, Replicas: []ReportedReplica{{Topic: id, Partition: 3, LastEpoch: 4, End: 5}}}, err},
 		{ElectReported{}, nil},
 		{LoseTails{Broker: 1, Incarnation: 2, Replicas: tp}, err},
+		{CreateInternalTopic{Name: "t"}, err},
 	}
 }
 

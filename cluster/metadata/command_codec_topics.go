@@ -2,13 +2,14 @@ package metadata
 
 import "github.com/troupe-mq/troupe/wire"
 
-func (AlterPartitions) commandKind() CommandKind  { return CommandAlterPartitions }
-func (CreateTopics) commandKind() CommandKind     { return CommandCreateTopics }
-func (CreatePartitions) commandKind() CommandKind { return CommandCreatePartitions }
-func (DeleteTopics) commandKind() CommandKind     { return CommandDeleteTopics }
-func (AlterConfigs) commandKind() CommandKind     { return CommandAlterConfigs }
-func (MoveReplica) commandKind() CommandKind      { return CommandMoveReplica }
-func (ReplicaRestarted) commandKind() CommandKind { return CommandReplicaRestarted }
+func (AlterPartitions) commandKind() CommandKind     { return CommandAlterPartitions }
+func (CreateTopics) commandKind() CommandKind        { return CommandCreateTopics }
+func (CreatePartitions) commandKind() CommandKind    { return CommandCreatePartitions }
+func (DeleteTopics) commandKind() CommandKind        { return CommandDeleteTopics }
+func (AlterConfigs) commandKind() CommandKind        { return CommandAlterConfigs }
+func (CreateInternalTopic) commandKind() CommandKind { return CommandCreateInternalTopic }
+func (MoveReplica) commandKind() CommandKind         { return CommandMoveReplica }
+func (ReplicaRestarted) commandKind() CommandKind    { return CommandReplicaRestarted }
 
 func (c AlterPartitions) encode(w *writer) {
 	w.array(3)
@@ -179,3 +180,10 @@ func decodeReplicaRestarted(r *reader) Command {
 		LeaderEpoch: signed[wire.LeaderEpoch](r),
 	}
 }
+
+func (c CreateInternalTopic) encode(w *writer) {
+	w.array(1)
+	w.string(c.Name)
+}
+
+func decodeCreateInternalTopic(r *reader) Command { return CreateInternalTopic{Name: r.string()} }

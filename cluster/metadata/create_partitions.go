@@ -44,6 +44,9 @@ func (img *Image) morePartitions(m wire.MorePartitions, room int) (*PartitionsAd
 	}
 	added := int(m.Count) - int(t.partitions)
 	switch {
+	case internalTopic(t.name):
+		// Kafka: adds them, whereupon most groups are looked for where they are not.
+		return nil, wire.Errorf(wire.InvalidTopic, "topic %s belongs to the brokers, which find groups by its number of partitions", t.name)
 	case added == 0:
 		return nil, wire.Errorf(wire.InvalidPartitions, "topic %s has %d partitions already", t.name, t.partitions)
 	case added < 0:

@@ -96,24 +96,29 @@ func (d *creation) create(t wire.NewTopic) (*TopicCreated, error) {
 	} else if assignment, err = d.place(t); err != nil {
 		return nil, err
 	}
+	return d.topic(t.Name, configs, assignment), nil
+}
+
+// topic is the record of a topic whose name and configurations, in their order, have been checked.
+func (d *creation) topic(name string, configs []Setting, assignment [][]wire.BrokerID) *TopicCreated {
 	configs = d.img.withMinISR(configs, len(assignment[0]))
 	rec := &TopicCreated{
 		Topic:      d.next,
 		ID:         d.env.NewTopicID(),
-		Name:       t.Name,
+		Name:       name,
 		Replicated: topicValue("durability", configs, d.sources()).value == "replicated",
 		Configs:    configs,
 		Partitions: d.img.newPartitions(d.next, 0, assignment),
 	}
 	d.next++
 	d.room -= len(assignment)
-	if key, can := collisionKey(t.Name); can {
+	if key, can := collisionKey(name); can {
 		if d.collisions == nil {
 			d.collisions = make(map[string]string)
 		}
-		d.collisions[key] = t.Name
+		d.collisions[key] = name
 	}
-	return rec, nil
+	return rec
 }
 
 // withMinISR adds min.insync.replicas=2 to a new topic with three replicas or more, where neither its
@@ -135,7 +140,7 @@ func (d *creation) checkName(name string) error {
 		return err
 	}
 	if internalTopic(name) {
-		return wire.Errorf(wire.InvalidTopic, "topic %s is reserved for consumer groups and transactions, which this version has not", name)
+		return wire.Errorf(wire.InvalidTopic, "topic %s is reserved for consumer groups and transactions", name)
 	}
 	if name == "__cluster_metadata" {
 		return wire.Errorf(wire.InvalidRequest, "topic %s cannot be created", name)

@@ -24,6 +24,9 @@ func (c DeleteTopics) Decide(img *Image, env Env) Decision {
 			reply[i].Err = wire.Errorf(wire.TopicDeletionDisabled, "delete.topic.enable is false")
 		case err != nil:
 			reply[i].Err = err
+		case internalTopic(t.name):
+			// Kafka: leaves it to the permissions of who asks. Without it every group would begin anew.
+			reply[i].Err = wire.Errorf(wire.InvalidTopic, "topic %s belongs to the brokers and cannot be deleted", t.name)
 		case gone[t.number]:
 			reply[i].Err = wire.Errorf(wire.InvalidRequest, "topic %s is there more than once", t.name)
 		default:
