@@ -34,12 +34,12 @@ func assignUniform(s *sharing) []assignment {
 
 type uniform struct {
 	*sharing
-	bases   []int32
-	taken   []bool  // by number of partition
-	poolOf  []int32 // by topic
-	pools   []pool
-	holders []holder // by member
-	steps   int      // of relay, in all
+	bases    []int32
+	taken    []bool  // by number of partition
+	poolOf   []int32 // by topic
+	pools    []pool
+	carriers []carrier // by member
+	steps    int       // of relay, in all
 }
 
 // pool is topics that have the same subscribers.
@@ -50,13 +50,13 @@ type pool struct {
 
 // share is what a member has of a pool.
 type share struct {
-	pool   int32
-	holder *holder
-	held   []int32 // numbers of partitions; the last is given away first
+	pool    int32
+	carrier *carrier
+	held    []int32 // numbers of partitions; the last is given away first
 }
 
-// holder is a member, and how much it has in all.
-type holder struct {
+// carrier is a member, and how much it has in all.
+type carrier struct {
 	member  int32
 	load    int
 	changed bool
@@ -93,15 +93,15 @@ func newUniform(s *sharing) *uniform {
 		count += len(poolsOf[s.members[m].subscription])
 	}
 	shares := make([]share, count)
-	u.holders = make([]holder, len(s.members))
+	u.carriers = make([]carrier, len(s.members))
 	pointers := make([]*share, 0, count)
 	for m := range s.members {
-		h := &u.holders[m]
+		h := &u.carriers[m]
 		h.member = int32(m)
 		from := len(pointers)
 		for _, p := range poolsOf[s.members[m].subscription] {
 			sh := &shares[len(pointers)]
-			sh.pool, sh.holder = p, h
+			sh.pool, sh.carrier = p, h
 			pointers = append(pointers, sh)
 			u.pools[p].shares = append(u.pools[p].shares, sh)
 		}
@@ -110,8 +110,8 @@ func newUniform(s *sharing) *uniform {
 	return u
 }
 
-// share returns what the holder has of a pool, or nil when it is not subscribed.
-func (h *holder) share(pool int32) *share {
+// share returns what the carrier has of a pool, or nil when it is not subscribed.
+func (h *carrier) share(pool int32) *share {
 	i, found := slices.BinarySearchFunc(h.shares, pool, func(s *share, p int32) int { return cmp.Compare(s.pool, p) })
 	if !found {
 		return nil
@@ -122,7 +122,7 @@ func (h *holder) share(pool int32) *share {
 // keep leaves each member what it was to have, where it is still subscribed to that and it still exists.
 func (u *uniform) keep() {
 	for m := range u.members {
-		h := &u.holders[m]
+		h := &u.carriers[m]
 		for _, at := range u.members[m].target {
 			t, known := u.place(at.Topic)
 			var sh *share
@@ -174,7 +174,7 @@ func (u *uniform) handOut(p *pool) {
 			u.taken[number] = true
 			sh := poorest[0]
 			sh.take(number)
-			sh.holder.load++
+			sh.carrier.load++
 			heap.Fix(poorest, 0)
 		}
 	}
@@ -182,7 +182,7 @@ func (u *uniform) handOut(p *pool) {
 
 func (s *share) take(number int32) {
 	s.held = append(s.held, number)
-	s.holder.changed = true
+	s.carrier.changed = true
 }
 
 // give takes the last partition away.
@@ -190,7 +190,7 @@ func (s *share) give() int32 {
 	last := len(s.held) - 1
 	number := s.held[last]
 	s.held = s.held[:last]
-	s.holder.changed = true
+	s.carrier.changed = true
 	return number
 }
 
@@ -200,19 +200,19 @@ func (u *uniform) level(p *pool) (changed bool) {
 	for {
 		var rich, poor *share
 		for _, sh := range p.shares {
-			if len(sh.held) > 0 && (rich == nil || sh.holder.load > rich.holder.load) {
+			if len(sh.held) > 0 && (rich == nil || sh.carrier.load > rich.carrier.load) {
 				rich = sh
 			}
-			if poor == nil || sh.holder.load < poor.holder.load {
+			if poor == nil || sh.carrier.load < poor.carrier.load {
 				poor = sh
 			}
 		}
-		if rich == nil || rich.holder.load-poor.holder.load <= 1 {
+		if rich == nil || rich.carrier.load-poor.carrier.load <= 1 {
 			return changed
 		}
 		poor.take(rich.give())
-		rich.holder.load--
-		poor.holder.load++
+		rich.carrier.load--
+		poor.carrier.load++
 		changed = true
 	}
 }
@@ -225,11 +225,11 @@ const relayLimit = 1 << 20
 // stead, and so on, to one that has at least two less than the first; and lets the first such chain happen. When
 // there is none, no other assignment is more even.
 func (u *uniform) relay() bool {
-	order := make([]*holder, len(u.holders))
-	for i := range u.holders {
-		order[i] = &u.holders[i]
+	order := make([]*carrier, len(u.carriers))
+	for i := range u.carriers {
+		order[i] = &u.carriers[i]
 	}
-	slices.SortStableFunc(order, func(a, b *holder) int { return cmp.Compare(b.load, a.load) })
+	slices.SortStableFunc(order, func(a, b *carrier) int { return cmp.Compare(b.load, a.load) })
 	least := order[len(order)-1].load
 	for _, from := range order {
 		if from.load-least <= 1 || u.steps > relayLimit {
@@ -243,12 +243,12 @@ func (u *uniform) relay() bool {
 }
 
 // relayFrom searches breadth first, so that a chain is as short as can be.
-func (u *uniform) relayFrom(from *holder) bool {
-	type link struct{ given, taken *share } // how a holder was reached
-	reached := make([]link, len(u.holders))
+func (u *uniform) relayFrom(from *carrier) bool {
+	type link struct{ given, taken *share } // how a carrier was reached
+	reached := make([]link, len(u.carriers))
 	seen := make([]bool, len(u.pools))
 	reached[from.member] = link{from.shares[0], from.shares[0]}
-	queue := []*holder{from}
+	queue := []*carrier{from}
 	for len(queue) > 0 {
 		giver := queue[0]
 		queue = queue[1:]
@@ -259,7 +259,7 @@ func (u *uniform) relayFrom(from *holder) bool {
 			seen[given.pool] = true
 			u.steps += len(u.pools[given.pool].shares)
 			for _, taken := range u.pools[given.pool].shares {
-				taker := taken.holder
+				taker := taken.carrier
 				if reached[taker.member].given != nil {
 					continue
 				}
@@ -273,7 +273,7 @@ func (u *uniform) relayFrom(from *holder) bool {
 				for h := taker; h != from; {
 					l := reached[h.member]
 					l.taken.take(l.given.give())
-					h = l.given.holder
+					h = l.given.carrier
 				}
 				return true
 			}
@@ -287,7 +287,7 @@ func (u *uniform) results() []assignment {
 	results := make([]assignment, len(u.members))
 	var numbers []int32
 	for m := range u.members {
-		h := &u.holders[m]
+		h := &u.carriers[m]
 		if !h.changed {
 			results[m] = u.members[m].target
 			continue
@@ -313,7 +313,7 @@ func newByLoad(shares []*share) byLoad {
 
 func (h byLoad) Len() int { return len(h) }
 func (h byLoad) Less(i, j int) bool {
-	return cmp.Or(cmp.Compare(h[i].holder.load, h[j].holder.load), cmp.Compare(h[i].holder.member, h[j].holder.member)) < 0
+	return cmp.Or(cmp.Compare(h[i].carrier.load, h[j].carrier.load), cmp.Compare(h[i].carrier.member, h[j].carrier.member)) < 0
 }
 func (h byLoad) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 func (h byLoad) Push(any)      {}

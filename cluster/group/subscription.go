@@ -92,7 +92,7 @@ func (p *pattern) resolve(view wire.View) bool {
 }
 
 func (p *pattern) matches(view wire.View, name string) bool {
-	if !p.matcher.MatchString(name) {
+	if p.matcher == nil || !p.matcher.MatchString(name) {
 		return false
 	}
 	t, ok := view.Topic(name)
@@ -109,7 +109,10 @@ type subscriptions struct {
 	patterns map[string]*pattern
 	view     wire.View // that everything was resolved in; nil: nothing was
 	// stale says that a subscription has come or gone since topics was made.
-	stale  bool
+	stale bool
+	// patternsChanged says that patterns came or went or match other topics, since it was set to false.
+	patternsChanged bool
+
 	topics []sharedTopic // of all subscriptions, sorted by id
 	// hash changes when a topic comes to what is subscribed, goes from it, or gets partitions. 0: there is none.
 	//
@@ -142,13 +145,13 @@ func sortedNames(names []string) []string {
 	return slices.Compact(sorted)
 }
 
-// add returns the subscription to names, sorted, and a pattern, and counts one member more that has it. The pattern may be new and
-// invalid.
-func (s *subscriptions) add(names []string, text string) (*subscription, error) {
+// add returns the subscription to names, sorted, and a pattern, and counts one member more that has it. The pattern was looked at
+// before; one from the log that does not compile, since the limits are others now, matches nothing.
+func (s *subscriptions) add(names []string, text string) *subscription {
 	key := subscriptionKey(names, text)
 	if sub := s.byKey[key]; sub != nil {
 		sub.members++
-		return sub, nil
+		return sub
 	}
 	sub := &subscription{key: key, names: names, members: 1}
 	if text != "" {
@@ -156,9 +159,10 @@ func (s *subscriptions) add(names []string, text string) (*subscription, error) 
 		if p == nil {
 			var err error
 			if p, err = compilePattern(text); err != nil {
-				return nil, err
+				p = &pattern{text: text}
 			}
 			s.patterns[text] = p
+			s.patternsChanged = true
 		}
 		p.users++
 		sub.pattern = p
@@ -171,7 +175,7 @@ func (s *subscriptions) add(names []string, text string) (*subscription, error) 
 		}
 		sub.resolve(s.view)
 	}
-	return sub, nil
+	return sub
 }
 
 // drop counts one member less.
@@ -184,6 +188,7 @@ func (s *subscriptions) drop(sub *subscription) {
 	if p := sub.pattern; p != nil {
 		if p.users--; p.users == 0 {
 			delete(s.patterns, p.text)
+			s.patternsChanged = true
 		}
 	}
 }
@@ -216,7 +221,9 @@ func (sub *subscription) resolve(view wire.View) {
 func (s *subscriptions) look(view wire.View) {
 	s.view, s.stale = view, true
 	for _, p := range s.patterns {
-		p.resolve(view)
+		if p.resolve(view) {
+			s.patternsChanged = true
+		}
 	}
 	for _, sub := range s.byKey {
 		sub.resolve(view)

@@ -38,12 +38,14 @@ var mayImport = map[string][]string{
 	"storage/crashfs":   {"storage"},
 	"storage/faultfs":   {"storage"},
 	"cluster/replica":   {"wire"},
+	"cluster/group":     {"wire"},
+	"cluster/group":     {"wire"},
 	"cluster/metadata":  {"wire"},
 	"cluster/gossip":    {"wire"},
 	"cluster/bootstrap": {"wire"},
 	"cluster/sim":       {"wire", "cluster/replica", "cluster/metadata"},
 
-	"actors": {"wire", "wire/record", "wire/peer", "storage", "cluster/replica", "cluster/metadata"},
+	"actors": {"wire", "wire/record", "wire/peer", "storage", "cluster/replica", "cluster/group", "cluster/metadata"},
 
 	"cmd/node": {
 		"wire", "wire/record", "wire/kafka", "wire/native", "wire/console", "wire/peer",

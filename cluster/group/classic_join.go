@@ -1,0 +1,476 @@
+package group
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// rebalanceCause is why a rebalance begins.
+type rebalanceCause struct {
+	trigger wire.RebalanceTrigger
+	member  wire.MemberID
+	detail  string
+}
+
+// maxExpected bounds the members that were told their id and have not come back. The oldest has to ask again.
+const maxExpected = 10_000
+
+// join handles JoinGroup: the first half of a rebalance.
+func (g *Group) join(t *turn, q *wire.JoinGroup, call Call) {
+	if err := g.config.checkJoin(q); err != nil {
+		t.answer(call, &wire.JoinedGroup{Err: err, Member: q.Member})
+		return
+	}
+	if g.consumer != nil {
+		g.joinConsumer(t, q, call)
+		return
+	}
+	g.joinClassic(t, q, call)
+}
+
+func (c *Config) checkJoin(q *wire.JoinGroup) error {
+	if q.SessionTimeout < c.MinSessionTimeout || q.SessionTimeout > c.MaxSessionTimeout {
+		return wire.Errorf(wire.InvalidSessionTimeout, "the session timeout is %v; it may be %v to %v",
+			q.SessionTimeout, c.MinSessionTimeout, c.MaxSessionTimeout)
+	}
+	tooLong := max(len(q.Member), len(q.Instance), len(q.ClientID), len(q.ClientHost), len(q.ProtocolType)) > maxStringBytes
+	for _, p := range q.Protocols {
+		tooLong = tooLong || len(p.Name) > maxStringBytes
+	}
+	if tooLong {
+		return wire.Errorf(wire.InvalidRequest, "a name is longer than %d bytes", maxStringBytes)
+	}
+	return nil
+}
+
+// joinClassic lets a member into a classic group, which begins with its first member.
+func (g *Group) joinClassic(t *turn, q *wire.JoinGroup, call Call) {
+	if g.classic == nil {
+		if q.Member != "" {
+			t.answer(call, &wire.JoinedGroup{Err: wire.Errorf(wire.UnknownMemberID, "group %q has no members", g.id), Member: q.Member})
+			return
+		}
+		g.classic = newClassic(g)
+	}
+	c := g.classic
+	if err := c.admits(q); err != nil {
+		t.answer(call, &wire.JoinedGroup{Err: err})
+		if m := c.member(q.Member); m != nil { // the group has become too large for it
+			c.takeOut(t, m, wire.GroupMaxSizeReached)
+			c.shrank(t, rebalanceCause{trigger: wire.MemberLeft, member: m.id, detail: "the group has too many members"})
+		}
+		return
+	}
+	if !c.supports(q) {
+		t.answer(call, &wire.JoinedGroup{Member: q.Member, Err: wire.Errorf(wire.InconsistentGroupProtocol,
+			"group %q has no protocol in common with the member", g.id)})
+		return
+	}
+	if q.Member == "" {
+		c.joinNew(t, q, call)
+	} else {
+		c.joinKnown(t, q, call)
+	}
+}
+
+// admits says whether there is room for the member. While members are joining, the first of them have it.
+func (c *classic) admits(q *wire.JoinGroup) error {
+	known := c.member(q.Member)
+	var full bool
+	switch c.state {
+	case wire.GroupPreparingRebalance:
+		joined := 0
+		for _, m := range c.members {
+			if m.joined {
+				joined++
+			}
+		}
+		full = (known == nil || !known.joined) && joined >= c.group.config.MaxSize
+	case wire.GroupCompletingRebalance, wire.GroupStable:
+		full = known == nil && len(c.members) >= c.group.config.MaxSize
+	default: // Kafka: an empty group always accepts.
+	}
+	if full {
+		return wire.Errorf(wire.GroupMaxSizeReached, "group %q has its %d members", c.group.id, c.group.config.MaxSize)
+	}
+	// Kafka: lets members in until the record of the group cannot be written.
+	if size := c.recordBytes(known) + joinBytes(q); size > c.group.config.MaxRecordBytes {
+		return wire.Errorf(wire.GroupMaxSizeReached, "the members' metadata would take %d bytes, and may take %d",
+			size, c.group.config.MaxRecordBytes)
+	}
+	return nil
+}
+
+// supports says whether the member can take part: it has a protocol that all the others have too.
+func (c *classic) supports(q *wire.JoinGroup) bool {
+	if q.ProtocolType == "" || len(q.Protocols) == 0 {
+		return false
+	}
+	if len(c.members) == 0 {
+		return true
+	}
+	if q.ProtocolType != c.protocolType {
+		return false
+	}
+	return slices.ContainsFunc(q.Protocols, func(p wire.GroupProtocol) bool {
+		return c.allSupport(p.Name, nil)
+	})
+}
+
+// allSupport says that all members have the protocol, leaving one out.
+func (c *classic) allSupport(protocol string, but *classicMember) bool {
+	for _, m := range c.members {
+		if m != but && !m.supports(protocol) {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *classicMember) supports(protocol string) bool {
+	_, ok := m.metadata(protocol)
+	return ok
+}
+
+// metadata is what the member says of itself in the words of a protocol.
+func (m *classicMember) metadata(protocol string) ([]byte, bool) {
+	for _, p := range m.protocols {
+		if p.Name == protocol {
+			return p.Metadata, true
+		}
+	}
+	return nil, false
+}
+
+// matches says that a JoinGroup repeats what the member said before.
+func (m *classicMember) matches(q *wire.JoinGroup) bool {
+	return slices.EqualFunc(m.protocols, q.Protocols, func(a, b wire.GroupProtocol) bool {
+		return a.Name == b.Name && string(a.Metadata) == string(b.Metadata)
+	})
+}
+
+// joinNew handles a member that comes without an id.
+func (c *classic) joinNew(t *turn, q *wire.JoinGroup, call Call) {
+	name := q.ClientID
+	if q.Instance != "" {
+		name = q.Instance
+	}
+	id := c.group.config.NewMemberID(name)
+	if q.Instance != "" {
+		if m := c.staticMember(q.Instance); m != nil {
+			c.replaceStatic(t, m, id, q, call)
+			return
+		}
+		c.add(t, id, q, call)
+		return
+	}
+	if !q.MustKnowID {
+		c.add(t, id, q, call)
+		return
+	}
+	// A client that never reads its answer leaves no member behind (KIP-394).
+	if len(c.expected) == maxExpected {
+		c.expected = slices.Delete(c.expected, 0, 1)
+	}
+	c.expected = append(c.expected, expectedMember{id: id, due: t.now.Add(q.SessionTimeout)})
+	t.answer(call, &wire.JoinedGroup{Member: id, Err: wire.Errorf(wire.MemberIDRequired, "join again with this member id")})
+}
+
+// joinKnown handles a member that says who it is.
+func (c *classic) joinKnown(t *turn, q *wire.JoinGroup, call Call) {
+	isExpected := func(e expectedMember) bool { return e.id == q.Member }
+	if q.Instance == "" && slices.ContainsFunc(c.expected, isExpected) {
+		c.expected = slices.DeleteFunc(c.expected, isExpected)
+		c.add(t, q.Member, q, call)
+		return
+	}
+	m, err := c.validate(q.Member, q.Instance)
+	if err != nil {
+		t.answer(call, &wire.JoinedGroup{Err: err, Member: q.Member})
+		return
+	}
+	changed := !m.matches(q)
+	switch c.state {
+	case wire.GroupCompletingRebalance:
+		if !changed { // it did not get its answer
+			c.heard(t, m)
+			t.answer(call, c.joinedGroup(m))
+			return
+		}
+	case wire.GroupStable:
+		if !changed && !c.leads(m) {
+			c.heard(t, m)
+			t.answer(call, c.joinedGroup(m))
+			return
+		}
+	default:
+	}
+	cause := rebalanceCause{trigger: wire.SubscriptionChanged, member: m.id, detail: q.Reason}
+	if !changed {
+		cause.trigger = wire.LeaderRejoined
+	}
+	c.rejoin(t, m, q, call)
+	c.prepareOrComplete(t, cause)
+}
+
+// add takes in a new member.
+func (c *classic) add(t *turn, id wire.MemberID, q *wire.JoinGroup, call Call) {
+	if len(c.members) == 0 {
+		c.protocolType = q.ProtocolType
+	}
+	m := &classicMember{id: id, instance: q.Instance, clientID: q.ClientID, clientHost: q.ClientHost, fresh: true}
+	c.members = append(c.members, m)
+	if c.leader == "" {
+		c.leader = id
+	}
+	c.rejoin(t, m, q, call)
+	// Nobody can tell a new member that waits from one that is gone: its client may ask again as somebody else, time and again.
+	m.session = t.now.Add(c.group.config.NewMemberJoinTimeout)
+	c.grew = c.grew || c.state == wire.GroupPreparingRebalance && c.initial
+	c.prepareOrComplete(t, rebalanceCause{trigger: wire.MemberJoined, member: id, detail: q.Reason})
+}
+
+// rejoin takes over what a member says of itself and parks its call.
+func (c *classic) rejoin(t *turn, m *classicMember, q *wire.JoinGroup, call Call) {
+	t.answer(m.join, &wire.JoinedGroup{Member: m.id, Err: wire.Errorf(wire.RebalanceInProgress, "the member has asked again")})
+	m.protocols = ownProtocols(q.Protocols)
+	m.sessionTimeout, m.rebalanceTimeout = q.SessionTimeout, q.RebalanceTimeout
+	if m.rebalanceTimeout <= 0 { // JoinGroup 0 does not tell one
+		m.rebalanceTimeout = m.sessionTimeout
+	}
+	m.clientID, m.clientHost = q.ClientID, q.ClientHost
+	m.join, m.joined = call, true
+	c.heard(t, m)
+}
+
+// ownProtocols copies what a request has brought: its slices may be those of the frame it came in.
+func ownProtocols(protocols []wire.GroupProtocol) []wire.GroupProtocol {
+	own := make([]wire.GroupProtocol, len(protocols))
+	for i, p := range protocols {
+		own[i] = wire.GroupProtocol{Name: p.Name, Metadata: slices.Clone(p.Metadata)}
+	}
+	return own
+}
+
+// prepareOrComplete begins a rebalance or, where one has begun, ends its first half if all have joined.
+func (c *classic) prepareOrComplete(t *turn, cause rebalanceCause) {
+	if c.state != wire.GroupPreparingRebalance {
+		c.prepare(t, cause)
+		return
+	}
+	if m := c.member(cause.member); m != nil && m.joined {
+		c.joinedAfter(t, m)
+	}
+	c.completeIfAllJoined(t)
+}
+
+// prepare begins a rebalance: all members are to join.
+func (c *classic) prepare(t *turn, cause rebalanceCause) {
+	c.beginHistory(t, cause)
+	c.initial = c.state == wire.GroupEmpty
+	for _, m := range c.members {
+		m.synced = false
+		if c.state == wire.GroupCompletingRebalance {
+			t.answer(m.sync, &wire.SyncedGroup{Err: wire.Errorf(wire.RebalanceInProgress, "a rebalance has begun")})
+			if m.sync != 0 {
+				c.heard(t, m)
+			}
+			m.sync = 0
+		}
+	}
+	c.syncDue = time.Time{}
+	c.asked = t.now
+	c.enter(t, wire.GroupPreparingRebalance)
+	for _, m := range c.members {
+		if m.joined {
+			c.joinedAfter(t, m)
+		}
+	}
+	if c.initial {
+		c.grew = false
+		c.delay = c.group.config.InitialRebalanceDelay
+		c.remains = max(c.rebalanceTimeout()-c.delay, 0)
+		c.joinDue = t.now.Add(c.delay)
+		return
+	}
+	c.joinDue = t.now.Add(c.rebalanceTimeout())
+	c.completeIfAllJoined(t)
+}
+
+// joinTimeIsUp goes on without those that have not joined. The first rebalance of an empty group is put off once more
+// whenever a member came in meanwhile: starting an application takes one rebalance, not one for each instance.
+func (c *classic) joinTimeIsUp(t *turn) {
+	if c.initial && c.grew && c.remains > 0 {
+		c.grew = false
+		next := min(c.group.config.InitialRebalanceDelay, c.remains)
+		c.remains = max(c.remains-c.delay, 0)
+		c.delay = next
+		c.joinDue = t.now.Add(next)
+		return
+	}
+	c.complete(t)
+}
+
+func (c *classic) completeIfAllJoined(t *turn) {
+	if c.state != wire.GroupPreparingRebalance || c.initial || len(c.expected) > 0 {
+		return
+	}
+	for _, m := range c.members {
+		if !m.joined {
+			return
+		}
+	}
+	c.complete(t)
+}
+
+// complete ends the first half of a rebalance: there is a new generation, of the members that have joined. Static ones that have
+// not are part of it until their sessions end.
+func (c *classic) complete(t *turn) {
+	for _, m := range slices.Clone(c.members) {
+		if !m.joined && m.instance == "" {
+			c.tooSlow(t, m)
+			c.takeOut(t, m, wire.UnknownMemberID)
+		}
+	}
+	if len(c.members) > 0 && !c.electLeader() {
+		c.joinDue = t.now.Add(c.rebalanceTimeout()) // static members alone, and none has come back yet
+		return
+	}
+	c.joinDue = time.Time{}
+	c.initial, c.grew = false, false
+	c.generation++
+	if c.generation < 0 {
+		c.generation = 1
+	}
+	if len(c.members) == 0 {
+		c.protocol, c.leader = "", ""
+		c.enter(t, wire.GroupEmpty)
+		c.log(t)
+		c.endHistory(t)
+		return
+	}
+	c.protocol = c.vote()
+	c.enter(t, wire.GroupCompletingRebalance)
+	c.asked = t.now
+	c.syncDue = t.now.Add(c.rebalanceTimeout())
+	for _, m := range c.members {
+		m.synced = false
+		if !m.joined {
+			continue // Kafka: begins its session anew, here it goes on.
+		}
+		t.answer(m.join, c.joinedGroup(m))
+		m.join, m.joined, m.fresh = 0, false, false
+		c.heard(t, m)
+	}
+}
+
+// electLeader sees to it that the leader is a member that has joined, and says whether there is one.
+func (c *classic) electLeader() bool {
+	if m := c.member(c.leader); m != nil && m.joined {
+		return true
+	}
+	i := slices.IndexFunc(c.members, func(m *classicMember) bool { return m.joined })
+	if i < 0 {
+		return false
+	}
+	c.leader = c.members[i].id
+	return true
+}
+
+// vote chooses the protocol: of those that all members have, the one that most of them like best. Of equals it is the one
+// the leader likes better.
+func (c *classic) vote() string {
+	votes := map[string]int{}
+	for _, m := range c.members {
+		for _, p := range m.protocols {
+			if c.allSupport(p.Name, m) {
+				votes[p.Name]++
+				break
+			}
+		}
+	}
+	chosen := ""
+	if leader := c.member(c.leader); leader != nil {
+		for _, p := range leader.protocols {
+			if votes[p.Name] > votes[chosen] {
+				chosen = p.Name
+			}
+		}
+	}
+	return chosen
+}
+
+// joinedGroup tells a member of the present generation.
+func (c *classic) joinedGroup(m *classicMember) *wire.JoinedGroup {
+	reply := &wire.JoinedGroup{
+		Generation:   c.generation,
+		ProtocolType: c.protocolType,
+		Protocol:     c.protocol,
+		Leader:       c.leader,
+		Member:       m.id,
+	}
+	if c.leads(m) && c.state == wire.GroupCompletingRebalance {
+		reply.Members = c.joinedMembers()
+	}
+	return reply
+}
+
+func (c *classic) joinedMembers() []wire.JoinedMember {
+	members := make([]wire.JoinedMember, len(c.members))
+	for i, m := range c.members {
+		metadata, _ := m.metadata(c.protocol)
+		members[i] = wire.JoinedMember{Member: m.id, Instance: m.instance, Metadata: metadata}
+	}
+	return members
+}
+
+// replaceStatic gives a static member's place to whoever comes with its instance: usually itself, restarted (KIP-345).
+// Where that changes nothing for the others there is no rebalance.
+func (c *classic) replaceStatic(t *turn, m *classicMember, id wire.MemberID, q *wire.JoinGroup, call Call) {
+	fenced := wire.Errorf(wire.FencedInstanceID, "another member has taken over instance id %q", q.Instance)
+	t.answer(m.join, &wire.JoinedGroup{Err: fenced, Member: m.id})
+	t.answer(m.sync, &wire.SyncedGroup{Err: fenced})
+	m.join, m.sync = 0, 0
+	oldLeader := c.leader
+	if c.leads(m) {
+		c.leader = id
+	}
+	c.group.history.renamed(m.id, id)
+	m.id = id
+	wasJoined := m.joined
+	c.rejoin(t, m, q, call)
+	cause := rebalanceCause{trigger: wire.SubscriptionChanged, member: id, detail: fmt.Sprintf("instance %s is back; %s", q.Instance, q.Reason)}
+	switch c.state {
+	case wire.GroupStable:
+		if c.vote() != c.protocol {
+			cause.trigger = wire.ProtocolChanged
+			c.prepare(t, cause)
+			return
+		}
+		m.join, m.joined, m.synced = 0, false, true
+		c.log(t)
+		reply := c.joinedGroup(m)
+		if q.MaySkipAssignment {
+			if c.leads(m) {
+				reply.SkipAssignment = true
+				reply.Members = c.joinedMembers()
+			}
+		} else {
+			// One that cannot be told to skip the assignment is told that somebody else leads (KIP-814).
+			reply.Leader = oldLeader
+		}
+		t.answer(call, reply)
+	case wire.GroupCompletingRebalance:
+		// The leader may have been told the old id already: under the new one there would be no assignment.
+		cause.trigger = wire.MemberJoined
+		c.prepare(t, cause)
+	default:
+		if !wasJoined {
+			c.joinedAfter(t, m)
+		}
+		c.completeIfAllJoined(t)
+	}
+}
