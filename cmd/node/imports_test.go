@@ -39,7 +39,6 @@ var mayImport = map[string][]string{
 	"storage/faultfs":   {"storage"},
 	"cluster/replica":   {"wire"},
 	"cluster/group":     {"wire"},
-	"cluster/group":     {"wire"},
 	"cluster/metadata":  {"wire"},
 	"cluster/gossip":    {"wire"},
 	"cluster/bootstrap": {"wire"},
