@@ -53,6 +53,10 @@ func (cl *Client) NewConsumer(options ...ConsumerOption) (*Consumer, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	return cl.newConsumer(cfg)
+}
+
+func (cl *Client) newConsumer(cfg ConsumerConfig) (*Consumer, error) {
 	c := &Consumer{
 		client: cl, cfg: cfg, wake: make(chan struct{}, 1), ready: make(chan struct{}, 1),
 		known: make(map[string]bool), partitions: make(map[string][]*consumerPartition),
@@ -82,39 +86,48 @@ func (cl *Client) NewConsumer(options ...ConsumerOption) (*Consumer, error) {
 // on. It returns ctx's error when ctx ends first.
 func (c *Consumer) Poll(ctx context.Context) ([]Record, error) {
 	for {
-		c.mu.Lock()
-		if c.closed {
-			c.mu.Unlock()
-			return nil, ErrClosed
+		records, err, last := c.next()
+		if len(records) > 0 || err != nil {
+			return records, err
 		}
-		records := c.take()
-		if len(records) > 0 {
-			if len(c.full) > 0 || len(c.failed) > 0 {
-				signal(c.ready) // for another goroutine that polls
-			}
-			c.mu.Unlock()
-			signal(c.wake)
-			return records, nil
-		}
-		if len(c.failed) > 0 {
-			err := c.failed[0]
-			c.failed = c.failed[1:]
-			c.mu.Unlock()
-			return nil, err
-		}
-		last := c.lastErr
-		c.mu.Unlock()
 		select {
 		case <-c.ready:
 		case <-ctx.Done():
-			if last != nil {
-				return nil, fmt.Errorf("%w (the last problem: %w)", ctx.Err(), last)
-			}
-			return nil, ctx.Err()
+			return nil, giveUpPoll(ctx.Err(), last)
 		case <-c.ctx.Done():
 			return nil, ErrClosed
 		}
 	}
+}
+
+// next returns what there is for Poll at this moment, or the latest problem that passes by itself.
+func (c *Consumer) next() (records []Record, err, last error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, ErrClosed, nil
+	}
+	if records = c.take(); len(records) > 0 {
+		if len(c.full) > 0 || len(c.failed) > 0 {
+			signal(c.ready) // for another goroutine that polls
+		}
+		signal(c.wake)
+		return records, nil, nil
+	}
+	if len(c.failed) > 0 {
+		err = c.failed[0]
+		c.failed = c.failed[1:]
+		return nil, err, nil
+	}
+	return nil, nil, c.lastErr
+}
+
+// giveUpPoll returns why Poll ended without anything.
+func giveUpPoll(why, last error) error {
+	if last == nil {
+		return why
+	}
+	return fmt.Errorf("%w (the last problem: %w)", why, last)
 }
 
 func signal(c chan struct{}) {
@@ -130,7 +143,7 @@ func (c *Consumer) take() []Record {
 	for turns := len(c.full); turns > 0 && len(records) < c.cfg.MaxPollRecords; turns-- {
 		p := c.full[0]
 		c.full = c.full[1:]
-		if p.paused {
+		if p.silent() {
 			p.listed = false
 			continue
 		}

@@ -26,6 +26,7 @@ type consumerPartition struct {
 	asking   bool // a request of this turn is under way
 	resting  bool // after an error, until Seek
 	paused   bool
+	withheld bool // the group wants it back: nothing of it is read or handed out any more
 
 	chunks        []*chunk
 	sizes         []int // of the chunks, as they count in the consumer's buffer
@@ -52,9 +53,12 @@ func (p *consumerPartition) seek(to Start) {
 	p.consumed = p.next
 }
 
+// silent says that nothing of the partition is to be handed out.
+func (p *consumerPartition) silent() bool { return p.paused || p.withheld }
+
 // list puts the partition in line for Poll if it has something for it.
 func (p *consumerPartition) list() {
-	if len(p.chunks) > 0 && !p.listed && !p.paused {
+	if len(p.chunks) > 0 && !p.listed && !p.silent() {
 		p.listed = true
 		p.consumer.full = append(p.consumer.full, p)
 		signal(p.consumer.ready)
@@ -90,7 +94,7 @@ func (p *consumerPartition) rest(err error) {
 		err = &PartitionError{p.topic, p.index, p.next, err}
 	}
 	p.seek(AtOffset(max(at, 0)))
-	p.resting = true
+	p.consumed, p.resting = at, true
 	p.consumer.tell(err)
 }
 
@@ -155,7 +159,7 @@ func (p *consumerPartition) wanted(at time.Time, led place) (offset, records boo
 	for _, n := range p.sizes {
 		held += n
 	}
-	return false, !p.paused && held < p.consumer.cfg.MaxPartitionBytes
+	return false, !p.silent() && held < p.consumer.cfg.MaxPartitionBytes
 }
 
 // round is what is asked of one broker at once.

@@ -12,6 +12,9 @@
 //	r, err := c.NewConsumer(client.Topics("clicks"))
 //	records, err := r.Poll(ctx)
 //
+//	g, err := c.NewGroupConsumer("billing", client.Topics("clicks")) // shares the partitions with others of that group
+//	records, err := g.Poll(ctx)
+//
 // The zero configuration is the safe one: a record that Produce accepted is written once, in the
 // order of its partition, and acknowledged when every in-sync replica has it on disk. Retries,
 // changes of leadership and lost connections do not show, other than by taking time; what could
@@ -31,8 +34,11 @@
 //	                       producer_queues.go, callbacks and alarms; partitioner.go
 //	consumer.go            Consumer, and its options in consumer_options.go
 //	consumer_partition.go  reading ahead in one partition; chunk.go, opening what was fetched
+//	group_consumer.go      GroupConsumer, a member of a group, and its options in group_options.go
+//	group_member.go        its heartbeats; group_assignment.go, how partitions come and go; group_commit.go,
+//	                       offsets; group_coordinator.go, who is asked; consumer_given.go, what it has a Consumer do
 //	offsets.go             single fetches and offset queries; admin.go, topics and configurations;
-//	                       admin_cluster.go, brokers and where partitions lie
+//	                       admin_cluster.go, brokers and where partitions lie; admin_groups.go, groups
 //
 // Errors that come from a broker wrap a Kafka error code: errors.Is(err, client.ErrUnknownTopic)
 // and its neighbours in errors.go. Every goroutine belongs to a Client, Producer or Consumer, whose

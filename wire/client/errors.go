@@ -16,6 +16,8 @@ const (
 	ErrMessageTooLarge  = wire.MessageTooLarge
 	ErrInvalidTopic     = wire.InvalidTopic
 	ErrInvalidConfig    = wire.InvalidConfig
+	ErrUnknownGroup     = wire.GroupIDNotFound
+	ErrGroupNotEmpty    = wire.NonEmptyGroup
 )
 
 // ErrorCode is an error in Kafka's numbers.
@@ -31,6 +33,12 @@ var (
 	// ErrNotDelivered is wrapped by the error of a record that was not acknowledged in time. When
 	// it had been sent, it may still be in the log.
 	ErrNotDelivered = errors.New("client: record not delivered in time")
+	// ErrNotOwned is wrapped by the error of committing an offset of a partition that is not, or no longer, this member's of the
+	// group. What was read of it is going to be read by another member too.
+	ErrNotOwned = errors.New("client: the partition is not this member's")
+	// ErrNothingCommitted is wrapped by what Poll returns for a partition that a group has no offset of, if that is
+	// not allowed: see MustBeCommitted.
+	ErrNothingCommitted = errors.New("client: the group has committed no offset")
 )
 
 // PartitionError is why a partition cannot be read on from an offset.

@@ -1,0 +1,249 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// commits go one after the other, in the order in which they were asked for: so none can overwrite a later one. The consumer's
+// mutex guards the queue.
+type commits struct {
+	queue   []commit
+	working bool                     // a goroutine walks the queue
+	last    map[PartitionName]Offset // committed, as far as is known
+	next    time.Time                // when AutoCommit is due
+	auto    bool                     // its last one has not ended
+}
+
+type commit struct {
+	ctx     context.Context
+	offsets []GroupOffset
+	done    func(error)
+}
+
+// CommitSync commits offsets, or without any the position in every partition that the member owns: all records that Poll has returned
+// count as done. It tries again until it is answered or ctx ends; then the outcome is unknown.
+//
+// Partitions that are not the member's are refused with a *PartitionError that wraps ErrNotOwned; others are committed
+// nevertheless.
+func (g *GroupConsumer) CommitSync(ctx context.Context, offsets ...GroupOffset) error {
+	done := make(chan error, 1)
+	g.commit(ctx, offsets, func(err error) { done <- err })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("commit offsets of group %s: %w", g.group, ctx.Err())
+	}
+}
+
+// CommitAsync is CommitSync for those who do not wait: done, unless it is nil, is told the outcome, on a goroutine of the consumer's.
+func (g *GroupConsumer) CommitAsync(done func(error), offsets ...GroupOffset) {
+	if done == nil {
+		done = func(error) {}
+	}
+	g.commit(g.ctx, offsets, done)
+}
+
+func (g *GroupConsumer) commit(ctx context.Context, offsets []GroupOffset, done func(error)) {
+	g.mu.Lock()
+	if len(offsets) == 0 {
+		offsets = g.consumed()
+	}
+	taken := g.enqueue(ctx, offsets, done)
+	g.mu.Unlock()
+	if !taken {
+		done(ErrClosed)
+	}
+}
+
+// barrier waits until all commits have ended that were asked for before.
+func (g *GroupConsumer) barrier(ctx context.Context) {
+	done := make(chan struct{})
+	g.mu.Lock()
+	taken := g.enqueue(ctx, nil, func(error) { close(done) })
+	g.mu.Unlock()
+	if !taken {
+		return
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// enqueue queues a commit, unless the consumer has ended. The caller holds the mutex.
+func (g *GroupConsumer) enqueue(ctx context.Context, offsets []GroupOffset, done func(error)) bool {
+	if g.ctx.Err() != nil {
+		return false
+	}
+	g.queue = append(g.queue, commit{ctx, offsets, done})
+	if !g.working {
+		g.working = true
+		g.tasks.Go(g.walk)
+	}
+	return true
+}
+
+// walk makes commits until there are no more.
+func (g *GroupConsumer) walk() {
+	for {
+		g.mu.Lock()
+		if len(g.queue) == 0 {
+			g.working = false
+			g.mu.Unlock()
+			return
+		}
+		c := g.queue[0]
+		g.queue = g.queue[1:]
+		g.mu.Unlock()
+		c.done(g.carryOut(c))
+	}
+}
+
+// consumed returns the positions that are not committed yet.
+func (g *GroupConsumer) consumed() []GroupOffset {
+	var offsets []GroupOffset
+	for _, p := range g.reader.Positions() {
+		name := PartitionName{Topic: p.Topic, Partition: p.Partition}
+		if last, known := g.last[name]; p.Next >= 0 && (!known || last != p.Next) {
+			offsets = append(offsets, GroupOffset{Topic: p.Topic, Partition: p.Partition, Offset: p.Next})
+		}
+	}
+	return offsets
+}
+
+// consumedOf returns what AutoCommit has to commit of partitions.
+func (g *GroupConsumer) consumedOf(names []PartitionName) []GroupOffset {
+	if !g.cfg.AutoCommit {
+		return nil
+	}
+	return slices.DeleteFunc(g.consumed(), func(o GroupOffset) bool {
+		return !slices.Contains(names, PartitionName{Topic: o.Topic, Partition: o.Partition})
+	})
+}
+
+// autoCommit commits when it is time, and returns when it will be.
+func (g *GroupConsumer) autoCommit(at time.Time) time.Duration {
+	if !g.cfg.AutoCommit {
+		return time.Hour
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.next.IsZero():
+		g.next = at.Add(g.cfg.AutoCommitInterval)
+	case !at.Before(g.next):
+		g.next = at.Add(g.cfg.AutoCommitInterval)
+		offsets := g.consumed()
+		if g.auto || len(offsets) == 0 || g.state != joined {
+			break
+		}
+		g.auto = true
+		g.enqueue(g.ctx, offsets, func(error) { // what could not be committed is part of the next one
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.auto = false
+		})
+	}
+	return g.next.Sub(at)
+}
+
+// carryOut makes one commit, again after errors that pass.
+func (g *GroupConsumer) carryOut(c commit) error {
+	ctx, cancel := context.WithCancel(c.ctx)
+	defer cancel()
+	defer context.AfterFunc(g.ctx, cancel)()
+	var refused []error
+	for failures := 1; len(c.offsets) > 0; failures++ {
+		q, kept, errs := g.request(c.offsets)
+		refused = append(refused, errs...)
+		if c.offsets = kept; len(kept) == 0 {
+			break
+		}
+		answer, err := g.client.askGroup(ctx, q)
+		if err == nil {
+			err = answer.Failure()
+		}
+		if err == nil {
+			return g.committed(kept, answer.(*wire.CommittedOffsets).Errs, refused)
+		}
+		again, pause := g.worthAnother(err, q)
+		if again && pause {
+			again = g.client.pause(ctx, failures) == nil
+		}
+		if !again {
+			return errors.Join(append(refused, fmt.Errorf("commit offsets of group %s: %w", g.group, err))...)
+		}
+	}
+	return errors.Join(refused...)
+}
+
+// worthAnother says whether a commit that was refused may succeed later, and whether to wait before.
+func (g *GroupConsumer) worthAnother(err error, q *wire.CommitOffsets) (again, pause bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	stale := errors.Is(err, wire.StaleMemberEpoch)
+	if stale && g.epoch != int32(q.Generation) {
+		return true, false // a heartbeat has brought the next one
+	}
+	if stale || errors.Is(err, wire.UnknownMemberID) || errors.Is(err, wire.FencedMemberEpoch) {
+		g.tell = true // the next heartbeat finds out where we are
+		signal(g.kick)
+	}
+	if again = stale || retriable(err); again {
+		g.troubled(fmt.Errorf("commit offsets of group %s: %w", g.group, err))
+	}
+	return again, true
+}
+
+// request returns a request to commit those of the offsets whose partitions are the member's at this moment.
+func (g *GroupConsumer) request(offsets []GroupOffset) (q *wire.CommitOffsets, kept []GroupOffset, refused []error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	own := make(map[PartitionName]bool)
+	if g.state == joined {
+		for name := range maps.Values(g.owned) {
+			own[name] = true
+		}
+		for name := range maps.Values(g.going) {
+			own[name] = true
+		}
+	}
+	q = &wire.CommitOffsets{
+		Group: g.group, Member: g.memberID, Generation: wire.GenerationID(g.epoch), Instance: g.cfg.Instance, Modern: true,
+	}
+	for _, o := range offsets {
+		if !own[PartitionName{Topic: o.Topic, Partition: o.Partition}] {
+			refused = append(refused, &PartitionError{o.Topic, o.Partition, o.Offset, ErrNotOwned})
+			continue
+		}
+		kept = append(kept, o)
+		q.Offsets = append(q.Offsets, o.wireCommit())
+	}
+	return q, kept, refused
+}
+
+// committed takes note of an answer.
+func (g *GroupConsumer) committed(offsets []GroupOffset, errs, refused []error) error {
+	if len(errs) != len(offsets) {
+		return errors.Join(append(refused, errAnswerCount)...)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.calm()
+	for i, o := range offsets {
+		if errs[i] != nil {
+			refused = append(refused, &PartitionError{o.Topic, o.Partition, o.Offset, errs[i]})
+		} else {
+			g.last[PartitionName{Topic: o.Topic, Partition: o.Partition}] = o.Offset
+		}
+	}
+	return errors.Join(refused...)
+}

@@ -1,0 +1,282 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// GroupConsumer is a member of a consumer group: its members share the partitions of the topics that they subscribe to, each partition
+// belongs to one of them at a time, and what they commit is where whoever has the partition next goes on.
+//
+//	heartbeats, a goroutine --> coordinator --> the assignment: what this member is to have
+//	                                                  |
+//	Poll --> settle: gives up what is to go, begins with what has come, one step after the other
+//	  |                                               |
+//	  '----> records of what it owns <-- Consumer, which reads ahead in the partitions it is given
+//
+// What happens to partitions happens inside Poll, so that a program need not lock: records that Poll has returned are done with once it is called
+// again, and are committed before their partition goes to somebody else. Partitions that stay are read on meanwhile. Poll and Close are for one goroutine; all
+// other methods may be called by many.
+type GroupConsumer struct {
+	client *Client
+	cfg    GroupConfig
+	group  wire.GroupID
+	reader *Consumer // reads what is owned; its ready also wakes Poll for what is told here
+	ctx    context.Context
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+
+	polling sync.Mutex    // held by Poll and Close
+	closing chan struct{} // closed by Close: Poll returns
+	once    sync.Once     // closes it
+	kick    chan struct{} // for the heartbeats; holds one
+	quiet   chan struct{} // closed when there are no more heartbeats
+
+	mu       sync.Mutex
+	closed   bool
+	inPoll   bool
+	lastPoll time.Time // when Poll returned
+	membership
+	assignment
+	commits
+}
+
+// NewGroupConsumer joins a group and begins to read what the group gives to it. Options say which topics:
+//
+//	g, err := c.NewGroupConsumer("billing", client.Topics("orders"))
+func (cl *Client) NewGroupConsumer(group string, options ...GroupOption) (*GroupConsumer, error) {
+	cfg := DefaultGroupConfig()
+	for _, option := range options {
+		option.applyToGroup(&cfg)
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if group == "" {
+		return nil, errors.New("group consumer: the group has no name")
+	}
+	orDefault(&cfg.ClientID, cl.cfg.Software)
+	reading := cfg.Consumer
+	reading.Topics, reading.Pattern = nil, nil // the group says what is read
+	reader, err := cl.newConsumer(reading)
+	if err != nil {
+		return nil, err
+	}
+	g := &GroupConsumer{
+		client: cl, cfg: cfg, group: wire.GroupID(group), reader: reader,
+		closing: make(chan struct{}), kick: make(chan struct{}, 1), quiet: make(chan struct{}),
+		lastPoll: now(),
+	}
+	g.memberID = newMemberID()
+	g.owned = make(map[slot]PartitionName)
+	g.going = make(map[slot]PartitionName)
+	g.last = make(map[PartitionName]Offset)
+	g.ctx, g.cancel = context.WithCancel(context.Background())
+	if err := cl.subscribe(g); err != nil {
+		g.cancel()
+		return nil, errors.Join(err, reader.Close())
+	}
+	for _, name := range cfg.Consumer.Topics {
+		cl.refresh.want(name, false)
+	}
+	if cfg.Consumer.Pattern != nil {
+		cl.refresh.wantAll(1)
+	}
+	cl.refresh.ask()
+	g.tasks.Go(g.beat)
+	return g, nil
+}
+
+// newMemberID returns a random id, as Kafka's members choose theirs.
+func newMemberID() wire.MemberID {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return wire.MemberID(base64.RawURLEncoding.EncodeToString(b[:]))
+}
+
+// Poll returns records of the member's partitions, in the order of each, as soon as there are any. In Poll partitions come and go, see GroupConfig.OnAssigned;
+// with AutoCommit the records that it has returned before count as done.
+//
+// It returns a *PartitionError when a partition cannot be read on, which then rests until Seek; ctx's error when ctx
+// ends first; and the coordinator's refusal, again and again, when the group does not take this member: ErrorCode has Kafka's number of it.
+func (g *GroupConsumer) Poll(ctx context.Context) ([]Record, error) {
+	g.polling.Lock()
+	defer g.polling.Unlock()
+	if err := g.enterPoll(); err != nil {
+		return nil, err
+	}
+	defer g.leavePoll()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		if err := g.settle(); err != nil {
+			return nil, err
+		}
+		timer.Reset(g.autoCommit(now()))
+		records, err, last := g.reader.next()
+		if len(records) > 0 || err != nil {
+			return records, err
+		}
+		select {
+		case <-g.reader.ready:
+		case <-timer.C:
+		case <-ctx.Done():
+			return nil, giveUpPoll(ctx.Err(), g.problem(last))
+		case <-g.closing:
+			return nil, ErrClosed
+		case <-g.ctx.Done():
+			return nil, ErrClosed
+		}
+	}
+}
+
+func (g *GroupConsumer) enterPoll() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return ErrClosed
+	}
+	g.inPoll = true
+	if g.state != joined {
+		signal(g.kick) // it may have been waiting for this
+	}
+	return nil
+}
+
+func (g *GroupConsumer) leavePoll() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inPoll, g.lastPoll = false, now()
+}
+
+// problem is the latest one that passes by itself: that of the member before that of a partition.
+func (g *GroupConsumer) problem(of error) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.trouble != nil {
+		return g.trouble
+	}
+	return of
+}
+
+// Owned returns the partitions that are the member's at present, sorted.
+func (g *GroupConsumer) Owned() []PartitionName {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.ownedNames()
+}
+
+// MemberID returns the id by which the group knows the member.
+func (g *GroupConsumer) MemberID() string { return string(g.memberID) }
+
+// Pause keeps a partition's records from Poll until Resume, or until the partition goes.
+func (g *GroupConsumer) Pause(topic string, partition int32) error {
+	return g.reader.Pause(topic, partition)
+}
+
+// Resume undoes Pause.
+func (g *GroupConsumer) Resume(topic string, partition int32) error {
+	return g.reader.Resume(topic, partition)
+}
+
+// Seek goes on reading a partition from elsewhere. It does not commit.
+func (g *GroupConsumer) Seek(topic string, partition int32, to Start) error {
+	return g.reader.Seek(topic, partition, to)
+}
+
+// Positions returns where the member is in each of its partitions, sorted.
+func (g *GroupConsumer) Positions() []Position { return g.reader.Positions() }
+
+// clusterChanged implements subscriber: a topic may have become known that the member has to read.
+func (g *GroupConsumer) clusterChanged() { signal(g.reader.ready) }
+
+// closeTimeout bounds the last commit and the farewell.
+const closeTimeout = 10 * time.Second
+
+// Close gives all partitions up and leaves the group, so that others go on at once; a static member's are kept for it. Poll's
+// records count as done: with AutoCommit they are committed, and an error says that they could not be.
+func (g *GroupConsumer) Close() error {
+	g.once.Do(func() { close(g.closing) })
+	g.polling.Lock()
+	defer g.polling.Unlock()
+	g.mu.Lock()
+	first := !g.closed
+	g.closed = true
+	g.mu.Unlock()
+	if !first {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(g.ctx, closeTimeout)
+	defer cancel()
+	err := g.farewell(ctx)
+	g.client.unsubscribe(g)
+	g.stop()
+	return errors.Join(err, g.reader.Close())
+}
+
+// abandon implements subscriber: nobody can be told any more.
+func (g *GroupConsumer) abandon() {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.stop()
+}
+
+func (g *GroupConsumer) stop() {
+	g.mu.Lock()
+	g.cancel() // from here on no further task begins
+	g.mu.Unlock()
+	g.tasks.Wait()
+	if g.cfg.Consumer.Pattern != nil {
+		g.client.refresh.wantAll(-1)
+	}
+}
+
+// farewell commits, gives up and leaves.
+func (g *GroupConsumer) farewell(ctx context.Context) error {
+	g.mu.Lock()
+	g.leaving = true
+	g.mu.Unlock()
+	signal(g.kick)
+	select {
+	case <-g.quiet: // what was asked last has been answered
+	case <-ctx.Done():
+	}
+	g.mu.Lock()
+	member := g.state == joined
+	names := g.ownedNames() // without those of which OnRevoked has been told
+	g.mu.Unlock()
+	if !member {
+		g.drop(names)
+		call(g.cfg.OnLost, names)
+		return nil
+	}
+	g.reader.withhold(names)
+	var err error
+	if g.cfg.AutoCommit {
+		err = g.CommitSync(ctx)
+	}
+	call(g.cfg.OnRevoked, names)
+	g.barrier(ctx)
+	g.drop(names)
+	epoch := g.leavingEpoch()
+	if _, leaveErr := g.client.askGroup(ctx, g.heartbeat(epoch)); leaveErr != nil && g.ctx.Err() == nil {
+		err = errors.Join(err, fmt.Errorf("leave group %s: %w", g.group, leaveErr))
+	}
+	return err
+}
+
+// call calls a callback with partitions, if there are any.
+func call(f func([]PartitionName), names []PartitionName) {
+	if f != nil && len(names) > 0 {
+		f(slices.Clone(names))
+	}
+}
