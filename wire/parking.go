@@ -144,6 +144,16 @@ func (s *Spot) unlink() {
 	}
 }
 
+// Len counts those who wait here.
+func (p *Parking) Len() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for s := p.ring.next; s != nil && s != &p.ring; s = s.next {
+		n++
+	}
+	return n
+}
+
 // Passed wakes those that wait for something beyond an offset below the high watermark.
 func (p *Parking) Passed(highWatermark Offset) {
 	p.wake(func(beyond Offset) bool { return beyond < highWatermark })

@@ -20,11 +20,9 @@ type Backend interface {
 	Produce(p *wire.Produce)
 	// Fetch answers at once with what is there.
 	Fetch(f *wire.Fetch) wire.Fetched
-	// Park lets w be woken when the partition has something readable at or beyond the offset
-	// (at once if it has already), or changes its role.
-	Park(w *wire.Waiter, topic wire.TopicID, partition int32, beyond wire.Offset)
-	// Unpark forgets w in every partition: the connection ends.
-	Unpark(w *wire.Waiter)
+	// ParkAt has s woken once the partition has something for f beyond the offset, or is not what it was;
+	// false says that this is so already. It looks at topic, partition and rack of f alone.
+	ParkAt(s *wire.Spot, f *wire.Fetch, beyond wire.Offset) bool
 
 	ListOffsets(q *wire.ListOffsets) wire.ListedOffset
 	OffsetForEpoch(q *wire.OffsetForEpoch) wire.OffsetForEpochReply

@@ -7,25 +7,29 @@ import (
 
 // Config bounds what clients may take. The names in the comments are Kafka's.
 type Config struct {
-	MaxRequestBytes    int           // socket.request.max.bytes: of one request
-	MaxConnections     int           // max.connections: further ones are closed at once
-	MaxConnectionBytes int64         // of Produce requests in flight on one connection; reading stops there
-	MaxInFlightBytes   int64         // queued.max.request.bytes: the same for all connections
-	MaxFetchBytes      int           // fetch.max.bytes: of one answer
-	IdleTimeout        time.Duration // connections.max.idle.ms: nothing read or written for so long
-	RequestTimeout     time.Duration // a request must have arrived whole so long after its first byte
+	MaxRequestBytes      int           // socket.request.max.bytes: of one request
+	MaxConnections       int           // max.connections: further ones are closed at once
+	MaxConnectionBytes   int64         // of Produce requests in flight on one connection; reading stops there
+	MaxInFlightBytes     int64         // queued.max.request.bytes: the same for all connections
+	MaxFetchBytes        int           // fetch.max.bytes: of one answer
+	MaxFetchSessions     int           // max.incremental.fetch.session.cache.slots: that clients may go on with
+	MaxFetchSessionBytes int64         // memory of all of them
+	IdleTimeout          time.Duration // connections.max.idle.ms: nothing read or written for so long
+	RequestTimeout       time.Duration // a request must have arrived whole so long after its first byte
 }
 
 // DefaultConfig returns Kafka's values where it has them.
 func DefaultConfig() Config {
 	return Config{
-		MaxRequestBytes:    100 << 20,
-		MaxConnections:     20_000,
-		MaxConnectionBytes: 64 << 20,
-		MaxInFlightBytes:   256 << 20,
-		MaxFetchBytes:      55 << 20,
-		IdleTimeout:        10 * time.Minute,
-		RequestTimeout:     time.Minute,
+		MaxRequestBytes:      100 << 20,
+		MaxConnections:       20_000,
+		MaxConnectionBytes:   64 << 20,
+		MaxInFlightBytes:     256 << 20,
+		MaxFetchBytes:        55 << 20,
+		MaxFetchSessions:     1000,
+		MaxFetchSessionBytes: 256 << 20,
+		IdleTimeout:          10 * time.Minute,
+		RequestTimeout:       time.Minute,
 	}
 }
 
@@ -41,11 +45,15 @@ func (c Config) Validate() error {
 		{"queued.max.request.bytes", c.MaxInFlightBytes},
 		{"fetch.max.bytes", int64(c.MaxFetchBytes)},
 		{"connections.max.idle.ms", int64(c.IdleTimeout)},
+		{"bytes of fetch sessions", c.MaxFetchSessionBytes},
 		{"time for a request to arrive", int64(c.RequestTimeout)},
 	} {
 		if limit.value <= 0 {
 			return fmt.Errorf("%s: %d is not above zero", limit.name, limit.value)
 		}
+	}
+	if c.MaxFetchSessions < 0 {
+		return fmt.Errorf("max.incremental.fetch.session.cache.slots: %d is below zero", c.MaxFetchSessions)
 	}
 	const most = 1<<31 - 1
 	if c.MaxRequestBytes > most {

@@ -105,7 +105,6 @@ func (c *conn) end() {
 	close(c.ended)
 	_ = c.net.Close()
 	c.writer.Wait()
-	c.fetch.end(c)
 	c.in.close()
 }
 

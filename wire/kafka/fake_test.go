@@ -75,7 +75,7 @@ type fakeLog struct {
 	bytes   []byte
 	batches []fakeBatch
 	end     wire.Offset
-	waiters map[*wire.Waiter]wire.Offset
+	parking wire.Parking
 	file    *os.File // holds bytes too, where the test wants sendfile
 }
 
@@ -113,9 +113,9 @@ type fakeBackend struct {
 	hint      wire.LeaderHint // with fail
 	async     bool            // complete on another goroutine
 	lent      int             // files that were not released
-	unparked  int
-	produced  chan struct{} // receives one for each Produce, when not nil
-	parked    chan struct{} // likewise for Park
+	parkings  int             // calls of ParkAt
+	produced  chan struct{}   // receives one for each Produce, when not nil
+	parked    chan struct{}   // likewise for ParkAt
 	autoErr   error
 	configs   map[wire.ConfigResource][]wire.ConfigEntry
 	altered   []wire.AlterConfigs
@@ -167,7 +167,7 @@ func (b *fakeBackend) createLocked(name string, partitions int32) wire.Topic {
 	}
 	b.view = &fresh
 	for i := range partitions {
-		l := &fakeLog{waiters: map[*wire.Waiter]wire.Offset{}}
+		l := &fakeLog{}
 		if b.directory != "" {
 			l.file, _ = os.Create(filepath.Join(b.directory, name+strconv.Itoa(int(i))))
 		}
@@ -222,12 +222,7 @@ func (b *fakeBackend) append(p *wire.Produce) wire.ProduceReply {
 	}
 	l.bytes = append(l.bytes, batch...)
 	l.end += wire.Offset(h.Count)
-	for w, beyond := range l.waiters {
-		if l.end > beyond {
-			delete(l.waiters, w)
-			w.Wake()
-		}
-	}
+	l.parking.Passed(l.end)
 	return wire.ProduceReply{BaseOffset: base, Leader: wire.NoHint}
 }
 
@@ -295,26 +290,30 @@ func (b *fakeBackend) Fetch(f *wire.Fetch) wire.Fetched {
 	return fetched
 }
 
-func (b *fakeBackend) Park(w *wire.Waiter, topic wire.TopicID, partition int32, beyond wire.Offset) {
+func (b *fakeBackend) ParkAt(s *wire.Spot, f *wire.Fetch, beyond wire.Offset) bool {
 	b.mu.Lock()
-	l := b.logs[wire.TopicPartition{Topic: topic, Partition: partition}]
-	if l.end > beyond {
-		w.Wake()
-	} else {
-		l.waiters[w] = beyond
+	l := b.logs[wire.TopicPartition{Topic: f.Topic, Partition: f.Partition}]
+	there := l.end > beyond
+	if !there {
+		l.parking.Enter(s, beyond)
 	}
+	b.parkings++
 	b.mu.Unlock()
 	if b.parked != nil {
 		b.parked <- struct{}{}
 	}
+	return !there
 }
 
-func (b *fakeBackend) Unpark(w *wire.Waiter) {
+// expectNobodyParked fails when a fetch that is over waits for a partition.
+func (b *fakeBackend) expectNobodyParked(t testing.TB) {
+	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.unparked++
-	for _, l := range b.logs {
-		delete(l.waiters, w)
+	for place, l := range b.logs {
+		if n := l.parking.Len(); n > 0 {
+			t.Errorf("%d still wait for %v", n, place)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -10,21 +11,23 @@ import (
 
 // Versions of Fetch at which its layout changes.
 const (
-	fetchZstd      = 10
-	fetchFlexible  = 12
-	fetchTopicIDs  = 13
-	fetchEndpoints = 16
+	fetchHasSessions = 7
+	fetchZstd        = 10
+	fetchRack        = 11
+	fetchFlexible    = 12
+	fetchTopicIDs    = 13
+	fetchEndpoints   = 16
 )
 
 var fetchShape = shape{
 	flexible: fetchFlexible,
 	fields: []field{
-		bytesOf(4).upTo(14),    // replica id
-		bytesOf(4),             // max wait
-		bytesOf(4),             // min bytes
-		bytesOf(4),             // max bytes
-		bytesOf(1),             // isolation level
-		bytesOf(4 + 4).from(7), // session id and epoch
+		bytesOf(4).upTo(14),                   // replica id
+		bytesOf(4),                            // max wait
+		bytesOf(4),                            // min bytes
+		bytesOf(4),                            // max bytes
+		bytesOf(1),                            // isolation level
+		bytesOf(4 + 4).from(fetchHasSessions), // session id and epoch
 		list(
 			str().upTo(12),
 			bytesOf(16).from(13),
@@ -38,34 +41,34 @@ var fetchShape = shape{
 			),
 		),
 		list(str().upTo(12), bytesOf(16).from(13), listOf(bytesOf(4))).from(7), // forgotten
-		str().from(11), // rack
+		str().from(fetchRack),
 	},
 	tags: []field{inTag(1, bytesOf(4), bytesOf(8))}, // replica state
 }
 
-// The epochs of a fetch session that ask for all partitions of the request (KIP-227).
-const (
-	sessionInitial = 0
-	sessionFinal   = -1
-)
-
 // fetchState is what a connection keeps for its fetches.
 type fetchState struct {
 	request kmsg.FetchRequest
-	parts   []fetchedPartition // of all topics of the request, in their order
-	records int                // bytes of records in parts
-	urgent  bool               // something in parts must not wait: an error, or a diverging log
-	waiter  *wire.Waiter       // made at the first fetch that has to wait
-	timer   *time.Timer        // likewise
+	single  *fetchSession // what fetches without a session use, one after the other
+	looks   []look        // at partitions, for the present request
+	records int           // bytes of records in looks
+	urgent  bool          // something in looks must not wait: an error, a diverging log, another replica
+	timer   *time.Timer   // made at the first fetch that has to wait
+	ask     wire.Fetch
+	ready   []*wire.Spot
 }
 
-// fetchedPartition is one partition of a fetch, looked at once or several times.
-type fetchedPartition struct {
-	topic   wire.TopicID
-	failed  error       // found before the Backend was asked
-	beyond  wire.Offset // where the waiter is parked
-	parked  bool
+// look is what a partition had when the request looked at it last.
+type look struct {
+	part    *fetchPart
 	fetched wire.Fetched
+	again   bool // that is over
+}
+
+// quiet says that there was nothing for the client, and that more will wake whoever is parked.
+func (l *look) quiet() bool {
+	f := &l.fetched
+	return !l.again && f.Err == nil && f.Diverging == nil && f.Preferred == nil && f.HighWatermark <= l.part.offset
 }
 
 // serveFetch answers with what is there, once that is enough or the client's patience is over.
@@ -76,101 +79,186 @@ func (c *conn) serveFetch() error {
 	if err := c.decode(q); err != nil {
 		return err
 	}
-	if code := refuseSession(q); code != wire.None {
+	defer c.fetch.reset()
+	if q.Version < fetchHasSessions || q.SessionEpoch == sessionInitial || q.SessionEpoch == sessionFinal {
+		return c.fetchWhole(q)
+	}
+	s, code := c.server.sessions.next(q, c.request.received)
+	if code != wire.None {
 		return c.answerFetchError(code)
 	}
-	defer c.fetch.shrink()
-	defer c.fetch.release()
-	c.resolveFetch(q)
-	c.collect(q)
-	if !c.fetch.enough(q, c.server.config.MaxFetchBytes) && q.MaxWaitMillis > 0 {
-		c.awaitMore(q)
-	}
-	return c.answerFetch(q)
+	return c.fetchIncrement(s, q)
 }
 
-// refuseSession answers a client that believes in a fetch session of another broker process. New
-// sessions are declined by answering with session id 0, which is always legal.
-func refuseSession(q *kmsg.FetchRequest) wire.ErrorCode {
-	switch {
-	case q.SessionEpoch == sessionInitial || q.SessionEpoch == sessionFinal:
-		return wire.None // all partitions are named
-	case q.SessionID == 0:
-		return wire.InvalidFetchSessionEpoch
-	default:
-		return wire.FetchSessionIDNotFound
-	}
-}
-
-// resolveFetch finds the topics of the request.
-func (c *conn) resolveFetch(q *kmsg.FetchRequest) {
+// fetchWhole serves a request that names all of its partitions. If it is to begin a session, the partitions are
+// what the session begins with.
+func (c *conn) fetchWhole(q *kmsg.FetchRequest) error {
 	f := &c.fetch
-	f.parts = f.parts[:0]
-	view := c.server.backend.View()
-	for i := range q.Topics {
-		t := &q.Topics[i]
-		topic, err := fetchTopic(view, t, q.Version)
-		for j := range t.Partitions {
-			part := fetchedPartition{topic: topic.ID, failed: err}
-			if number := t.Partitions[j].Partition; err == nil && (number < 0 || number >= topic.Partitions) {
-				part.failed = wire.UnknownTopicOrPartition
-			}
-			f.parts = append(f.parts, part)
+	if q.Version >= fetchHasSessions && q.SessionID != noSession {
+		c.server.sessions.close(q.SessionID)
+	}
+	if f.single == nil {
+		f.single = &fetchSession{waiter: wire.NewWaiter()}
+	}
+	s := f.single
+	s.mu.Lock()
+	s.fill(q)
+	c.gather(s, q, true)
+	s.mu.Unlock() // nobody else knows it
+	id := int32(noSession)
+	if q.Version >= fetchHasSessions && q.SessionEpoch == sessionInitial && c.beginSession(s, q) {
+		id, f.single = s.id, nil
+	} else {
+		f.ready = s.empty(f.ready)
+	}
+	return c.answerFetch(q, id)
+}
+
+// beginSession makes what was fetched from a session; false if it is not to be kept.
+func (c *conn) beginSession(s *fetchSession, q *kmsg.FetchRequest) bool {
+	f := &c.fetch
+	c.park(s, q)
+	for i := range f.looks {
+		f.looks[i].part.news(&f.looks[i].fetched) // the answer tells everything
+	}
+	s.settle(f.looks)
+	return c.server.sessions.keep(s, q.Version >= fetchTopicIDs, c.request.received)
+}
+
+// fetchIncrement serves a request of a session, which is locked.
+func (c *conn) fetchIncrement(s *fetchSession, q *kmsg.FetchRequest) error {
+	id := s.id
+	if !c.takeTurn(s, q) {
+		return c.answerFetchError(wire.InvalidFetchSessionEpoch)
+	}
+	return c.answerFetch(q, id)
+}
+
+// takeTurn gathers what is new in a session, and unlocks it. It is false when the client has gone on with another
+// request meanwhile.
+func (c *conn) takeTurn(s *fetchSession, q *kmsg.FetchRequest) bool {
+	defer s.mu.Unlock()
+	f, turn := &c.fetch, s.epoch
+	c.gather(s, q, false)
+	if s.epoch != turn {
+		s.waiter.Wake() // the other may have lost a wake-up to this one
+		return false
+	}
+	c.park(s, q)
+	s.settle(f.looks)
+	s.busy = false
+	f.looks = slices.DeleteFunc(f.looks, func(l look) bool { return !l.part.news(&l.fetched) })
+	return true
+}
+
+// gather looks, and looks again at what has moved, until there is enough, the client's patience is over or the
+// server stops. Looks then holds what there is. The session is locked, but while nothing is done.
+func (c *conn) gather(s *fetchSession, q *kmsg.FetchRequest, whole bool) {
+	f := &c.fetch
+	c.look(s, q, whole)
+	if len(f.looks) == 0 && len(s.parts) == 0 || f.enough(q, c.server.config.MaxFetchBytes) || q.MaxWaitMillis <= 0 {
+		return
+	}
+	wait := time.Duration(q.MaxWaitMillis) * time.Millisecond
+	if f.timer == nil {
+		f.timer = time.NewTimer(wait)
+	} else {
+		f.timer.Reset(wait)
+	}
+	defer f.timer.Stop()
+	for last, turn := false, s.epoch; ; {
+		f.letGo() // hold no file while waiting
+		if c.park(s, q) {
+			s.mu.Unlock()
+			last = !c.await(s)
+			s.mu.Lock()
+		}
+		if s.epoch != turn || s.closed {
+			last = true
+		}
+		if s.epoch == turn {
+			c.look(s, q, whole)
+		}
+		if last || f.enough(q, c.server.config.MaxFetchBytes) {
+			return
 		}
 	}
 }
 
-func fetchTopic(view wire.View, t *kmsg.FetchRequestTopic, version int16) (wire.Topic, error) {
-	if version >= fetchTopicIDs {
-		topic, ok := view.TopicByID(t.TopicID)
-		if !ok {
-			return topic, wire.UnknownTopicID
-		}
-		return topic, nil
+// await is true once a partition has moved, and false when there is no more time.
+func (c *conn) await(s *fetchSession) bool {
+	select {
+	case <-s.waiter.C():
+		return true
+	case <-c.fetch.timer.C:
+	case <-c.server.stopping:
 	}
-	topic, ok := view.Topic(t.Topic)
-	switch {
-	case !ok:
-		return topic, wire.UnknownTopicOrPartition
-	case version < fetchZstd && topic.Limits != nil && topic.Limits.Compression == "zstd":
-		return topic, wire.UnsupportedCompressionType
-	}
-	return topic, nil
+	return false
 }
 
-// collect asks the Backend for every partition of the request, in the client's order, as far as the
-// limits of the request go. The first batch of all is returned whole, or a consumer with a small
-// limit would stop for ever.
-func (c *conn) collect(q *kmsg.FetchRequest) {
+// enough says that the answer need not wait. A client that wants more than one answer may carry gets
+// a full one.
+func (f *fetchState) enough(q *kmsg.FetchRequest, most int) bool {
+	return f.urgent || f.records >= min(int(q.MinBytes), int(q.MaxBytes), most)
+}
+
+// look asks the Backend for every partition that is due and was not looked at since it moved, in order, as far
+// as the limits of the request go. The first batch of all is returned whole, or a consumer with a small
+// limit would stop for ever. A partition of a session that the limits leave no room for comes first next time.
+func (c *conn) look(s *fetchSession, q *kmsg.FetchRequest, whole bool) {
 	f := &c.fetch
-	f.release()
+	c.noteReady(s)
+	topics := resolver{view: c.server.backend.View(), version: q.Version}
 	room := min(int(q.MaxBytes), c.server.config.MaxFetchBytes)
-	slot := 0
-	for i := range q.Topics {
-		for j := range q.Topics[i].Partitions {
-			asked, part := &q.Topics[i].Partitions[j], &f.parts[slot]
-			slot++
-			if part.failed != nil {
-				part.fetched = failedFetch(part.failed)
-				f.urgent = true
+	f.records = 0
+	for _, p := range s.due {
+		if p.look == 0 {
+			if !whole && room <= 0 && f.records > 0 {
 				continue
 			}
-			part.fetched = c.server.backend.Fetch(&wire.Fetch{
-				Topic: part.topic, Partition: asked.Partition,
-				CurrentEpoch:     wire.LeaderEpoch(asked.CurrentLeaderEpoch),
-				LastFetchedEpoch: wire.LeaderEpoch(asked.LastFetchedEpoch),
-				FetchOffset:      wire.Offset(asked.FetchOffset),
-				MaxBytes:         max(0, min(int(asked.PartitionMaxBytes), room)),
-				AtLeastOne:       f.records == 0,
-				Isolation:        wire.IsolationLevel(q.IsolationLevel),
-			})
-			if part.fetched.Err != nil || part.fetched.Diverging != nil {
-				f.urgent = true
-			}
-			f.records += part.fetched.Records.Length
-			room -= part.fetched.Records.Length
+			f.looks = append(f.looks, look{part: p, again: true})
+			p.look = len(f.looks)
+		}
+		l := &f.looks[p.look-1]
+		if !l.again {
+			continue
+		}
+		l.again = false
+		if err := topics.resolve(p); err != nil {
+			l.fetched = failedFetch(err)
+			f.urgent = true
+			continue
+		}
+		f.ask = wire.Fetch{
+			Topic: p.topic, Partition: p.key.partition, CurrentEpoch: p.epoch, LastFetchedEpoch: p.lastEpoch, FetchOffset: p.offset,
+			MaxBytes: max(0, min(int(p.maxBytes), room)), AtLeastOne: f.records == 0,
+			Isolation: wire.IsolationLevel(q.IsolationLevel), Rack: q.Rack,
+		}
+		l.fetched = c.server.backend.Fetch(&f.ask)
+		if l.fetched.Err != nil || l.fetched.Diverging != nil || l.fetched.Preferred != nil {
+			f.urgent = true
+		}
+		f.records += l.fetched.Records.Length
+		room -= l.fetched.Records.Length
+	}
+}
+
+// noteReady makes the partitions due that have moved while they were parked.
+func (c *conn) noteReady(s *fetchSession) {
+	f := &c.fetch
+	f.ready = s.waiter.Ready(f.ready[:0])
+	for _, spot := range f.ready {
+		p := spot.Of.(*fetchPart)
+		if p.gone {
+			continue
+		}
+		p.parked = false
+		s.makeDue(p)
+		if p.look != 0 {
+			f.looks[p.look-1].again = true
 		}
 	}
+	clear(f.ready)
 }
 
 func failedFetch(err error) wire.Fetched {
@@ -180,83 +268,91 @@ func failedFetch(err error) wire.Fetched {
 	}
 }
 
-// enough says that the answer need not wait. A client that wants more than one answer may carry gets
-// a full one.
-func (f *fetchState) enough(q *kmsg.FetchRequest, most int) bool {
-	return f.urgent || len(f.parts) == 0 || f.records >= min(int(q.MinBytes), int(q.MaxBytes), most)
+// park has the session woken when a partition has more than was seen of it, for all that were looked at and of
+// which nothing is in the answer. False says that one has moved meanwhile.
+func (c *conn) park(s *fetchSession, q *kmsg.FetchRequest) bool {
+	if s.closed {
+		return true
+	}
+	f, all := &c.fetch, true
+	for i := range f.looks {
+		l := &f.looks[i]
+		p, got := l.part, &l.fetched
+		if p.parked || got.Records.Length > 0 || got.Err != nil || got.Diverging != nil || got.Preferred != nil {
+			continue
+		}
+		f.ask = wire.Fetch{Topic: p.topic, Partition: p.key.partition, Rack: q.Rack}
+		if p.parked = c.server.backend.ParkAt(&p.spot, &f.ask, max(got.HighWatermark, p.offset)); !p.parked {
+			l.again, all = true, false
+		}
+	}
+	return all
 }
 
-// awaitMore waits until there is enough, the time is over or the server stops; parts then holds
-// what there is.
-func (c *conn) awaitMore(q *kmsg.FetchRequest) {
-	f := &c.fetch
-	wait := time.Duration(q.MaxWaitMillis) * time.Millisecond
-	if f.waiter == nil {
-		f.waiter, f.timer = wire.NewWaiter(), time.NewTimer(wait)
-	} else {
-		f.timer.Reset(wait)
-	}
-	defer f.timer.Stop()
-	for {
-		f.release() // hold no file while waiting
-		c.park(q)
-		select {
-		case <-f.waiter.C():
-			c.collect(q)
-			if f.enough(q, c.server.config.MaxFetchBytes) {
-				return
-			}
-		case <-f.timer.C:
-			c.collect(q)
-			return
-		case <-c.server.stopping:
-			c.collect(q)
-			return
+// letGo gives back the files that the answer held; they are looked at again.
+func (f *fetchState) letGo() {
+	for i := range f.looks {
+		if l := &f.looks[i]; l.fetched.Records.Length > 0 {
+			l.fetched.Records.Release()
+			l.again = true
 		}
 	}
 }
 
-// park asks to be woken when a partition has more than was seen of it. Where nothing moved since
-// the last time, the waiter is still parked.
-func (c *conn) park(q *kmsg.FetchRequest) {
-	f := &c.fetch
-	slot := 0
-	for i := range q.Topics {
-		for j := range q.Topics[i].Partitions {
-			asked, part := &q.Topics[i].Partitions[j], &f.parts[slot]
-			slot++
-			beyond := part.fetched.HighWatermark
-			if wire.IsolationLevel(q.IsolationLevel) == wire.ReadCommitted {
-				beyond = part.fetched.LastStableOffset
-			}
-			beyond = max(beyond, wire.Offset(asked.FetchOffset))
-			if part.parked && part.beyond == beyond {
-				continue
-			}
-			part.parked, part.beyond = true, beyond
-			c.server.backend.Park(f.waiter, part.topic, asked.Partition, beyond)
+// reset gives the files back after the answer, and the memory of an unusually wide request.
+func (f *fetchState) reset() {
+	f.letGo()
+	clear(f.looks)
+	f.looks, f.records, f.urgent = f.looks[:0], 0, false
+	if cap(f.looks) > partsKept {
+		f.looks, f.ready, f.request = nil, nil, kmsg.FetchRequest{}
+	}
+}
+
+// resolver finds topics, and remembers the last: partitions of one topic mostly come together.
+type resolver struct {
+	view    wire.View
+	version int16
+	last    partKey
+	topic   wire.Topic
+	err     error
+}
+
+// resolve finds the topic of a partition.
+func (r *resolver) resolve(p *fetchPart) error {
+	key := p.key
+	key.partition = 0
+	if r.topic.ID == (wire.TopicID{}) && r.err == nil || key != r.last {
+		r.last = key
+		r.topic, r.err = fetchTopic(r.view, &key, r.version)
+	}
+	switch {
+	case r.err == nil && (p.key.partition < 0 || p.key.partition >= r.topic.Partitions):
+		return wire.UnknownTopicOrPartition
+	case r.err == nil:
+		p.topic, p.known = r.topic.ID, r.topic.Name
+	case p.known != "" && r.version >= fetchTopicIDs:
+		if _, another := r.view.Topic(p.known); another {
+			return wire.InconsistentTopicID // deleted, and made anew
 		}
 	}
+	return r.err
 }
 
-// release gives back the files that the answer held.
-func (f *fetchState) release() {
-	for i := range f.parts {
-		f.parts[i].fetched.Records.Release()
+func fetchTopic(view wire.View, key *partKey, version int16) (wire.Topic, error) {
+	if version >= fetchTopicIDs {
+		topic, ok := view.TopicByID(key.id)
+		if !ok {
+			return topic, wire.UnknownTopicID
+		}
+		return topic, nil
 	}
-	f.records, f.urgent = 0, false
-}
-
-// shrink gives the memory of an unusually wide request back.
-func (f *fetchState) shrink() {
-	if cap(f.parts) > partsKept {
-		f.parts, f.request = nil, kmsg.FetchRequest{}
+	topic, ok := view.Topic(key.name)
+	switch {
+	case !ok:
+		return topic, wire.UnknownTopicOrPartition
+	case version < fetchZstd && topic.Limits != nil && topic.Limits.Compression == "zstd":
+		return topic, wire.UnsupportedCompressionType
 	}
-}
-
-// end forgets the waiter.
-func (f *fetchState) end(c *conn) {
-	if f.waiter != nil {
-		c.server.backend.Unpark(f.waiter)
-	}
+	return topic, nil
 }

@@ -38,53 +38,51 @@ func (c *conn) answerFetchError(code wire.ErrorCode) error {
 	out := wire.NewBuffer(1)
 	defer out.Release()
 	a := fetchAnswer{encoder: encoder{b: c.begin(out.Bytes[:0]), flexible: c.request.version >= fetchFlexible}}
-	a.head(c.request.version, code)
+	a.head(c.request.version, code, noSession)
 	a.arrayLength(0)
 	a.noTags()
 	endAnswer(a.b, 0, 0)
 	return c.write(a.b)
 }
 
-func (e *encoder) head(version int16, code wire.ErrorCode) {
+func (e *encoder) head(version int16, code wire.ErrorCode, session int32) {
 	e.int32(0) // throttle time
-	if version >= 7 {
+	if version >= fetchHasSessions {
 		e.int16(int16(code))
-		e.int32(0) // session id: sessions are declined
+		e.int32(session)
 	}
 }
 
-// answerFetch encodes and sends what was collected.
-func (c *conn) answerFetch(q *kmsg.FetchRequest) error {
+// answerFetch encodes and sends what was gathered.
+func (c *conn) answerFetch(q *kmsg.FetchRequest, session int32) error {
 	f := &c.fetch
-	out := wire.NewBuffer(256 + 128*len(f.parts) + min(f.records, inlineBytes))
+	out := wire.NewBuffer(256 + 128*len(f.looks) + min(f.records, inlineBytes))
 	defer out.Release()
 	a := fetchAnswer{encoder: encoder{b: c.begin(out.Bytes[:0]), flexible: q.Version >= fetchFlexible}}
-	a.head(q.Version, wire.None)
-	a.arrayLength(len(q.Topics))
+	a.head(q.Version, wire.None, session)
+	a.arrayLength(countTopics(f.looks))
 	var hinted []wire.BrokerID
-	slot := 0
-	for i := range q.Topics {
-		t := &q.Topics[i]
-		if q.Version >= fetchTopicIDs {
-			a.b = append(a.b, t.TopicID[:]...)
-		} else {
-			a.string(t.Topic)
-		}
-		a.arrayLength(len(t.Partitions))
-		for j := range t.Partitions {
-			fetched := &f.parts[slot].fetched
-			slot++
+	for rest := f.looks; len(rest) > 0; {
+		n := sameTopic(rest)
+		a.topic(&rest[0].part.key, q.Version)
+		a.arrayLength(n)
+		for i := range rest[:n] {
+			fetched := &rest[i].fetched
 			code := c.server.code(c.request.api, q.Version, fetched.Err)
-			a.partition(q, t.Partitions[j].Partition, code, fetched)
+			a.partition(q, rest[i].part.key.partition, code, fetched)
 			if err := a.records(c, &fetched.Records); err != nil {
 				c.unreadable(err)
 				return err
+			}
+			if fetched.FromFollower {
+				c.server.metrics.fetch.fromFollower.Add(float64(fetched.Records.Length))
 			}
 			if hint := a.partitionTags(code, fetched); hint != wire.NoBroker {
 				hinted = append(hinted, hint)
 			}
 		}
 		a.noTags()
+		rest = rest[n:]
 	}
 	var leaders []wire.Broker
 	if len(hinted) > 0 && q.Version >= fetchEndpoints {
@@ -95,6 +93,33 @@ func (c *conn) answerFetch(q *kmsg.FetchRequest) error {
 	}
 	endAnswer(a.b, 0, a.files)
 	return c.sendFetch(&a)
+}
+
+// sameTopic is how many of the first looks are at one topic: those are answered together, and a topic
+// that comes again later is named again, as in Kafka.
+func sameTopic(looks []look) int {
+	first := &looks[0].part.key
+	n := 1
+	for n < len(looks) && looks[n].part.key.id == first.id && looks[n].part.key.name == first.name {
+		n++
+	}
+	return n
+}
+
+func countTopics(looks []look) (n int) {
+	for len(looks) > 0 {
+		looks = looks[sameTopic(looks):]
+		n++
+	}
+	return n
+}
+
+func (a *fetchAnswer) topic(key *partKey, version int16) {
+	if version >= fetchTopicIDs {
+		a.b = append(a.b, key.id[:]...)
+		return
+	}
+	a.string(key.name)
 }
 
 // partition appends what comes before the records.
@@ -116,8 +141,12 @@ func (a *fetchAnswer) partition(q *kmsg.FetchRequest, number int32, code wire.Er
 			a.noTags()
 		}
 	}
-	if q.Version >= 11 {
-		a.int32(int32(wire.NoBroker)) // preferred read replica
+	if q.Version >= fetchRack {
+		preferred := wire.NoBroker
+		if fetched.Preferred != nil {
+			preferred = *fetched.Preferred
+		}
+		a.int32(int32(preferred))
 	}
 	a.arrayLength(fetched.Records.Length)
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // goldenFetch is an answer with everything in it, as this package and as kmsg would say it.
-func goldenFetch(version int16, isolation wire.IsolationLevel, records []byte) (*kmsg.FetchRequest, []fetchedPartition, *kmsg.FetchResponse) {
+func goldenFetch(version int16, isolation wire.IsolationLevel, records []byte) (*kmsg.FetchRequest, []look, *kmsg.FetchResponse) {
 	q := kmsg.NewPtrFetchRequest()
 	q.SetVersion(version)
 	q.IsolationLevel = int8(isolation)
@@ -32,18 +32,23 @@ func goldenFetch(version int16, isolation wire.IsolationLevel, records []byte) (
 	lend := func() wire.Records {
 		return wire.Records{File: &fakeFile{Reader: bytes.NewReader(records), release: func() {}}, Length: len(records)}
 	}
-	parts := []fetchedPartition{
+	other := wire.BrokerID(3)
+	parts := []look{
 		{fetched: wire.Fetched{HighWatermark: 1 << 40, LastStableOffset: 99, LogStartOffset: 5, Leader: wire.NoHint, Records: lend()}},
-		{fetched: wire.Fetched{HighWatermark: 7, LastStableOffset: 6, Aborted: []wire.AbortedTransaction{{Producer: 8, FirstOffset: 3}}}},
+		{fetched: wire.Fetched{HighWatermark: 7, LastStableOffset: 6, Aborted: []wire.AbortedTransaction{{Producer: 8, FirstOffset: 3}}, Preferred: &other}},
 		{fetched: wire.Fetched{Err: wire.NotLeaderOrFollower, HighWatermark: -1, LastStableOffset: -1, LogStartOffset: -1, Leader: wire.LeaderHint{Broker: 1, LeaderEpoch: 9}}},
 		{fetched: wire.Fetched{Diverging: &wire.EpochEnd{LeaderEpoch: 2, EndOffset: 55}, HighWatermark: 60, LastStableOffset: 60, Leader: wire.NoHint, Records: lend()}},
 	}
 	a := kmsg.NewPtrFetchResponse()
 	a.SetVersion(version)
+	if version >= fetchHasSessions {
+		a.SessionID = 1234
+	}
 	slot := 0
 	for i, t := range q.Topics {
 		a.Topics = append(a.Topics, kmsg.FetchResponseTopic{Topic: t.Topic, TopicID: t.TopicID})
 		for _, asked := range t.Partitions {
+			parts[slot].part = &fetchPart{key: keyOf(&t, asked.Partition, version)}
 			f := &parts[slot].fetched
 			p := kmsg.NewFetchResponseTopicPartition()
 			p.Partition, p.ErrorCode = asked.Partition, int16(wire.Code(f.Err))
@@ -59,6 +64,9 @@ func goldenFetch(version int16, isolation wire.IsolationLevel, records []byte) (
 						ProducerID: int64(x.Producer), FirstOffset: int64(x.FirstOffset),
 					})
 				}
+			}
+			if f.Preferred != nil && version >= fetchRack {
+				p.PreferredReadReplica = int32(*f.Preferred)
 			}
 			if f.Diverging != nil && version >= fetchFlexible {
 				p.DivergingEpoch.Epoch, p.DivergingEpoch.EndOffset = int32(f.Diverging.LeaderEpoch), int64(f.Diverging.EndOffset)
@@ -102,8 +110,8 @@ func TestFetchAnswersAreEncodedAsKmsgDoes(t *testing.T) {
 				out := &sink{}
 				c := newConn(h, out, nil)
 				c.request = request{api: apiOf(keyFetch), version: version, correlation: 5}
-				c.fetch.parts, c.fetch.records = parts, 2*size
-				if err := c.answerFetch(q); err != nil {
+				c.fetch.looks, c.fetch.records = parts, 2*size
+				if err := c.answerFetch(q, 1234); err != nil {
 					t.Fatal(err)
 				}
 				want := answer.AppendTo(beginAnswer(nil, 5, version >= fetchFlexible))
@@ -225,9 +233,7 @@ func TestALongPollEndsWithTheServer(t *testing.T) {
 	}
 	client.receive(q, 1)
 	client.expectClosed()
-	if backend.unparked != 1 {
-		t.Errorf("the waiter was forgotten %d times", backend.unparked)
-	}
+	backend.expectNobodyParked(t)
 }
 
 func TestAFetchWithAnErrorDoesNotWait(t *testing.T) {
@@ -252,29 +258,6 @@ func TestAFetchWithAnErrorDoesNotWait(t *testing.T) {
 				t.Errorf("error %v, want %v", wire.ErrorCode(code), c.want)
 			}
 		})
-	}
-}
-
-func TestFetchSessionsAreDeclined(t *testing.T) {
-	backend, topic := fakeBroker()
-	h := start(t, backend)
-	client := h.dial(t)
-	for _, c := range []struct {
-		id, epoch int32
-		want      wire.ErrorCode
-	}{
-		{0, 0, wire.None},
-		{0, -1, wire.None},
-		{77, -1, wire.None}, // closes that session and asks for everything
-		{77, 1, wire.FetchSessionIDNotFound},
-		{0, 1, wire.InvalidFetchSessionEpoch},
-	} {
-		q := fetchOf(12, topic, 0, 1)
-		q.SessionID, q.SessionEpoch = c.id, c.epoch
-		a := client.ask(q).(*kmsg.FetchResponse)
-		if a.ErrorCode != int16(c.want) || a.SessionID != 0 || (len(a.Topics) == 1) != (c.want == wire.None) {
-			t.Errorf("session %d epoch %d: error %d, session %d, %d topics", c.id, c.epoch, a.ErrorCode, a.SessionID, len(a.Topics))
-		}
 	}
 }
 

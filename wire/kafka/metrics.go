@@ -15,6 +15,7 @@ type Metrics struct {
 	refused     *prometheus.CounterVec // kind
 	errors      *prometheus.CounterVec // api, error
 	perAPI      []apiMetrics           // by the API's place in the table
+	fetch       fetchMetrics
 }
 
 // apiMetrics are one API's, looked up once.
@@ -52,6 +53,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		inFlight:    gauge("in_flight_bytes", "Bytes of Produce requests that are not completed."),
 		refused:     counter("refused_total", "Input refused at the door, by kind.", "kind"),
 		errors:      counter("errors_total", "Errors answered, by API and Kafka's name of the error.", "api", "error"),
+		fetch:       newFetchMetrics(),
 	}
 	for i := range apis {
 		m.perAPI = append(m.perAPI, apiMetrics{
@@ -60,6 +62,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		})
 	}
 	if registry != nil {
+		m.fetch.register(registry)
 		registry.MustRegister(m.connections, accepted, m.clients, received, sent, m.inFlight, m.refused, m.errors,
 			requests, duration)
 	}

@@ -19,6 +19,7 @@ type Server struct {
 	now     func() time.Time
 
 	budget   *budget
+	sessions *fetchSessions
 	refusals refusalLog
 	context  context.Context // of requests; ends when Shutdown loses its patience
 	cancel   context.CancelFunc
@@ -37,7 +38,7 @@ func New(cfg Config, backend Backend, log *slog.Logger, metrics *Metrics, now fu
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Server{
 		config: cfg, backend: backend, log: log, metrics: metrics, now: now,
-		budget:  newBudget(cfg.MaxInFlightBytes),
+		budget: newBudget(cfg.MaxInFlightBytes), sessions: newFetchSessions(cfg, metrics.fetch.sessionMetrics),
 		context: ctx, cancel: cancel, stopping: make(chan struct{}),
 		listeners: make(map[net.Listener]struct{}), conns: make(map[*conn]struct{}),
 	}
