@@ -127,8 +127,8 @@ func (b *Broker) RemoveBroker(ctx context.Context, req wire.RemoveBroker) (wire.
 	return wire.RemovedBroker{Left: removed.Left, Moving: removed.Moving, Done: removed.Done}, removed.Err
 }
 
-// Kill ends an actor of this broker, for those who try out what happens then: "controller", or
-// "replica/<topic>/<partition>"; by "panic" or "stop".
+// Kill ends an actor of this broker, for those who try out what happens then: "controller",
+// "replica/<topic>/<partition>" or "group/<group id>"; by "panic" or "stop".
 func (b *Broker) Kill(name, how string) error {
 	pid, err := b.victim(name)
 	if err != nil {
@@ -153,9 +153,13 @@ func (b *Broker) victim(name string) (*actor.PID, error) {
 		}
 		return nil, wire.Errorf(wire.ResourceNotFound, "there is no controller on broker %d at the moment", b.cfg.ID)
 	}
+	if id, is := strings.CutPrefix(name, "group/"); is {
+		return b.coordinatorOf(wire.GroupID(id))
+	}
 	topic, partition, ok := replicaNamed(name)
 	if !ok {
-		return nil, wire.Errorf(wire.InvalidRequest, `actors that can be killed are "controller" and "replica/<topic>/<partition>", not %.300q`, name)
+		return nil, wire.Errorf(wire.InvalidRequest,
+			`actors that can be killed are "controller", "replica/<topic>/<partition>" and "group/<group id>", not %.300q`, name)
 	}
 	described, known := b.View().Topic(topic)
 	if !known {

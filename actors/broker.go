@@ -26,15 +26,18 @@ type Broker struct {
 	logger *slog.Logger
 	raftID atomic.Uint64 // what the metadata log here is called among the voters
 
-	system      *actor.ActorSystem
-	root        *actor.RootContext
-	actor       *actor.PID // the broker actor
-	producerIDs *actor.PID
-	commands    *actor.PID // nil, as all that follows, for a broker that is alone
-	membership  *actor.PID
-	controller  controllerRef
-	opened      chan struct{} // closed when the metadata log is open
-	remotes     *remotes      // the actors of other brokers
+	system       *actor.ActorSystem
+	root         *actor.RootContext
+	actor        *actor.PID // the broker actor
+	producerIDs  *actor.PID
+	coordinators *actor.PID // the groups actor
+	groups       groupTable
+	loads        *semaphore.Weighted // partitions of the offsets topic that are being read at once
+	commands     *actor.PID          // nil, as all that follows, for a broker that is alone
+	membership   *actor.PID
+	controller   controllerRef
+	opened       chan struct{} // closed when the metadata log is open
+	remotes      *remotes      // the actors of other brokers
 	// reassignments limits what is sent to replicas that reassignments bring in.
 	reassignments throttle
 	forwards      *forwards
@@ -122,11 +125,12 @@ func Start(ctx context.Context, cfg Config, deps Dependencies) (*Broker, error) 
 	}
 	b := &Broker{
 		cfg: cfg, dirs: deps.Dirs, now: deps.Now, logger: deps.Logger, gossipKeys: deps.GossipKeys, opened: make(chan struct{}),
-		slots: semaphore.NewWeighted(backgroundJobs), ending: make(chan struct{}), ended: make(chan struct{}),
+		slots: semaphore.NewWeighted(backgroundJobs), loads: semaphore.NewWeighted(concurrentLoads), ending: make(chan struct{}), ended: make(chan struct{}),
 	}
 	b.raftID.Store(deps.RaftID)
 	b.lost, b.lose = context.WithCancelCause(context.Background())
 	b.image.Store(metadata.NewImage().Local(cfg.ID, cfg.Static))
+	b.groups.config.Store(groupConfig(b.image.Load()))
 	b.system = newSystem(cfg.ID, cfg.Incarnation, deps.Metrics, deps.Logger, b.panicked)
 	b.root = b.system.Root
 	b.remotes = newRemotes(b.system, deps.Links, deps.Metrics)
@@ -135,6 +139,12 @@ func Start(ctx context.Context, cfg Config, deps Dependencies) (*Broker, error) 
 		b.peers = newPeers()
 	}
 	var err error
+	b.coordinators, err = b.root.SpawnNamed(propsOf(func() actor.Actor {
+		return &groupsActor{Broker: b, metrics: deps.Metrics, slots: make(map[int32]*shardSlot)}
+	}), groupsName)
+	if err != nil {
+		return nil, fmt.Errorf("spawn the groups actor: %w", err)
+	}
 	b.actor, err = b.root.SpawnNamed(propsOf(func() actor.Actor { return newBrokerActor(b, deps) }), "broker")
 	if err != nil {
 		return nil, fmt.Errorf("spawn the broker actor: %w", err)
@@ -240,7 +250,7 @@ const giveUpTimeout = 10 * time.Second
 // top stop, the broker has.
 func (b *Broker) panicked(actor string, reason any) {
 	switch actor {
-	case "broker", "producer-ids", proposalsName, commandsName, membershipName:
+	case "broker", "producer-ids", groupsName, proposalsName, commandsName, membershipName:
 		b.fail(fmt.Errorf("the %s actor panicked: %v", actor, reason))
 	}
 }
@@ -360,6 +370,7 @@ func (b *Broker) stop(ctx context.Context) error {
 		b.root.Stop(b.membership)
 		b.root.Stop(b.commands)
 	}
+	b.root.Send(b.coordinators, &stopGroups{})
 	b.root.Send(b.actor, &stopBroker{done: func() { close(stopped) }})
 	select {
 	case <-stopped:
@@ -367,6 +378,7 @@ func (b *Broker) stop(ctx context.Context) error {
 		return fmt.Errorf("stop the replicas: %w", ctx.Err())
 	}
 	b.root.Stop(b.producerIDs)
+	b.root.Stop(b.coordinators)
 	b.forwards.close()
 	finished := make(chan struct{})
 	go func() {

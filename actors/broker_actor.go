@@ -140,9 +140,11 @@ func (b *brokerActor) onImageApplied(ctx actor.Context, msg *imageApplied) {
 	if b.registered && b.stopping == nil {
 		b.follow(ctx, image, delta)
 	}
-	if before := b.image.Swap(image); before.Controller() != image.Controller() {
+	before := b.image.Swap(image)
+	if before.Controller() != image.Controller() {
 		b.tellNamed(membershipName, &memberNow{})
 	}
+	b.tellGroups(before, image, &msg.delta)
 	b.releaseSettled()
 	b.noteRecovery()
 	b.reassignments.set(image.ReassignmentRate())
@@ -409,7 +411,11 @@ func (b *brokerActor) newPartition(image *metadata.Local, local *localTopic, id 
 	tp := wire.TopicPartition{Topic: id, Partition: n}
 	local.dirs[n] = b.dirOf(image, tp)
 	b.await(tp)
-	return newPartition(local.name, tp, b.cfg.PartitionBytesInFlight)
+	part := newPartition(local.name, tp, b.cfg.PartitionBytesInFlight)
+	if local.name == wire.OffsetsTopic {
+		part.door.moved = func() { b.send(b.coordinators, &offsetsDoor{part}) }
+	}
+	return part
 }
 
 func (b *brokerActor) remove(ctx actor.Context, id wire.TopicID, local *localTopic) {

@@ -60,7 +60,7 @@ func repeatable(command metadata.Command) bool {
 		metadata.AllocateProducerIDs, metadata.FailDirectories, metadata.FailReplicas, metadata.MoveReplica,
 		metadata.ReplicaRestarted, metadata.AlterReassignments, metadata.CompleteReassignments,
 		metadata.ReportReplicas, metadata.ElectReported, metadata.LoseTails,
-		metadata.RemoveBroker, metadata.BalanceLeaders, metadata.GrowInternalTopics:
+		metadata.RemoveBroker, metadata.BalanceLeaders, metadata.GrowInternalTopics, metadata.CreateInternalTopic:
 		return true
 	case metadata.CreateTopics:
 		return c.ValidateOnly

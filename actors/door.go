@@ -24,6 +24,8 @@ type door struct {
 	inFlight int64      // bytes
 	limit    int64
 	first    produceMsg // sentinel of the ring of messages without an answer
+
+	moved func() // told whenever the door was opened or shut; nil where nobody wants to know
 }
 
 type doorState int8
@@ -45,8 +47,10 @@ type produceMsg struct {
 	*wire.Produce
 	door       *door
 	bytes      int64
-	base       wire.Offset // once appended
-	prev, next *produceMsg // in the ring of its door; nil once answered
+	base       wire.Offset      // once appended
+	fenced     bool             // it may be appended in this epoch only:
+	epoch      wire.LeaderEpoch //
+	prev, next *produceMsg      // in the ring of its door; nil once answered
 }
 
 var produceMsgs = sync.Pool{New: func() any { return new(produceMsg) }}
@@ -67,14 +71,40 @@ func (d *door) enter(p *wire.Produce) (*produceMsg, *actor.PID) {
 		p.Done.ProduceDone(p.Slot, wire.ProduceReply{Err: why, BaseOffset: wire.NoOffset, LogStartOffset: wire.NoOffset, Leader: hint})
 		return nil, nil
 	}
-	m := produceMsgs.Get().(*produceMsg)
-	m.Produce, m.door, m.bytes = p, d, bytes
-	m.prev, m.next = d.first.prev, &d.first
-	m.prev.next, m.next.prev = m, m
-	d.inFlight += bytes
-	pid := d.pid
+	m, pid := d.admit(p), d.pid
 	d.mu.Unlock()
 	return m, pid
+}
+
+// admit makes the message of p and puts it into the ring. The caller holds the mutex.
+func (d *door) admit(p *wire.Produce) *produceMsg {
+	m := produceMsgs.Get().(*produceMsg)
+	m.Produce, m.door, m.bytes = p, d, int64(len(p.Batches))
+	m.prev, m.next = d.first.prev, &d.first
+	m.prev.next, m.next.prev = m, m
+	d.inFlight += m.bytes
+	return m
+}
+
+// enterNow is enter for an actor, which must not wait: too much in flight is an error. The batches are only appended
+// by a leader of that epoch.
+func (d *door) enterNow(p *wire.Produce, epoch wire.LeaderEpoch) (*produceMsg, *actor.PID) {
+	d.mu.Lock()
+	refusal := refused(wire.NotLeaderOrFollower)
+	switch {
+	case d.state != doorOpen:
+	case d.inFlight > 0 && d.inFlight+int64(len(p.Batches)) > d.limit:
+		refusal.Err = wire.ThrottlingQuotaExceeded
+	default:
+		m, pid := d.admit(p), d.pid
+		m.fenced, m.epoch = true, epoch
+		d.mu.Unlock()
+		return m, pid
+	}
+	d.mu.Unlock()
+	p.Buffer.Release()
+	p.Done.ProduceDone(p.Slot, refusal)
+	return nil, nil
 }
 
 // leave takes m out of the ring; false says that it was answered already.
@@ -108,6 +138,13 @@ func (d *door) open(pid *actor.PID) {
 	d.state, d.pid = doorOpen, pid
 	d.changed.Broadcast()
 	d.mu.Unlock()
+	d.tell()
+}
+
+func (d *door) tell() {
+	if d.moved != nil {
+		d.moved()
+	}
 }
 
 // shut answers everyone who waits, and everyone who comes until the door opens again, with why.
@@ -125,6 +162,7 @@ func (d *door) shut(why error, hint wire.LeaderHint) {
 	d.inFlight = 0
 	d.changed.Broadcast()
 	d.mu.Unlock()
+	d.tell()
 	for _, m := range waiting {
 		m.Done.ProduceDone(m.Slot, wire.ProduceReply{Err: why, BaseOffset: wire.NoOffset, LogStartOffset: wire.NoOffset, Leader: hint})
 	}

@@ -189,6 +189,15 @@ func (f *forwards) call(from *actor.PID, m *wire.Forward) {
 			reply.LogStartOffset, err = b.DeleteRecords(ctx, &req)
 		}
 		f.reply(from, m, &reply, err)
+	default:
+		f.callCluster(ctx, from, m, body)
+	}
+}
+
+// callCluster answers what concerns no partition.
+func (f *forwards) callCluster(ctx context.Context, from *actor.PID, m *wire.Forward, body []byte) {
+	b := f.broker
+	switch m.Request {
 	case wire.KindDescribeCluster:
 		described := b.Cluster()
 		f.reply(from, m, &described, nil)
@@ -209,6 +218,11 @@ func (f *forwards) call(from *actor.PID, m *wire.Forward) {
 		}
 		f.reply(from, m, &list, err)
 	default:
+		if m.Request == wire.KindListGroups || wire.IsGroupKind(m.Request) {
+			answer, err := b.serveGroup(ctx, m.Request, body)
+			f.reply(from, m, answer, err)
+			return
+		}
 		f.reply(from, m, nil, wire.Errorf(wire.InvalidRequest, "broker %d answers no forwarded %s", b.cfg.ID, m.Request))
 	}
 }

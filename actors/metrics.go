@@ -15,6 +15,7 @@ type Metrics struct {
 	panics      prometheus.Counter
 	respawns    prometheus.Counter
 	unsent      prometheus.Counter
+	groups      groupMetrics
 }
 
 // NewMetrics registers the actors' metrics.
@@ -34,6 +35,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		panics:      counter("troupe_actor_panics_total", "Actors that were stopped by a panic."),
 		respawns:    counter("troupe_replica_stops_total", "Replica actors that stopped and were spawned again."),
 		unsent:      counter("troupe_actor_undeliverable_total", "Messages to other brokers that no link took."),
+		groups:      newGroupMetrics(reg),
 	}
 	reg.MustRegister(m.refused)
 	return m

@@ -34,7 +34,7 @@ var (
 // Describe implements prometheus.Collector.
 func (m partitionMetrics) Describe(descs chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		partitionsDesc, offlineDesc, logEndDesc, highWatermarkDesc, logStartDesc, sizeDesc, bytesInDesc, recordsInDesc,
+		partitionsDesc, offlineDesc, logEndDesc, highWatermarkDesc, logStartDesc, sizeDesc, bytesInDesc, recordsInDesc, groupsDesc,
 	} {
 		descs <- d
 	}
@@ -58,6 +58,7 @@ func (m partitionMetrics) Collect(metrics chan<- prometheus.Metric) {
 	})
 	metrics <- prometheus.MustNewConstMetric(partitionsDesc, prometheus.GaugeValue, float64(partitions))
 	metrics <- prometheus.MustNewConstMetric(offlineDesc, prometheus.GaugeValue, float64(offline))
+	m.broker.collectGroups(metrics)
 	for topic, sum := range topics {
 		metrics <- prometheus.MustNewConstMetric(bytesInDesc, prometheus.CounterValue, float64(sum.bytes), topic)
 		metrics <- prometheus.MustNewConstMetric(recordsInDesc, prometheus.CounterValue, float64(sum.records), topic)

@@ -138,6 +138,9 @@ func (r *replicaActor) onProduce(m *produceMsg) {
 // admit says whether a batch may be appended. A broker that the controller may have given up does
 // not take what nobody else will have: an acks=all would not be answered anyway.
 func (r *replicaActor) admit(m *produceMsg) error {
+	if m.fenced && m.epoch != r.leader.LeaderEpoch() {
+		return wire.Errorf(wire.FencedLeaderEpoch, "meant for leader epoch %d, this is %d", m.epoch, r.leader.LeaderEpoch())
+	}
 	if m.Acks != wire.AcksAll && len(r.streams.all) > 0 && !r.leased() {
 		return wire.Errorf(wire.NotLeaderOrFollower, "this broker has lost touch with the controller")
 	}

@@ -40,6 +40,11 @@ func newSystem(id wire.BrokerID, incarnation wire.Incarnation, metrics *Metrics,
 // mailbox: whoever watches it decides what comes next.
 var stopOnPanic = actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
 
+// childProps are the props of an actor whose parent is not the root.
+func childProps(producer actor.Producer) *actor.Props {
+	return actor.PropsFromProducer(producer, actor.WithMailbox(newMailbox), actor.WithSupervisor(stopOnPanic))
+}
+
 func propsOf(producer actor.Producer) *actor.Props {
 	return actor.PropsFromProducer(producer,
 		actor.WithMailbox(newMailbox), actor.WithGuardian(stopOnPanic), actor.WithSupervisor(stopOnPanic))

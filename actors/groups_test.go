@@ -1,0 +1,454 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/troupe-mq/troupe/cluster/group"
+	"github.com/troupe-mq/troupe/storage/crashfs"
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// asks has a group's coordinator answer a request. It comes again, as a client does, until there is one.
+func (c *company) asks(q wire.GroupRequest) (wire.GroupReply, error) {
+	c.t.Helper()
+	var err error
+	for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(100 * time.Millisecond) { // virtual
+		var reply wire.GroupReply
+		if reply, err = c.AskGroup(c.t.Context(), q); err == nil || !wire.Code(err).Retriable() {
+			return reply, err
+		}
+	}
+	return nil, err
+}
+
+// commits commits an offset of a partition, as a tool does.
+func (c *company) commits(group wire.GroupID, topic string, offset wire.Offset) {
+	c.t.Helper()
+	reply, err := c.asks(commitOf(group, topic, offset))
+	if err == nil {
+		err = errors.Join(reply.Failure(), reply.(*wire.CommittedOffsets).Errs[0])
+	}
+	if err != nil {
+		c.t.Fatalf("commit %d in group %s: %v", offset, group, err)
+	}
+}
+
+func commitOf(group wire.GroupID, topic string, offset wire.Offset) *wire.CommitOffsets {
+	return &wire.CommitOffsets{Group: group, Generation: wire.NoGeneration, Offsets: []wire.OffsetCommit{
+		{Topic: topic, Offset: offset, LeaderEpoch: wire.NoEpoch},
+	}}
+}
+
+// committed is the offset that a group has committed of a topic's first partition.
+func (c *company) committed(group wire.GroupID, topic string) wire.Offset {
+	c.t.Helper()
+	reply, err := c.asks(fetchOf(group, topic))
+	if err == nil {
+		err = reply.Failure()
+	}
+	if err != nil {
+		c.t.Fatalf("fetch the offsets of group %s: %v", group, err)
+	}
+	return reply.(*wire.FetchedOffsets).Offsets[0].Offset
+}
+
+func fetchOf(group wire.GroupID, topic string) *wire.FetchOffsets {
+	return &wire.FetchOffsets{Group: group, MemberEpoch: wire.UnknownMemberEpoch, Topics: []wire.OffsetTopic{{Topic: topic, Partitions: []int32{0}}}}
+}
+
+// later asks once, and delivers what comes of it.
+func (c *company) later(q wire.GroupRequest) <-chan error {
+	outcome := make(chan error, 1)
+	go func() {
+		reply, err := c.AskGroup(c.t.Context(), q)
+		if err == nil {
+			err = reply.Failure()
+		}
+		outcome <- err
+	}()
+	return outcome
+}
+
+// without checks that there is no outcome yet.
+func without(t *testing.T, outcome <-chan error, when string) {
+	t.Helper()
+	synctest.Wait()
+	select {
+	case err := <-outcome:
+		t.Fatalf("answered %s: %v", when, err)
+	default:
+	}
+}
+
+// shard is the run of the shard that a group belongs to.
+func (c *company) shard(group wire.GroupID) *shardRun {
+	c.t.Helper()
+	shard, err := c.groups.shardOf(group)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return shard
+}
+
+func TestCommittedOffsetsSurviveRestarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := crashfs.New()
+		c := start(t, disk)
+		c.topic("orders", 1)
+		for life := range 3 {
+			for n := range 10 {
+				group := wire.GroupID(fmt.Sprint("group-", n))
+				if life > 0 {
+					if got := c.committed(group, "orders"); got != wire.Offset(100*(life-1)+n) {
+						t.Fatalf("life %d: group %s is at %d", life, group, got)
+					}
+				}
+				c.commits(group, "orders", wire.Offset(100*life+n))
+			}
+			if got := c.committed("unknown", "orders"); got != wire.NoOffset {
+				t.Errorf("a group that nobody knows is at %d", got)
+			}
+			c.end()
+			c = start(t, disk)
+		}
+		c.end()
+	})
+}
+
+func TestGroupsMoveWithTheLeaderOfTheirPartition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 3)
+		defer cl.end()
+		cl.awaitVoters(1, 2, 3)
+		cl.awaitReady()
+		cl.any().topic("orders", 1)
+		cl.awaitTopic("orders")
+		coordinator := cl.coordinator("billing")
+		coordinator.commits("billing", "orders", 7)
+		for _, c := range cl.members {
+			if c.Self() == coordinator.Self() {
+				continue
+			}
+			if _, err := c.AskGroup(t.Context(), fetchOf("billing", "orders")); !errors.Is(err, wire.NotCoordinator) {
+				t.Errorf("broker %d, which does not coordinate: %v", c.Self(), err)
+			}
+		}
+		cl.kill(coordinator.Self())
+		next := cl.coordinator("billing")
+		if got := next.committed("billing", "orders"); got != 7 {
+			t.Errorf("the next coordinator has offset %d, want 7", got)
+		}
+		next.commits("billing", "orders", 8)
+	})
+}
+
+// coordinator is the broker that coordinates a group, once there is one that runs.
+func (cl *cluster) coordinator(group wire.GroupID) (found *company) {
+	cl.t.Helper()
+	cl.await("somebody coordinates "+string(group), func() bool {
+		id, err := cl.any().FindCoordinator(cl.t.Context(), group)
+		found = cl.members[id]
+		return err == nil && found != nil
+	})
+	return found
+}
+
+func TestTheOffsetsTopicIsMadeOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 3)
+		defer cl.end()
+		cl.awaitVoters(1, 2, 3)
+		cl.awaitReady()
+		var all sync.WaitGroup
+		for range 5 {
+			for _, c := range cl.members {
+				all.Go(func() {
+					_, err := c.FindCoordinator(t.Context(), "billing")
+					if err != nil && !errors.Is(err, wire.CoordinatorNotAvailable) {
+						t.Errorf("broker %d: %v", c.Self(), err)
+					}
+				})
+			}
+		}
+		all.Wait()
+		cl.awaitTopic(wire.OffsetsTopic)
+		topic, _ := cl.any().View().Topic(wire.OffsetsTopic)
+		state, _ := cl.any().View().Partition(topic.ID, 0)
+		if topic.Partitions != 50 || len(state.Replicas) != 3 || !topic.Internal {
+			t.Errorf("%+v, %+v", topic, state)
+		}
+		found := cl.coordinator("billing").Self()
+		for _, c := range cl.members {
+			if id, err := c.FindCoordinator(t.Context(), "billing"); err != nil || id != found {
+				t.Errorf("broker %d finds %d, %v, and another one %d", c.Self(), id, err, found)
+			}
+		}
+	})
+}
+
+func TestACommitIsAnsweredOnceItIsDurable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, crashfs.New())
+		defer c.end()
+		c.topic("orders", 1)
+		c.commits("billing", "orders", 1)
+		gate := c.disk.Hold("/data")
+		defer gate.Release()
+		commit := c.later(commitOf("billing", "orders", 2))
+		without(t, commit, "before the flush")
+		fetch := c.later(fetchOf("billing", "orders"))
+		without(t, fetch, "with an offset that may yet be lost")
+		if err := <-c.later(fetchOf("shipping", "orders")); err != nil {
+			t.Errorf("a group that waits for nothing: %v", err)
+		}
+		gate.Release()
+		if err := errors.Join(<-commit, <-fetch); err != nil {
+			t.Error(err)
+		}
+		if got := c.committed("billing", "orders"); got != 2 {
+			t.Errorf("offset %d, want 2", got)
+		}
+	})
+}
+
+func TestAnAppendThatTakesTooLongLosesTheShard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, crashfs.New())
+		defer c.end()
+		c.topic("orders", 1)
+		c.commits("billing", "orders", 1)
+		shard := c.shard("billing")
+		gate := c.disk.Hold("/data")
+		defer gate.Release()
+		commit := c.later(commitOf("billing", "orders", 2))
+		time.Sleep(appendPatience + time.Second)
+		if err := <-commit; !errors.Is(err, wire.NotCoordinator) {
+			t.Errorf("the commit: %v, want NOT_COORDINATOR", err)
+		}
+		// Whether the commit will be in the log is open: nobody is told of any offset until it is known.
+		for range 3 {
+			if err := <-c.later(fetchOf("billing", "orders")); !errors.Is(err, wire.CoordinatorLoadInProgress) {
+				t.Errorf("a fetch meanwhile: %v, want COORDINATOR_LOAD_IN_PROGRESS", err)
+			}
+			if list := c.ListGroups(t.Context(), &wire.ListGroups{}); !errors.Is(list.Err, wire.CoordinatorLoadInProgress) {
+				t.Errorf("a list meanwhile: %v, want COORDINATOR_LOAD_IN_PROGRESS", list.Err)
+			}
+			time.Sleep(time.Second)
+		}
+		gate.Release()
+		if got := c.committed("billing", "orders"); got != 2 {
+			t.Errorf("offset %d, want 2, which the log has", got)
+		}
+		if c.shard("billing") == shard {
+			t.Error("the shard goes on")
+		}
+	})
+}
+
+func TestACoordinatorThatIsKilledTakesNothingWithIt(t *testing.T) {
+	for _, how := range []string{"panic", "stop"} {
+		t.Run(how, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := start(t, crashfs.New())
+				defer c.end()
+				c.topic("orders", 1)
+				neighbour := neighbourOf("billing")
+				c.commits("billing", "orders", 1)
+				c.commits(neighbour, "orders", 1)
+				gate := c.disk.Hold("/data")
+				defer gate.Release()
+				first, second := c.later(commitOf("billing", "orders", 2)), c.later(commitOf(neighbour, "orders", 2))
+				without(t, first, "before the flush")
+				if err := c.Kill("group/billing", how); err != nil {
+					t.Fatal(err)
+				}
+				if err := <-first; !errors.Is(err, wire.CoordinatorNotAvailable) {
+					t.Errorf("a commit on its way: %v, want COORDINATOR_NOT_AVAILABLE", err)
+				}
+				if err := <-c.later(fetchOf("billing", "orders")); !errors.Is(err, wire.CoordinatorLoadInProgress) {
+					t.Errorf("before what it emitted is settled: %v, want COORDINATOR_LOAD_IN_PROGRESS", err)
+				}
+				without(t, second, "before the flush")
+				gate.Release()
+				if err := <-second; err != nil {
+					t.Errorf("the neighbour's commit: %v", err)
+				}
+				if got := c.committed("billing", "orders"); got != 2 {
+					t.Errorf("offset %d, want 2, which was appended", got)
+				}
+				c.commits("billing", "orders", 3)
+				if got := c.committed(neighbour, "orders"); got != 2 {
+					t.Errorf("the neighbour is at %d", got)
+				}
+			})
+		})
+	}
+}
+
+// neighbourOf returns a group of the same partition.
+func neighbourOf(id wire.GroupID) wire.GroupID {
+	for n := 0; ; n++ {
+		if other := wire.GroupID(fmt.Sprint("neighbour-", n)); partitionOf(other) == partitionOf(id) {
+			return other
+		}
+	}
+}
+
+func TestACoordinatorThatKeepsPanickingIsReplacedAgainAndAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, crashfs.New())
+		defer c.end()
+		c.topic("orders", 1)
+		for n := range wire.Offset(5) {
+			c.commits("billing", "orders", n)
+			synctest.Wait()
+			if err := c.Kill("group/billing", "panic"); err != nil {
+				t.Fatal(err)
+			}
+			if got := c.committed("billing", "orders"); got != n {
+				t.Errorf("after panic %d: offset %d", n+1, got)
+			}
+		}
+		if err := c.Kill("group/nobody", "panic"); !errors.Is(err, wire.ResourceNotFound) {
+			t.Errorf("a group that is not there: %v", err)
+		}
+	})
+}
+
+func TestAShardThatIsBeingReadSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, crashfs.New())
+		defer c.end()
+		c.topic("orders", 1)
+		c.commits("billing", "orders", 5)
+		if err := c.loads.Acquire(t.Context(), concurrentLoads); err != nil {
+			t.Fatal(err)
+		}
+		c.root.Stop(c.shard("billing").pid)
+		synctest.Wait()
+		for _, q := range []wire.GroupRequest{fetchOf("billing", "orders"), commitOf("billing", "orders", 1), &wire.DescribeGroup{Group: "unknown"}} {
+			q := q
+			if billing := partitionOf(q.Of()) == partitionOf("billing"); !billing {
+				continue
+			}
+			if _, err := c.AskGroup(t.Context(), q); !errors.Is(err, wire.CoordinatorLoadInProgress) {
+				t.Errorf("%T: %v, want COORDINATOR_LOAD_IN_PROGRESS", q, err)
+			}
+		}
+		c.loads.Release(concurrentLoads)
+		if got := c.committed("billing", "orders"); got != 5 {
+			t.Errorf("offset %d, want 5", got)
+		}
+	})
+}
+
+func TestIdleGroupsCostNoGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, crashfs.New())
+		defer c.end()
+		c.topic("orders", 1)
+		c.commits("billing", "orders", 1)
+		synctest.Wait()
+		before := runtime.NumGoroutine()
+		const groups = 10_000
+		for n := range groups {
+			c.commits(wire.GroupID(fmt.Sprint("idle-", n)), "orders", 1)
+		}
+		synctest.Wait()
+		if after := runtime.NumGoroutine(); after > before+10 {
+			t.Errorf("%d goroutines, %d before there were %d groups", after, before, groups)
+		}
+		if list := c.ListGroups(t.Context(), &wire.ListGroups{}); list.Err != nil || len(list.Groups) != groups+1 {
+			t.Errorf("%d groups are listed, %v", len(list.Groups), list.Err)
+		}
+	})
+}
+
+func TestAGroupOfWhichNothingIsLeftHasNoActor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, crashfs.New())
+		defer c.end()
+		c.topic("orders", 1)
+		for round := range 3 {
+			c.commits("billing", "orders", wire.Offset(round))
+			if reply, err := c.asks(&wire.DeleteGroup{Group: "billing"}); err != nil || reply.Failure() != nil {
+				t.Fatal(err, reply)
+			}
+			synctest.Wait()
+			if run := c.shard("billing").find("billing"); run != nil {
+				t.Fatalf("it is still there: %+v", run)
+			}
+			if got := c.committed("billing", "orders"); got != wire.NoOffset {
+				t.Errorf("a deleted group is at %d", got)
+			}
+		}
+		synctest.Wait()
+		if list := c.ListGroups(t.Context(), &wire.ListGroups{}); len(list.Groups) != 0 {
+			t.Errorf("listed: %+v", list.Groups)
+		}
+	})
+}
+
+func TestTheOffsetsOfADeletedTopicAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := crashfs.New()
+		c := start(t, disk)
+		c.topic("orders", 1)
+		c.topic("returns", 1)
+		c.commits("billing", "orders", 1)
+		c.commits("billing", "returns", 2)
+		c.commits("asleep", "orders", 3)
+		c.end()
+		c = start(t, disk)
+		if got := c.committed("billing", "orders"); got != 1 {
+			t.Fatalf("offset %d", got)
+		}
+		if deleted := c.DeleteTopics(t.Context(), []wire.TopicRef{{Name: "orders"}}); deleted[0].Err != nil {
+			t.Fatal(deleted[0].Err)
+		}
+		c.topic("orders", 1)
+		for _, group := range []wire.GroupID{"billing", "asleep"} {
+			if got := c.committed(group, "orders"); got != wire.NoOffset {
+				t.Errorf("group %s is at %d of a topic that was created anew", group, got)
+			}
+		}
+		if got := c.committed("billing", "returns"); got != 2 {
+			t.Errorf("the other topic: offset %d, want 2", got)
+		}
+		c.end()
+	})
+}
+
+func TestACallerThatGivesUpIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, crashfs.New())
+		defer c.end()
+		c.topic("orders", 1)
+		c.commits("billing", "orders", 1)
+		gate := c.disk.Hold("/data")
+		defer gate.Release()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := c.AskGroup(ctx, commitOf("billing", "orders", 2)); !errors.Is(err, wire.RequestTimedOut) {
+			t.Errorf("%v, want REQUEST_TIMED_OUT", err)
+		}
+		gate.Release()
+		synctest.Wait()
+		if waiting := c.shard("billing").waiting.Load(); waiting != 0 {
+			t.Errorf("%d requests are said to wait", waiting)
+		}
+		if got := c.committed("billing", "orders"); got != 2 {
+			t.Errorf("offset %d, want 2: a commit does not come back", got)
+		}
+	})
+}
+
+// partitionOf is the partition of the offsets topic that a group belongs to.
+func partitionOf(id wire.GroupID) int32 { return group.PartitionOf(id, 50) }
