@@ -26,6 +26,7 @@ type consumer struct {
 	epoch           int32 // of the group
 	assignmentEpoch int32 // of the group when the targets were computed
 	members         []*consumerMember
+	loggedHash      uint64              // of what was subscribed to at epoch
 	recorded        map[string][]string // what patterns matched, as the log has it
 
 	// What follows from that.
@@ -41,8 +42,6 @@ type consumer struct {
 	// due is no later than the first deadline of any member: Tick looks at all of them then, and not before. A heartbeat
 	// moves a deadline away and does not touch it.
 	due time.Time
-	// rebalancing says that a rebalance is being remembered that has not ended.
-	rebalancing bool
 }
 
 // consumerMember is a member of a group of KIP-848.
@@ -97,6 +96,7 @@ func (g *Group) heartbeatReply(t *turn, q *wire.ConsumerHeartbeat) (*wire.Consum
 	if err := g.validHeartbeat(q); err != nil {
 		return nil, err
 	}
+	migrates := g.classic != nil && !g.empty()
 	if q.MemberEpoch == wire.MemberJoins {
 		if err := g.becomeConsumer(t); err != nil {
 			return nil, err
@@ -110,7 +110,7 @@ func (g *Group) heartbeatReply(t *turn, q *wire.ConsumerHeartbeat) (*wire.Consum
 	case q.MemberEpoch < 0:
 		return g.consumer.leave(t, q)
 	default:
-		return g.consumer.heartbeat(t, q)
+		return g.consumer.heartbeat(t, q, migrates)
 	}
 }
 
@@ -164,8 +164,8 @@ func (g *Group) becomeConsumer(t *turn) error {
 	return nil
 }
 
-// heartbeat is what a member says that joins or stays.
-func (c *consumer) heartbeat(t *turn, q *wire.ConsumerHeartbeat) (*wire.ConsumerHeartbeatReply, error) {
+// heartbeat is what a member says that joins or stays. migrates says that the group was a classic one until now.
+func (c *consumer) heartbeat(t *turn, q *wire.ConsumerHeartbeat, migrates bool) (*wire.ConsumerHeartbeatReply, error) {
 	owned := normalized(q.Owned)
 	var m *consumerMember
 	var err error
@@ -182,6 +182,9 @@ func (c *consumer) heartbeat(t *turn, q *wire.ConsumerHeartbeat) (*wire.Consumer
 		return nil, err
 	}
 
+	if migrates {
+		because = rebalanceCause{trigger: wire.ProtocolChanged, member: m.id, detail: "the first member of the consumer protocol joined"}
+	}
 	before := m.assigned
 	c.hear(t, m, q, &because)
 	c.advance(t, m, because, owned, q.OwnedTold)
@@ -262,19 +265,23 @@ func (c *consumer) enter(t *turn, q *wire.ConsumerHeartbeat) (*consumerMember, r
 	return m, rebalanceCause{trigger: wire.MemberJoined, member: id}, nil
 }
 
-// replace puts a new member in the place of a static one, which keeps its instance, its target, and what it is assigned.
+// replace puts a new member in the place of a static one: it takes over its instance, its target, and what it is assigned.
 func (c *consumer) replace(t *turn, old *consumerMember, id wire.MemberID) *consumerMember {
-	m := &consumerMember{id: id, said: old.said, known: true, target: old.target, standing: old.standing}
+	m := &consumerMember{id: id, said: old.said, known: true, target: old.target, standing: old.standing, sub: old.sub}
 	m.epoch, m.previousEpoch = 0, 0
-	m.sub = old.sub
 	m.sub.members++
-	c.remove(t, old)
+	for _, at := range old.assigned.plus(old.revoking) {
+		for _, p := range at.Partitions {
+			c.owners[wire.TopicPartition{Topic: at.Topic, Partition: p}] = m
+		}
+	}
+	c.group.history.renamed(old.id, id)
+	c.remove(t, old, t.now)
 	c.insert(m)
 	c.count(m, 1)
 	t.emit(newMemberRecord(c.group.id, m.id, m.said),
 		newTargetAssignmentRecord(c.group.id, m.id, m.target),
 		newCurrentAssignmentRecord(c.group.id, m.id, m.standing.value()))
-	c.own(t, m, standing{})
 	return m
 }
 
@@ -350,9 +357,10 @@ func (c *consumer) advance(t *turn, m *consumerMember, because rebalanceCause, o
 
 // bump begins a new epoch of the group.
 func (c *consumer) bump(t *turn, because rebalanceCause) {
-	c.subs.refresh() // the hash goes into the record
+	c.subs.refresh()
 	c.epoch++
-	t.emit(newConsumerEpochRecord(c.group.id, c.epoch, c.subs.hash))
+	c.loggedHash = c.subs.hash
+	t.emit(newConsumerEpochRecord(c.group.id, c.epoch, c.loggedHash))
 	c.begin(t, because)
 }
 

@@ -34,7 +34,7 @@ func (c *consumer) fold(key recordKey, value []byte) error {
 		if err != nil {
 			return err
 		}
-		c.epoch, c.subs.hash = epoch, hash
+		c.epoch, c.loggedHash = epoch, hash
 	case targetEpochRecord:
 		epoch, err := readEpochValue(value)
 		if err != nil {
@@ -126,7 +126,7 @@ func (c *consumer) loaded(t *turn) {
 		m.sub = c.subs.add(m.said.topics, m.said.pattern)
 		m.said.topics = m.sub.names
 		c.count(m, 1)
-		c.own(t, m, standing{})
+		c.own(t, m, standing{}, t.now)
 		if !c.settled(m) {
 			c.unsettled++
 		}
@@ -141,7 +141,7 @@ func (c *consumer) loaded(t *turn) {
 		c.group.consumer = nil // what was left are records of members that went
 		return
 	}
-	c.subs.stale = true
+	c.subs.hash, c.subs.stale = c.loggedHash, true
 	c.subs.patternsChanged = true
 	c.used = c.assignor()
 }

@@ -35,13 +35,18 @@ func (c *consumer) fence(t *turn, because rebalanceCause, gone ...*consumerMembe
 		return
 	}
 	for _, m := range gone {
-		c.remove(t, m)
+		until := t.now
+		if because.trigger == wire.MemberExpired {
+			until = m.expires.Add(-c.sessionTimeout(m)) // nobody has heard of it since
+		}
+		c.waited(t, m)
+		c.remove(t, m, until)
 	}
 	c.bump(t, because)
 	c.recordPatterns(t)
 	if len(c.members) == 0 {
 		c.group.planExpiry(t)
-		c.finished(t, "")
+		c.finished(t)
 	}
 }
 
@@ -100,5 +105,7 @@ func (c *consumer) deadline() time.Time {
 }
 
 // topicsChanged looks at the cluster as it is now. The next heartbeat finds out whether what is subscribed has changed.
-func (c *consumer) topicsChanged(t *turn)  { c.subs.look(t.view) }
-func (c *consumer) cancel(_ *turn, _ Call) {} // nothing is parked
+func (c *consumer) topicsChanged(t *turn) { c.subs.look(t.view) }
+
+// cancel has nothing to forget: no call is parked.
+func (c *consumer) cancel(_ *turn, _ Call) {}

@@ -78,7 +78,7 @@ func (c *consumer) place(t *turn, m *consumerMember, next standing) {
 	before, was := m.standing, c.settled(m)
 	m.standing = next
 	t.emit(newCurrentAssignmentRecord(c.group.id, m.id, next.value()))
-	c.own(t, m, before)
+	c.own(t, m, before, t.now)
 	if is := c.settled(m); is != was {
 		if is {
 			c.unsettled--
@@ -89,15 +89,15 @@ func (c *consumer) place(t *turn, m *consumerMember, next standing) {
 	}
 }
 
-// own notes which partitions a member has now, and which it had before.
-func (c *consumer) own(t *turn, m *consumerMember, before standing) {
+// own notes which partitions a member has now, and which it had before, until some time.
+func (c *consumer) own(t *turn, m *consumerMember, before standing, until time.Time) {
 	had, has := before.assigned.plus(before.revoking), m.assigned.plus(m.revoking)
 	for _, at := range had.minus(has) {
 		for _, p := range at.Partitions {
 			tp := wire.TopicPartition{Topic: at.Topic, Partition: p}
 			if c.owners[tp] == m {
 				delete(c.owners, tp)
-				c.released(t, tp, m)
+				c.released(tp, m, until)
 			}
 		}
 	}
@@ -163,8 +163,8 @@ func (c *consumer) count(m *consumerMember, one int) {
 	}
 }
 
-// remove takes a member out, and frees what it had.
-func (c *consumer) remove(t *turn, m *consumerMember) {
+// remove takes a member out, and frees what it had and used until some time.
+func (c *consumer) remove(t *turn, m *consumerMember, until time.Time) {
 	id := string(m.id)
 	t.emit(tombstone(currentAssignmentRecord, c.group.id, id, 0),
 		tombstone(targetAssignmentRecord, c.group.id, id, 0),
@@ -174,7 +174,7 @@ func (c *consumer) remove(t *turn, m *consumerMember) {
 		c.unsettled--
 	}
 	m.standing = standing{}
-	c.own(t, m, before)
+	c.own(t, m, before, until)
 	c.drop(m)
 }
 

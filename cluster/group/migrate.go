@@ -44,7 +44,8 @@ func (g *Group) upgrade(t *turn) error {
 
 	c.subs.refresh()
 	c.used = c.assignor()
-	t.emit(newConsumerEpochRecord(g.id, c.epoch, c.subs.hash))
+	c.loggedHash = c.subs.hash
+	t.emit(newConsumerEpochRecord(g.id, c.epoch, c.loggedHash))
 	for _, m := range c.members {
 		t.emit(newMemberRecord(g.id, m.id, m.said),
 			newTargetAssignmentRecord(g.id, m.id, m.target),
@@ -81,7 +82,7 @@ func (c *consumer) adopt(t *turn, classic *classic, old *classicMember) error {
 	m.sub = c.subs.add(m.said.topics, "")
 	c.insert(m)
 	c.count(m, 1)
-	c.own(t, m, standing{})
+	c.own(t, m, standing{}, t.now)
 	m.expires = t.now.Add(old.sessionTimeout)
 	c.wake(m.expires)
 	return nil
@@ -140,7 +141,7 @@ func (c *consumer) commonProtocol(gone []*consumerMember) string {
 func (g *Group) downgrade(t *turn, because rebalanceCause, gone []*consumerMember) {
 	c := g.consumer
 	protocol := c.commonProtocol(gone)
-	c.finished(t, "")
+	c.finished(t)
 	c.end(t)
 	classic := newClassic(g)
 	classic.generation = wire.GenerationID(c.epoch)
