@@ -179,6 +179,15 @@ var brokerKeys = inOrder(ownSynonyms(append([]ConfigKey{
 		Doc: "The most that one answer to a Fetch carries, but for a single batch that is larger.",
 	},
 	{
+		Name: "max.incremental.fetch.session.cache.slots", Type: wire.TypeInt, Default: "1000", check: atLeast(0),
+		Doc: "How many fetch sessions (KIP-227) the broker keeps for clients: without one, a client names all partitions in each Fetch.",
+	},
+	{
+		Name: "replica.selector.class", Type: wire.TypeString, Unset: true, check: oneOf(append([]string{""}, selectors...)...),
+		// Kafka: takes any class.
+		Doc: "Which replica consumers are sent to: LeaderSelector, or RackAwareReplicaSelector for one that is in sync and in the consumer's client.rack (KIP-392); also with Kafka's package name. If it is not set: the leader.",
+	},
+	{
 		Name: "queued.max.request.bytes", Type: wire.TypeLong, Default: "268435456", check: atLeast(1),
 		// Kafka: no limit.
 		Doc: "How many bytes of requests, of all connections together, may wait for an answer before the broker stops reading.",
@@ -203,6 +212,14 @@ var brokerKeys = inOrder(ownSynonyms(append([]ConfigKey{
 	},
 }, slices.Concat(groupKeys, foreignKeys)...)))
 
+// RackAwareSelector is the replica.selector.class that sends consumers to a replica in their rack.
+const RackAwareSelector = "RackAwareReplicaSelector"
+
+// SelectorPackage is what Kafka calls the selectors' package.
+const SelectorPackage = "org.apache.kafka.common.replica."
+
+var selectors = []string{"LeaderSelector", RackAwareSelector, SelectorPackage + "LeaderSelector", SelectorPackage + RackAwareSelector}
+
 // foreignKeys are keys of Kafka's brokers that are accepted and do nothing.
 var foreignKeys = foreign(
 	"alter.config.policy.class.name", "authorizer.class.name", "auto.leader.rebalance.enable", "background.threads",
@@ -223,7 +240,7 @@ var foreignKeys = foreign(
 	"log.initial.task.delay.ms", "log.message.downconversion.enable", "log.message.format.version",
 	"log.message.timestamp.difference.max.ms", "log.preallocate", "log.segment.delete.delay.ms",
 	"max.connection.creation.rate", "max.connections.per.ip", "max.connections.per.ip.overrides",
-	"max.incremental.fetch.session.cache.slots", "metadata.log.dir", "metadata.log.max.record.bytes.between.snapshots",
+	"metadata.log.dir", "metadata.log.max.record.bytes.between.snapshots",
 	"metadata.log.max.snapshot.interval.ms", "metadata.log.segment.bytes", "metadata.log.segment.ms",
 	"metadata.max.idle.interval.ms", "metadata.max.retention.bytes", "metadata.max.retention.ms", "metric.reporters",
 	"metrics.num.samples", "metrics.recording.level", "metrics.sample.window.ms", "num.io.threads", "num.network.threads",
@@ -232,7 +249,7 @@ var foreignKeys = foreign(
 	"process.roles", "queued.max.requests", "quota.window.num", "quota.window.size.seconds",
 	"remote.log.storage.system.enable", "replica.fetch.backoff.ms", "replica.fetch.max.bytes", "replica.fetch.min.bytes",
 	"replica.fetch.response.max.bytes", "replica.fetch.wait.max.ms", "replica.high.watermark.checkpoint.interval.ms",
-	"replica.selector.class", "replica.socket.receive.buffer.bytes", "replica.socket.timeout.ms", "request.timeout.ms",
+	"replica.socket.receive.buffer.bytes", "replica.socket.timeout.ms", "request.timeout.ms",
 	"reserved.broker.max.id", "sasl.enabled.mechanisms", "sasl.mechanism.inter.broker.protocol", "security.inter.broker.protocol",
 	"share.coordinator.state.topic.min.isr", "share.coordinator.state.topic.num.partitions",
 	"share.coordinator.state.topic.replication.factor", "socket.connection.setup.timeout.ms", "socket.listen.backlog.size",

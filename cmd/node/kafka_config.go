@@ -3,6 +3,7 @@ package node
 import (
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/troupe-mq/troupe/cluster/metadata"
@@ -14,10 +15,11 @@ import (
 func (n *Node) kafkaConfig() (kafka.Config, error) {
 	cfg := kafka.DefaultConfig()
 	for key, set := range map[string]func(int64){
-		"socket.request.max.bytes": func(v int64) { cfg.MaxRequestBytes = int(v) },
-		"max.connections":          func(v int64) { cfg.MaxConnections = int(v) },
-		"queued.max.request.bytes": func(v int64) { cfg.MaxInFlightBytes = v },
-		"fetch.max.bytes":          func(v int64) { cfg.MaxFetchBytes = int(v) },
+		"socket.request.max.bytes":                  func(v int64) { cfg.MaxRequestBytes = int(v) },
+		"max.connections":                           func(v int64) { cfg.MaxConnections = int(v) },
+		"queued.max.request.bytes":                  func(v int64) { cfg.MaxInFlightBytes = v },
+		"fetch.max.bytes":                           func(v int64) { cfg.MaxFetchBytes = int(v) },
+		"max.incremental.fetch.session.cache.slots": func(v int64) { cfg.MaxFetchSessions = int(v) },
 		"connections.max.idle.ms": func(v int64) {
 			if cfg.IdleTimeout = time.Duration(v) * time.Millisecond; v < 0 {
 				cfg.IdleTimeout = math.MaxInt64
@@ -39,6 +41,11 @@ func (c Config) number(key string) int64 {
 	}
 	v, _ := strconv.ParseInt(text, 10, 64)
 	return v
+}
+
+// readsFromRack says that consumers are sent to a replica in their rack, if there is one.
+func (c Config) readsFromRack() bool {
+	return strings.TrimPrefix(c.Static["replica.selector.class"], metadata.SelectorPackage) == metadata.RackAwareSelector
 }
 
 // nodeID is the broker id that was asked for. Below zero is any.

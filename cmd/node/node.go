@@ -223,6 +223,7 @@ func (n *Node) startActors(ctx context.Context) error {
 	cfg.Static = maps.Clone(n.cfg.Static)
 	cfg.Static[keyNodeID] = strconv.Itoa(int(cfg.ID)) // for Kafka's tools to see
 	cfg.AutoCreateTopics = n.cfg.staticBool("auto.create.topics.enable", true)
+	cfg.ReadFromRack = n.cfg.readsFromRack()
 	cfg.RetentionInterval = time.Duration(n.cfg.number("log.retention.check.interval.ms")) * time.Millisecond
 	broker, err := actors.Start(ctx, cfg, actors.Dependencies{
 		Dirs: n.dirs, FS: n.opts.FS, RaftID: identity.RaftID, Links: linkTable{n.links, n}, GossipKeys: n.gossipKeys,
