@@ -1,0 +1,101 @@
+package groups
+
+import (
+	"slices"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// assign is what the leader of a classic generation does: every partition goes to one of those who want it, and members
+// have about the same number. In a cooperative group a partition that somebody has stays there or, for one generation,
+// goes to nobody.
+func (w *World) assign(leader *classicMember, joined *wire.JoinedGroup) []wire.MemberAssignment {
+	members := make([]assignee, len(joined.Members))
+	for i, j := range joined.Members {
+		s, err := decodeSubscription(j.Metadata)
+		if err != nil {
+			w.violate("%s: the leader is told of %s with metadata %x", leader.group, j.Member, j.Metadata)
+			return nil
+		}
+		members[i] = assignee{member: j.Member, subscription: s}
+	}
+	slices.SortFunc(members, func(a, b assignee) int {
+		if a.member < b.member {
+			return -1
+		}
+		return 1
+	})
+	owner := make(map[place]int)
+	if joined.Protocol == cooperative {
+		for i := range members {
+			members[i].claim(owner, members, i)
+		}
+	}
+	for _, p := range w.image.places(func(string) bool { return true }) {
+		to, owned := owner[p]
+		if !owned || !members[to].wants(p.topic) {
+			to = least(members, p)
+		}
+		if to >= 0 {
+			members[to].has = append(members[to].has, p)
+		}
+	}
+	for balance(members) {
+	}
+	for i := range members {
+		members[i].has = slices.DeleteFunc(members[i].has, func(p place) bool {
+			other, owned := owner[p]
+			return owned && other != i
+		})
+		slices.SortFunc(members[i].has, place.compare)
+	}
+	assignments := make([]wire.MemberAssignment, len(members))
+	for i := range members {
+		assignments[i] = wire.MemberAssignment{Member: members[i].member, Assignment: encodeAssignment(members[i].has)}
+	}
+	return assignments
+}
+
+// assignee is a member that an assignment is made for.
+type assignee struct {
+	member wire.MemberID
+	subscription
+	has []place
+}
+
+func (a *assignee) wants(topic string) bool { return slices.Contains(a.topics, topic) }
+
+// least is the member with the fewest partitions of those that want one; -1: nobody does.
+func least(members []assignee, p place) int {
+	found := -1
+	for i := range members {
+		if members[i].wants(p.topic) && (found < 0 || len(members[i].has) < len(members[found].has)) {
+			found = i
+		}
+	}
+	return found
+}
+
+// balance moves one partition to a member that has at least two fewer. It says whether there was one.
+func balance(members []assignee) bool {
+	for i := range members {
+		from := &members[i]
+		for n := len(from.has) - 1; n >= 0; n-- {
+			if to := least(members, from.has[n]); to >= 0 && len(members[to].has)+1 < len(from.has) {
+				members[to].has = append(members[to].has, from.has[n])
+				from.has = slices.Delete(from.has, n, n+1)
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// claim takes what a member says that it owns, unless one of a later generation says so, too.
+func (a *assignee) claim(owner map[place]int, members []assignee, i int) {
+	for _, p := range a.owned {
+		if other, taken := owner[p]; !taken || members[other].generation < a.generation {
+			owner[p] = i
+		}
+	}
+}

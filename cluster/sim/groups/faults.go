@@ -1,0 +1,279 @@
+package groups
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// scheduleFaults lets something go wrong now and then.
+func (w *World) scheduleFaults() {
+	w.at(w.between(w.profile.FaultEvery/4, 2*w.profile.FaultEvery), nil, func() {
+		if w.calm {
+			return
+		}
+		w.fault()
+		w.scheduleFaults()
+	})
+}
+
+func (w *World) fault() {
+	p := &w.profile
+	var kinds []func()
+	for _, k := range []struct {
+		enabled bool
+		happens func()
+	}{
+		{p.Kill, w.kill},
+		{p.Move, func() { w.move() }},
+		{p.Restart, w.restartCoordinator},
+		{p.PauseBroker, w.pauseBroker},
+		{p.PauseClient, w.pauseClient},
+		{p.Churn, w.churn},
+		{p.Churn, w.churn},
+		{p.Topics, w.changeTopics},
+		{p.Compact, w.log.compact},
+		{p.Tools, w.useTool},
+	} {
+		if k.enabled {
+			kinds = append(kinds, k.happens)
+		}
+	}
+	if len(kinds) > 0 {
+		kinds[w.random.IntN(len(kinds))]()
+	}
+}
+
+// kill stops a broker, often the one that leads; another one is elected once that is noticed.
+func (w *World) kill() {
+	b := w.brokers[w.random.IntN(len(w.brokers))]
+	if w.log.leader != nil && w.chance(50) {
+		b = w.log.leader
+	}
+	if b.run == nil {
+		return
+	}
+	w.stats.Kills++
+	b.stop()
+	if w.log.leader == b {
+		w.log.leader = nil
+		w.at(w.between(50*time.Millisecond, 3*time.Second), nil, func() { w.move() })
+	}
+	w.at(w.between(100*time.Millisecond, 5*time.Second), nil, func() {
+		b.start()
+		if w.log.leader == nil {
+			w.move()
+		}
+	})
+}
+
+// move lets a broker that is up lead from now on; it may be the same one.
+func (w *World) move() {
+	var up []*broker
+	for _, b := range w.brokers {
+		if b.run != nil {
+			up = append(up, b)
+		}
+	}
+	if len(up) > 0 {
+		w.elect(up[w.random.IntN(len(up))])
+	}
+}
+
+func (w *World) restartCoordinator() {
+	if b := w.log.leader; b != nil && b.led != nil && len(b.led.groups) > 0 && !b.led.loading {
+		b.led.groups[w.random.IntN(len(b.led.groups))].restart()
+	}
+}
+
+func (w *World) pauseBroker() {
+	if b := w.brokers[w.random.IntN(len(w.brokers))]; b.run != nil {
+		w.stats.Pauses++
+		b.run.pausedUntil = w.now + w.between(50*time.Millisecond, 4*time.Second)
+		w.note(b.name(), "pauses until %v", b.run.pausedUntil)
+	}
+}
+
+func (w *World) someClient() *client {
+	if len(w.clients) == 0 {
+		return nil
+	}
+	return w.clients[w.random.IntN(len(w.clients))]
+}
+
+func (w *World) pauseClient() {
+	if c := w.someClient(); c != nil {
+		w.stats.ClientPauses++
+		c.run.pausedUntil = w.now + w.between(100*time.Millisecond, 3*w.profile.Session)
+		c.note("pauses until %v", c.run.pausedUntil)
+	}
+}
+
+// churn lets a client go, or crash, or come.
+func (w *World) churn() {
+	if len(w.clients) >= 3 && w.chance(50) || len(w.clients) > 0 && w.chance(25) {
+		w.goes(w.someClient())
+		return
+	}
+	if len(w.clients) < 10 {
+		w.newClient(w.random.IntN(w.profile.Groups), "")
+	}
+}
+
+// goes is a client that leaves or crashes. A static one is often back soon.
+func (w *World) goes(c *client) {
+	if w.chance(50) {
+		w.stats.Leaves++
+		c.note("leaves")
+		c.protocol.leave()
+	} else {
+		w.stats.Crashes++
+	}
+	c.crash()
+	w.forget()
+	if c.instance != "" && w.chance(80) {
+		w.at(w.between(10*time.Millisecond, 2*w.profile.Session), nil, func() {
+			if !w.calm {
+				w.newClient(c.number(), c.instance)
+			}
+		})
+	}
+}
+
+// number of the client's group.
+func (c *client) number() int { return int(c.group[len(c.group)-1] - '0') }
+
+// forget drops clients that are dead.
+func (w *World) forget() {
+	kept := w.clients[:0]
+	for _, c := range w.clients {
+		if c.alive() {
+			kept = append(kept, c)
+		}
+	}
+	clear(w.clients[len(kept):])
+	w.clients = kept
+}
+
+// newClient starts one that speaks what its group's members speak.
+func (w *World) newClient(number int, instance string) *client {
+	w.names++
+	c := &client{
+		w: w, name: fmt.Sprintf("client%d", w.names), run: &process{}, group: wire.GroupID(fmt.Sprintf("group%d", number)),
+		topics: []string{"bills", "orders"}, instance: instance,
+	}
+	if instance == "" && w.faulty(w.profile.Static, 50) {
+		c.instance = fmt.Sprintf("instance%d", w.random.IntN(4)) // it may be in use
+	}
+	kind := w.profile.Kinds[number]
+	classic := func(protocols ...string) { c.protocol = &classicMember{client: c, protocols: protocols} }
+	modern := func() {
+		c.protocol = &consumerMember{client: c, member: wire.MemberID(fmt.Sprintf("uuid-%d", w.names))}
+	}
+	switch kind {
+	case Eager:
+		classic(eager)
+	case Cooperative:
+		classic(cooperative)
+	case Rolling:
+		classic(cooperative, eager)
+		if w.now < w.profile.Faults/3 { // one way: who has changed does not change back
+			classic(eager)
+		}
+	case Consumer:
+		modern()
+		if w.chance(20) {
+			c.topics = nil
+		}
+	case Migrating, EagerMigrating:
+		switch {
+		case w.chance(50):
+			modern()
+		case kind == Migrating:
+			classic(cooperative)
+		default:
+			classic(eager)
+		}
+	}
+	if w.faulty(w.profile.Churn, 15) {
+		c.topics = []string{"orders"}
+	}
+	w.clients = append(w.clients, c)
+	c.note("begins in %s as %T, instance %q, topics %v", c.group, c.protocol, c.instance, c.topics)
+	c.protocol.begin()
+	c.work()
+	return c
+}
+
+func (w *World) changeTopics() {
+	w.stats.TopicChanges++
+	name := []string{"bills", "orders"}[w.random.IntN(2)]
+	t, ok := w.image.Topic(name)
+	switch {
+	case !ok:
+		w.setImage(w.image.create(name, 1+int32(w.random.IntN(4))))
+	case w.chance(50) && t.Partitions < 8:
+		w.setImage(w.image.grow(name))
+	case w.chance(40):
+		w.setImage(w.image.remove(name))
+		w.at(w.between(0, 2*time.Second), nil, func() {
+			if _, ok := w.image.Topic(name); !ok {
+				w.setImage(w.image.create(name, 1+int32(w.random.IntN(4))))
+			}
+		})
+	}
+	w.note("world", "topics are now %+v", w.image.topics)
+}
+
+// useTool is what an operator does, and whoever else is no member.
+func (w *World) useTool() {
+	w.stats.Tools++
+	id := wire.GroupID(fmt.Sprintf("group%d", w.random.IntN(w.profile.Groups)))
+	tool := &client{w: w, name: "tool", run: &process{}, group: id}
+	var q wire.GroupRequest
+	switch w.random.IntN(6) {
+	case 0:
+		q = &wire.DeleteOffsets{Group: id, Topics: []wire.OffsetTopic{{Topic: "orders", Partitions: []int32{0, 1}}}}
+	case 1:
+		q = &wire.DeleteGroup{Group: id}
+	case 2:
+		q = &wire.FetchOffsets{Group: id, MemberEpoch: wire.UnknownMemberEpoch, All: true}
+	case 3:
+		reset := &wire.CommitOffsets{Group: id, Generation: wire.NoGeneration}
+		reset.Offsets = append(reset.Offsets, w.newCommit(place{"orders", 0}, wire.TopicID{}, wire.Offset(w.random.IntN(50))))
+		q = reset
+	case 4:
+		q = &wire.LeaveGroup{Group: id, Members: []wire.LeavingMember{{Instance: fmt.Sprintf("instance%d", w.random.IntN(4))}}}
+	case 5:
+		q = &wire.DescribeGroup{Group: id}
+	}
+	tool.ask(q, requestTimeout, func(wire.GroupReply, error) {})
+}
+
+// heal ends all that goes wrong. Each group has at least one member.
+func (w *World) heal() {
+	w.calm = true
+	w.note("world", "faults end")
+	for _, b := range w.brokers {
+		b.start()
+		b.run.pausedUntil = 0
+	}
+	if w.log.leader == nil {
+		w.move()
+	}
+	for _, c := range w.clients {
+		c.run.pausedUntil = 0
+	}
+	for number := range w.profile.Groups {
+		has := 0
+		for _, c := range w.clients {
+			if c.number() == number {
+				has++
+			}
+		}
+		if has == 0 {
+			w.newClient(number, "")
+		}
+	}
+}

@@ -1,0 +1,153 @@
+package groups
+
+import (
+	"slices"
+	"time"
+
+	"github.com/troupe-mq/troupe/cluster/group"
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// grace is what a rebalance may take beyond the times that groups are configured with.
+const grace = 2 * time.Second
+
+// checkSettled is asked when nothing has gone wrong for a while: every group is at rest, and each partition that a member
+// wants is consumed by exactly one.
+func (w *World) checkSettled() {
+	for number := range w.profile.Groups {
+		w.checkGroup(number)
+	}
+	w.checkOpen()
+}
+
+func (w *World) checkGroup(number int) {
+	var members []*client
+	for _, c := range w.clients {
+		if c.number() == number && c.alive() {
+			members = append(members, c)
+		}
+	}
+	if len(members) == 0 {
+		return
+	}
+	id := members[0].group
+	if w.log.leader == nil || w.log.leader.led == nil || w.log.leader.led.loading {
+		w.violate("%s: nobody coordinates it at the end", id)
+		return
+	}
+	c := w.log.leader.led.coordinator(id)
+	if state := c.rules.Listed().State; state != wire.GroupStable {
+		w.violate("%s: its state is %s at the end: %s", id, state, c.peek(c.rules, &wire.DescribeGroup{Group: id}))
+		return
+	}
+	for _, p := range w.image.places(func(string) bool { return true }) {
+		wanted := false
+		var owners []string
+		for _, m := range members {
+			wanted = wanted || m.subscribed(p.topic)
+			if h, ok := m.holds(p); ok {
+				owners = append(owners, m.name)
+				if !h.fetched {
+					w.violate("%s: %s does not know where to begin in %v", id, m.name, p)
+				}
+			}
+		}
+		if wanted && len(owners) != 1 {
+			w.violate("%s: at the end %v is consumed by %q of %d members: %s", id, p, owners, len(members),
+				c.peek(c.rules, &wire.DescribeGroup{Group: id}))
+			return
+		}
+	}
+	w.truth(id).checkFold(c)
+}
+
+// checkOpen finds calls that nobody will answer any more.
+func (w *World) checkOpen() {
+	for handle := uint64(1); handle <= w.calls; handle++ {
+		c := w.open[group.Call(handle)]
+		if c == nil {
+			continue
+		}
+		if longest := w.profile.RebalanceTimeout + w.profile.Session + 5*time.Second; w.now-c.asked > longest || c.at == nil || c.at.ended {
+			w.violate("call %d, asked %v ago, was never answered: %s", handle, w.now-c.asked, show(c.request))
+			return
+		}
+	}
+}
+
+// drill lets one thing happen at a time to groups that are at rest: then the times are kept to the letter, and who has
+// nothing to give up goes on.
+func (w *World) drill() {
+	for range 2 {
+		if w.violation != "" {
+			return
+		}
+		w.stats.Drills++
+		before := make(map[*client][]holding)
+		for _, c := range w.clients {
+			before[c] = slices.Clone(c.owned)
+		}
+		began, within, all := w.now, grace, false
+		w.guard(func() { within, all = w.exercise() })
+		w.until(w.now + within)
+		w.guard(w.checkSettled)
+		for _, c := range w.clients {
+			if m, ok := c.protocol.(*classicMember); ok {
+				m.stuck = false
+			}
+			if all || c.incremental() {
+				w.checkUnmoved(c, before[c], began)
+			}
+		}
+	}
+}
+
+// exercise does one thing, and tells how long groups may take to be at rest again, and whether that is nothing to them.
+func (w *World) exercise() (within time.Duration, unnoticed bool) {
+	c := w.someClient()
+	switch n := w.random.IntN(5); {
+	case n == 0 && len(w.clients) > 1:
+		w.note("world", "drill: %s crashes", c.name)
+		c.crash()
+		w.forget()
+		return w.profile.Session + grace, false
+	case n == 1:
+		w.note("world", "drill: a client comes")
+		w.newClient(w.random.IntN(w.profile.Groups), "")
+	case n == 2:
+		if t, ok := w.image.Topic("orders"); ok {
+			w.note("world", "drill: a topic grows to %d", t.Partitions+1)
+			w.setImage(w.image.grow("orders"))
+		}
+	case n == 3 && w.stuck(c):
+		w.note("world", "drill: %s stops polling", c.name)
+		c.protocol.(*classicMember).stuck = true
+		w.newClient(c.number(), "")
+		return w.profile.RebalanceTimeout + grace, false
+	default:
+		w.note("world", "drill: another broker leads")
+		w.move()
+		return w.profile.Session + grace, true
+	}
+	return grace, false
+}
+
+func (w *World) stuck(c *client) bool {
+	m, classic := c.protocol.(*classicMember)
+	return classic && !m.cooperative() && c.instance == ""
+}
+
+// incremental says that a client only ever gives up what it is to have no longer.
+func (c *client) incremental() bool {
+	m, classic := c.protocol.(*classicMember)
+	return !classic || m.cooperative()
+}
+
+// checkUnmoved: what a client has after a rebalance as before it never stopped.
+func (w *World) checkUnmoved(c *client, before []holding, began time.Duration) {
+	for _, was := range before {
+		if is, ok := c.holds(was.place); ok && is.since > began {
+			w.violate("%s: %s stopped consuming %v, to take it up again at %v", c.group, c.name, was.place, is.since)
+		}
+	}
+}
