@@ -185,7 +185,7 @@ func (c *consumer) heartbeat(t *turn, q *wire.ConsumerHeartbeat, migrates bool) 
 	if migrates {
 		because = rebalanceCause{trigger: wire.ProtocolChanged, member: m.id, detail: "the first member of the consumer protocol joined"}
 	}
-	before := m.assigned
+	before, behind := m.assigned, q.MemberEpoch != m.epoch
 	c.hear(t, m, q, &because)
 	c.advance(t, m, because, owned, q.OwnedTold)
 	m.expires = t.now.Add(c.group.config.ConsumerSessionTimeout)
@@ -195,8 +195,10 @@ func (c *consumer) heartbeat(t *turn, q *wire.ConsumerHeartbeat, migrates bool) 
 		Member: m.id, MemberEpoch: m.epoch, HeartbeatInterval: c.group.config.ConsumerHeartbeatInterval,
 	}
 	// Who tells everything does not know where it stands: it joins, or some answer did not reach it.
+	//
+	// Kafka: one that is behind is told only if it tells everything.
 	everything := q.RebalanceTimeout > 0 && (q.Subscribed || q.Pattern != nil) && q.OwnedTold
-	if q.MemberEpoch == wire.MemberJoins || everything || !before.equal(m.assigned) {
+	if q.MemberEpoch == wire.MemberJoins || behind || everything || !before.equal(m.assigned) {
 		reply.Assigned, reply.Assignment = true, m.assigned
 	}
 	return reply, nil

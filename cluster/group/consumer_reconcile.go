@@ -36,7 +36,9 @@ func (c *consumer) step(m *consumerMember, owned assignment, told bool) standing
 	keep := m.assigned.filter(func(tp wire.TopicPartition) bool { return m.target.has(tp.Topic, tp.Partition) })
 	revoke := m.assigned.minus(m.target)
 	if len(revoke) > 0 && (!told || owned.meets(revoke)) {
-		return standing{m.epoch, m.previousEpoch, memberUnrevokedPartitions, keep, revoke}
+		// Kafka: what it has given up is free now. Here that stays its own until it has given this up too: then it gets another
+		// epoch, so that whatever is free can never be committed by who had it, even if it was an old heartbeat that told so.
+		return standing{m.epoch, m.previousEpoch, memberUnrevokedPartitions, keep, revoke.plus(m.revoking)}
 	}
 	wanted := m.target.minus(m.assigned)
 	free := wanted.filter(func(tp wire.TopicPartition) bool {
