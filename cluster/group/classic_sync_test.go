@@ -1,0 +1,387 @@
+package group
+
+import (
+	"testing"
+	"time"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// completing makes a group of so many members that know their generation and wait for their assignments; the first leads.
+func (d *desk) completing(n int) []wire.MemberID {
+	d.t.Helper()
+	var calls []Call
+	for range n {
+		calls = append(calls, d.call(joining("")))
+	}
+	for d.g.classic.state == wire.GroupPreparingRebalance {
+		d.pass(d.due.Sub(d.now))
+	}
+	var members []wire.MemberID
+	for _, c := range calls {
+		members = append(members, answered[*wire.JoinedGroup](d, c).Member)
+	}
+	d.wantState(wire.GroupCompletingRebalance)
+	return members
+}
+
+func syncing(m wire.MemberID, generation wire.GenerationID, assignments ...wire.MemberAssignment) *wire.SyncGroup {
+	return &wire.SyncGroup{Group: "g", Member: m, Generation: generation, Assignments: assignments}
+}
+
+func TestFollowersWaitForWhatTheLeaderAssigns(t *testing.T) {
+	d := newDesk(t)
+	members := d.completing(3)
+	follower := d.call(syncing(members[1], 1))
+	d.waits(follower)
+	leader := ask[*wire.SyncedGroup](d, syncing(members[0], 1, wire.MemberAssignment{Member: members[1], Assignment: []byte("yours")}))
+	if leader.Err != nil || len(leader.Assignment) != 0 || leader.Protocol != "range" || leader.ProtocolType != "consumer" {
+		t.Errorf("the leader is told %+v", leader)
+	}
+	if got := answered[*wire.SyncedGroup](d, follower); string(got.Assignment) != "yours" {
+		t.Errorf("the follower is told %+v", got)
+	}
+	if got := ask[*wire.SyncedGroup](d, syncing(members[2], 1)); got.Err != nil || len(got.Assignment) != 0 {
+		t.Errorf("one that came late and was forgotten is told %+v", got)
+	}
+}
+
+func TestAssignmentsAreInTheLogWithTheirAnswers(t *testing.T) {
+	// "persisted before answered": the record and the answers are one event, and answers wait for the records.
+	d := newDesk(t)
+	members := d.completing(1)
+	before := len(d.log)
+	d.calls++
+	e := d.g.Handle(syncing(members[0], 1), d.calls, d.view, d.now)
+	if len(e.Records) == 0 || len(e.Answers) != 1 || before != 0 {
+		t.Errorf("%d records before, then %d records and %d answers", before, len(e.Records), len(e.Answers))
+	}
+}
+
+func TestSyncsThatAreRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(q *wire.SyncGroup)
+		want   wire.ErrorCode
+	}{
+		"an unknown member":     {func(q *wire.SyncGroup) { q.Member = "nobody" }, wire.UnknownMemberID},
+		"an unknown instance":   {func(q *wire.SyncGroup) { q.Instance = "i" }, wire.UnknownMemberID},
+		"an older generation":   {func(q *wire.SyncGroup) { q.Generation = 0 }, wire.IllegalGeneration},
+		"a later generation":    {func(q *wire.SyncGroup) { q.Generation = 2 }, wire.IllegalGeneration},
+		"another protocol type": {func(q *wire.SyncGroup) { q.ProtocolType = "connect" }, wire.InconsistentGroupProtocol},
+		"another protocol":      {func(q *wire.SyncGroup) { q.Protocol = "sticky" }, wire.InconsistentGroupProtocol},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t)
+			members := d.completing(1)
+			q := syncing(members[0], 1)
+			c.change(q)
+			wantError(t, ask[*wire.SyncedGroup](d, q).Err, c.want)
+			d.wantState(wire.GroupCompletingRebalance)
+		})
+	}
+	d := newDesk(t)
+	wantError(t, ask[*wire.SyncedGroup](d, syncing("nobody", 1)).Err, wire.UnknownMemberID)
+}
+
+func TestANewRebalanceSendsThoseThatWaitForAssignmentsBack(t *testing.T) {
+	d := newDesk(t)
+	members := d.completing(2)
+	follower := d.call(syncing(members[1], 1))
+	d.call(joining(""))
+	wantError(t, answered[*wire.SyncedGroup](d, follower).Err, wire.RebalanceInProgress)
+	wantError(t, ask[*wire.SyncedGroup](d, syncing(members[0], 1)).Err, wire.RebalanceInProgress)
+}
+
+func TestALeaderThatBringsNoAssignmentsIsGivenUp(t *testing.T) {
+	d := newDesk(t)
+	members := d.completing(2)
+	follower := d.call(syncing(members[1], 1))
+	for range 60 {
+		d.waits(follower)
+		d.pass(time.Second)
+		if d.g.classic.member(members[0]) != nil {
+			wantError(t, d.beat(members[0]), wire.None)
+		}
+	}
+	wantError(t, answered[*wire.SyncedGroup](d, follower).Err, wire.RebalanceInProgress)
+	d.wantState(wire.GroupPreparingRebalance)
+	if h := d.g.history.ongoing; h.Trigger != wire.NoAssignmentCame || h.Cause != members[0] {
+		t.Errorf("%+v", h.Rebalance)
+	}
+	rejoined := d.call(joining(members[1]))
+	if joined := answered[*wire.JoinedGroup](d, rejoined); joined.Leader != members[1] || joined.Generation != 2 {
+		t.Errorf("%+v", joined)
+	}
+}
+
+func TestAMemberThatDoesNotFetchItsAssignmentIsGivenUp(t *testing.T) {
+	d := newDesk(t)
+	members := d.completing(2)
+	ask[*wire.SyncedGroup](d, syncing(members[0], 1))
+	d.wantState(wire.GroupStable)
+	for range 59 {
+		d.pass(time.Second)
+		wantError(t, d.beat(members[0]), wire.None)
+		wantError(t, d.beat(members[1]), wire.None)
+	}
+	d.pass(time.Second)
+	d.wantState(wire.GroupPreparingRebalance)
+	wantError(t, d.beat(members[1]), wire.UnknownMemberID)
+	if h := d.g.history.ongoing; h.Trigger != wire.MemberTooSlow || h.Cause != members[1] {
+		t.Errorf("%+v", h.Rebalance)
+	}
+}
+
+func TestAssignmentsThatTheLogCannotHoldAreRefused(t *testing.T) {
+	d := newDesk(t)
+	members := d.completing(2)
+	follower := d.call(syncing(members[1], 1))
+	huge := wire.MemberAssignment{Member: members[1], Assignment: make([]byte, d.config.MaxRecordBytes)}
+	wantError(t, ask[*wire.SyncedGroup](d, syncing(members[0], 1, huge)).Err, wire.UnknownServerError)
+	wantError(t, answered[*wire.SyncedGroup](d, follower).Err, wire.UnknownServerError)
+	d.wantState(wire.GroupPreparingRebalance)
+}
+
+func TestHeartbeatsThatAreRefused(t *testing.T) {
+	d := newDesk(t)
+	wantError(t, ask[*wire.GroupHeartbeatReply](d, &wire.GroupHeartbeat{Group: "g", Member: "nobody"}).Err, wire.UnknownMemberID)
+	members := d.form(1)
+	for _, c := range []struct {
+		q    wire.GroupHeartbeat
+		want wire.ErrorCode
+	}{
+		{wire.GroupHeartbeat{Member: members[0], Generation: 1}, wire.None},
+		{wire.GroupHeartbeat{Member: members[0], Generation: 2}, wire.IllegalGeneration},
+		{wire.GroupHeartbeat{Member: members[0], Generation: 1, Instance: "i"}, wire.UnknownMemberID},
+		{wire.GroupHeartbeat{Member: "nobody", Generation: 1}, wire.UnknownMemberID},
+	} {
+		wantError(t, ask[*wire.GroupHeartbeatReply](d, &c.q).Err, c.want)
+	}
+}
+
+func TestASessionLastsFromOneSignOfLifeToTheNext(t *testing.T) {
+	for name, sign := range map[string]func(d *desk, m wire.MemberID){
+		"heartbeat": func(d *desk, m wire.MemberID) { wantError(d.t, d.beat(m), wire.None) },
+		"commit":    func(d *desk, m wire.MemberID) { wantError(d.t, d.commit(m, 1, 7), wire.None) },
+		"sync":      func(d *desk, m wire.MemberID) { ask[*wire.SyncedGroup](d, syncing(m, 1)) },
+		"join":      func(d *desk, m wire.MemberID) { ask[*wire.JoinedGroup](d, joining(m)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t)
+			members := d.form(2)
+			for range 5 {
+				d.pass(9 * time.Second)
+				wantError(t, d.beat(members[0]), wire.None)
+				sign(d, members[1])
+			}
+			d.wantState(wire.GroupStable)
+			d.pass(9 * time.Second)
+			wantError(t, d.beat(members[0]), wire.None)
+			d.pass(time.Second)
+			d.wantState(wire.GroupPreparingRebalance)
+		})
+	}
+}
+
+func TestAGroupIsEmptyWhenItsLastMemberLeaves(t *testing.T) {
+	d := newDesk(t)
+	members := d.form(2)
+	reply := ask[*wire.LeftGroup](d, &wire.LeaveGroup{Group: "g", Members: []wire.LeavingMember{{Member: members[0]}, {Member: "nobody"}, {Member: members[1]}}})
+	for i, want := range []wire.ErrorCode{wire.None, wire.UnknownMemberID, wire.None} {
+		wantError(t, reply.Members[i].Err, want)
+	}
+	d.wantState(wire.GroupEmpty)
+	if d.generation() != 2 {
+		t.Errorf("generation %d", d.generation())
+	}
+	wantError(t, ask[*wire.LeftGroup](d, &wire.LeaveGroup{Group: "g", Members: []wire.LeavingMember{{Member: members[0]}}}).Members[0].Err, wire.UnknownMemberID)
+}
+
+func TestAMemberThatLeavesWhileItJoinsIsAnswered(t *testing.T) {
+	d := newDesk(t)
+	members := d.form(2)
+	call := d.call(joining(members[1]))
+	answered[*wire.JoinedGroup](d, call) // a follower, unchanged
+	call = d.call(joining(members[0]))
+	ask[*wire.LeftGroup](d, &wire.LeaveGroup{Group: "g", Members: []wire.LeavingMember{{Member: members[0]}}})
+	wantError(t, answered[*wire.JoinedGroup](d, call).Err, wire.UnknownMemberID)
+}
+
+func TestAStaticMemberThatIsBackHasItsPlaceWithoutARebalance(t *testing.T) {
+	// KIP-345; and KIP-814: "skipAssignment" for a leader that understands it.
+	for name, c := range map[string]struct {
+		maySkip bool
+		leader  bool
+	}{
+		"the leader, which can skip the assignment": {true, true},
+		"the leader, which cannot":                  {false, true},
+		"a follower":                                {true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t)
+			members := d.stabilize([]Call{d.call(static("a", joining(""))), d.call(static("b", joining("")))})
+			instance, old := "b", members[1]
+			if c.leader {
+				instance, old = "a", members[0]
+			}
+			q := static(instance, joining(""))
+			q.MaySkipAssignment = c.maySkip
+			back := ask[*wire.JoinedGroup](d, q)
+			if back.Err != nil || back.Generation != 1 || back.Member == old {
+				t.Fatalf("%+v", back)
+			}
+			d.wantState(wire.GroupStable)
+			switch {
+			case c.leader && c.maySkip:
+				if !back.SkipAssignment || back.Leader != back.Member || len(back.Members) != 2 {
+					t.Errorf("%+v", back)
+				}
+			case c.leader: // it is told that the one it was leads, or it would assign
+				if back.SkipAssignment || back.Leader != old || len(back.Members) != 0 {
+					t.Errorf("%+v", back)
+				}
+			default:
+				if back.SkipAssignment || back.Leader != members[0] || len(back.Members) != 0 {
+					t.Errorf("%+v", back)
+				}
+			}
+			if synced := ask[*wire.SyncedGroup](d, syncing(back.Member, 1)); synced.Err != nil || len(synced.Assignment) == 0 {
+				t.Errorf("%+v", synced)
+			}
+			fenced := &wire.GroupHeartbeat{Group: "g", Generation: 1, Member: old, Instance: instance}
+			wantError(t, ask[*wire.GroupHeartbeatReply](d, fenced).Err, wire.FencedInstanceID)
+			d.move() // the new id is in the log
+			wantError(t, d.beat(back.Member), wire.None)
+		})
+	}
+}
+
+func TestAStaticMemberThatIsBackWithAnotherProtocolRebalances(t *testing.T) {
+	d := newDesk(t)
+	calls := []Call{d.call(static("a", joining("", "range", "sticky"))), d.call(static("b", joining("", "range", "sticky")))}
+	d.stabilize(calls)
+	call := d.call(static("b", joining("", "sticky")))
+	d.waits(call)
+	d.wantState(wire.GroupPreparingRebalance)
+}
+
+func TestTwoMembersWithOneInstanceAreOne(t *testing.T) {
+	d := newDesk(t)
+	first := d.call(static("a", joining("")))
+	second := d.call(static("a", joining("")))
+	wantError(t, answered[*wire.JoinedGroup](d, first).Err, wire.FencedInstanceID)
+	d.pass(10 * time.Second)
+	joined := answered[*wire.JoinedGroup](d, second)
+	if len(joined.Members) != 1 || joined.Leader != joined.Member {
+		t.Errorf("%+v", joined)
+	}
+	wantError(t, ask[*wire.JoinedGroup](d, static("a", joining("a-1"))).Err, wire.FencedInstanceID)
+	wantError(t, ask[*wire.SyncedGroup](d, &wire.SyncGroup{Group: "g", Member: "a-1", Instance: "a", Generation: 1}).Err, wire.FencedInstanceID)
+	leave := ask[*wire.LeftGroup](d, &wire.LeaveGroup{Group: "g", Members: []wire.LeavingMember{{Member: "a-1", Instance: "a"}}})
+	wantError(t, leave.Members[0].Err, wire.FencedInstanceID)
+}
+
+func TestAStaticMemberThatIsBackBeforeTheAssignmentCameRebalances(t *testing.T) {
+	d := newDesk(t)
+	calls := []Call{d.call(static("a", joining(""))), d.call(static("b", joining("")))}
+	d.pass(10 * time.Second)
+	leader := answered[*wire.JoinedGroup](d, calls[0])
+	follower := d.call(syncing(answered[*wire.JoinedGroup](d, calls[1]).Member, 1))
+	back := d.call(static("b", joining("")))
+	wantError(t, answered[*wire.SyncedGroup](d, follower).Err, wire.FencedInstanceID)
+	wantError(t, d.beat(leader.Member), wire.RebalanceInProgress)
+	d.waits(back)
+}
+
+func TestStaticMembersKeepTheirPartitionsUntilTheirSessionEnds(t *testing.T) {
+	d := newDesk(t)
+	members := d.stabilize([]Call{d.call(static("a", joining(""))), d.call(static("b", joining("")))})
+	for range 2 { // a restart: it does not leave
+		d.pass(4 * time.Second)
+		wantError(t, d.beat(members[0]), wire.None)
+		d.wantState(wire.GroupStable)
+	}
+	d.pass(2 * time.Second)
+	d.wantState(wire.GroupPreparingRebalance)
+}
+
+func TestAnAbsentStaticMemberIsPartOfTheNextGeneration(t *testing.T) {
+	d := newDesk(t)
+	slow := static("b", joining(""))
+	slow.SessionTimeout = 5 * time.Minute
+	members := d.stabilize([]Call{d.call(static("a", joining(""))), d.call(slow)})
+	call := d.call(static("a", joining(members[0])))
+	d.pass(60 * time.Second)
+	joined := answered[*wire.JoinedGroup](d, call)
+	if joined.Generation != 2 || len(joined.Members) != 2 || joined.Members[1].Instance != "b" {
+		t.Errorf("%+v", joined)
+	}
+}
+
+func TestARebalanceWithoutAnybodyWaitsForAStaticMemberToComeBack(t *testing.T) {
+	d := newDesk(t)
+	slow := static("a", joining(""))
+	slow.SessionTimeout = 3 * time.Minute
+	members := d.stabilize([]Call{d.call(slow), d.call(joining(""))})
+	d.pass(10 * time.Second) // the dynamic one is gone; the static one does not join
+	d.wantState(wire.GroupPreparingRebalance)
+	d.pass(100 * time.Second)
+	d.wantState(wire.GroupPreparingRebalance)
+	back := static("a", joining(""))
+	back.SessionTimeout = 3 * time.Minute
+	call := d.call(back)
+	if joined := answered[*wire.JoinedGroup](d, call); joined.Generation != 2 || joined.Member == members[0] {
+		t.Errorf("%+v", joined)
+	}
+}
+
+func TestAnOperatorTakesAStaticMemberOutByItsInstance(t *testing.T) {
+	d := newDesk(t)
+	d.stabilize([]Call{d.call(static("a", joining("")))})
+	reply := ask[*wire.LeftGroup](d, &wire.LeaveGroup{Group: "g", Members: []wire.LeavingMember{{Instance: "b"}, {Instance: "a"}}})
+	wantError(t, reply.Members[0].Err, wire.UnknownMemberID)
+	wantError(t, reply.Members[1].Err, wire.None)
+	d.wantState(wire.GroupEmpty)
+}
+
+func TestAnotherCoordinatorFindsTheLastStableGeneration(t *testing.T) {
+	d := newDesk(t)
+	members := d.form(2)
+	d.call(joining(members[0])) // a rebalance that does not end here
+	d.move()
+	d.wantState(wire.GroupStable)
+	wantError(t, d.beat(members[1]), wire.None)
+	wantError(t, d.commit(members[1], 1, 5), wire.None)
+	again := d.call(joining(members[0]))
+	d.waits(again) // the leader asks anew
+	d.wantState(wire.GroupPreparingRebalance)
+	answered[*wire.JoinedGroup](d, d.call(joining(members[1])))
+	if g := answered[*wire.JoinedGroup](d, again).Generation; g != 2 {
+		t.Errorf("generation %d", g)
+	}
+}
+
+func TestAfterLoadingMembersHaveAWholeSessionToBeHeard(t *testing.T) {
+	d := newDesk(t)
+	members := d.form(2)
+	d.pass(9 * time.Second)
+	wantError(t, d.beat(members[0]), wire.None)
+	d.move()
+	d.pass(9 * time.Second)
+	wantError(t, d.beat(members[0]), wire.None)
+	wantError(t, d.beat(members[1]), wire.None)
+}
+
+func TestDeletingAGroup(t *testing.T) {
+	d := newDesk(t)
+	wantError(t, ask[*wire.DeletedGroup](d, &wire.DeleteGroup{Group: "g"}).Err, wire.GroupIDNotFound)
+	members := d.form(1)
+	wantError(t, d.commit(members[0], 1, 5), wire.None)
+	wantError(t, ask[*wire.DeletedGroup](d, &wire.DeleteGroup{Group: "g"}).Err, wire.NonEmptyGroup)
+	ask[*wire.LeftGroup](d, &wire.LeaveGroup{Group: "g", Members: []wire.LeavingMember{{Member: members[0]}}})
+	wantError(t, ask[*wire.DeletedGroup](d, &wire.DeleteGroup{Group: "g"}).Err, wire.None)
+	if !d.gone || !d.replayed().gone() {
+		t.Error("something is left of the group")
+	}
+	wantError(t, ask[*wire.DeletedGroup](d, &wire.DeleteGroup{Group: "g"}).Err, wire.GroupIDNotFound)
+}
