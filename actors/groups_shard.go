@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"time"
@@ -138,7 +139,11 @@ func (s *groupsShard) onLoaded(ctx actor.Context, msg *groupsLoaded) {
 	s.run.mu.Unlock()
 	s.wake(ctx)
 	s.run.loaded.Store(true)
-	s.logger.Info("groups loaded", "groups", len(msg.groups), "records", msg.records, "skipped", msg.skipped, "offset", msg.end, "took", msg.took)
+	level := slog.LevelInfo
+	if msg.records+msg.skipped == 0 {
+		level = slog.LevelDebug // most partitions of a young cluster
+	}
+	s.logger.Log(context.Background(), level, "groups loaded", "groups", len(msg.groups), "records", msg.records, "skipped", msg.skipped, "offset", msg.end, "took", msg.took)
 }
 
 // wake gives an actor to those who have something to do soon, and looks again later.

@@ -37,7 +37,7 @@ func (t *groupTable) shardOf(id wire.GroupID) (*shardRun, error) {
 		return nil, wire.NotCoordinator
 	}
 	run := table.runs[group.PartitionOf(id, int32(len(table.runs)))]
-	if run == nil || !run.leads() {
+	if run == nil || run.over() || !run.leads() {
 		return nil, wire.NotCoordinator
 	}
 	if !run.loaded.Load() {
