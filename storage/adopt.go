@@ -12,6 +12,9 @@ import (
 
 // list finds the segments and snapshots in the directory and removes what a crash left behind.
 func (l *Log) list() error {
+	if err := l.completeSwaps(); err != nil {
+		return err
+	}
 	entries, err := l.dir.fsys.ReadDir(l.path)
 	if err != nil {
 		return err
@@ -42,7 +45,7 @@ func (l *Log) list() error {
 			if offset, ok := parseOffsetFile(name, snapshotSuffix); ok {
 				l.snapshots = append(l.snapshots, offset)
 			}
-		case hasAnySuffix(name, indexSuffix, timesSuffix):
+		case hasAnySuffix(name, indexSuffix, timesSuffix, appendedSuffix):
 			if base, ok := parseOffsetFile(name, filepath.Ext(name)); ok {
 				orphans[base] = append(orphans[base], name)
 			}

@@ -94,7 +94,7 @@ type room struct {
 
 // room returns what is in the active segment.
 func (l *Log) room() (room, error) {
-	s := l.active()
+	s := l.growing()
 	if s.size > 0 && !s.hasFirst {
 		if err := l.loadFirstTimestamp(s); err != nil {
 			return room{}, err
@@ -157,7 +157,7 @@ func (l *Log) ageFrom(timestamp int64) int64 {
 
 // write puts batches that were checked into the active segment and publishes them to readers.
 func (l *Log) write(cfg *LogConfig, batches []byte, next wire.Offset) error {
-	s := l.active()
+	s := l.growing()
 	if !s.created {
 		if err := l.create(s); err != nil {
 			return err
@@ -184,6 +184,7 @@ func (l *Log) write(cfg *LogConfig, batches []byte, next wire.Offset) error {
 	if !taken {
 		f.Release()
 	}
+	l.stamp(s, batches)
 	l.entered(len(batches))
 	return nil
 }

@@ -17,6 +17,7 @@ const (
 	recoveryPointFile = "recovery-point-offset-checkpoint" // all below is durable
 	logStartFile      = "log-start-offset-checkpoint"
 	highWatermarkFile = "replication-offset-checkpoint"
+	cleanedFile       = "cleaner-offset-checkpoint"
 	bootFile          = "boot-checkpoint" // ours: which logs were recovered in which run of the machine
 )
 

@@ -100,6 +100,9 @@ type DirConfig struct {
 	MaxOpenFiles        int              // of segments and indexes, beyond those being written
 	OpenConcurrency     int              // logs opened at once
 	ScrubBytesPerSecond int64            // read by the background verifier; 0: it does not run
+	CleanInterval       time.Duration    // between two looks for logs to compact; 0: none is compacted
+	CleanBytesPerSecond int64            // read and written by compaction; 0: as fast as it goes
+	CleanMemory         int64            // bytes for the keys of a log that is compacted
 	BootID              string           // of this run of the machine; "": every start counts as one
 	Now                 func() time.Time // required
 	Metrics             *Metrics         // nil: not counted
@@ -113,6 +116,9 @@ func DefaultDirConfig() DirConfig {
 		MaxOpenFiles:        max(64, maxOpenFiles()/4),
 		OpenConcurrency:     4,
 		ScrubBytesPerSecond: 20 << 20,
+		CleanInterval:       15 * time.Second,
+		CleanBytesPerSecond: 64 << 20,
+		CleanMemory:         128 << 20,
 		BootID:              BootID(),
 	}
 }
@@ -132,6 +138,12 @@ func (c DirConfig) Validate() error {
 		return fmt.Errorf("%d logs opened at once: want 1 or more", c.OpenConcurrency)
 	case c.ScrubBytesPerSecond < 0:
 		return fmt.Errorf("scrubbing %d bytes per second: want 0 or more", c.ScrubBytesPerSecond)
+	case c.CleanInterval < 0:
+		return fmt.Errorf("the interval of compaction is %s: want 0 or more", c.CleanInterval)
+	case c.CleanBytesPerSecond < 0:
+		return fmt.Errorf("compacting %d bytes per second: want 0 or more", c.CleanBytesPerSecond)
+	case c.CleanMemory < 0:
+		return fmt.Errorf("%d bytes for the keys of compaction: want 0 or more", c.CleanMemory)
 	}
 	return nil
 }

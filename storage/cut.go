@@ -230,6 +230,10 @@ func (d *Dir) lowerPoints(c *cut) (due uint32) {
 		l.start.Store(int64(c.end))
 		due |= dueStarts
 	}
+	if l.cleaned.Load() > int64(c.end) {
+		l.cleaned.Store(int64(c.end))
+		due |= dueCleaned
+	}
 	return due
 }
 

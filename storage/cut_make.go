@@ -137,7 +137,7 @@ func (c *cut) remove() error {
 		case !ok || !c.takes(offset, suffix):
 		case suffix == logSuffix:
 			logs = append(logs, entry.Name())
-		case suffix == indexSuffix || suffix == timesSuffix || suffix == snapshotSuffix:
+		case suffix == indexSuffix || suffix == timesSuffix || suffix == appendedSuffix || suffix == snapshotSuffix:
 			caches = append(caches, entry.Name())
 		}
 	}

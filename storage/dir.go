@@ -30,6 +30,7 @@ type Dir struct {
 	syncer  *syncer
 	keeper  *keeper
 	scrub   *scrubber
+	cleaner *cleaner
 	opener  opener
 
 	full      atomic.Bool   // appends are refused until space is free again
@@ -82,12 +83,13 @@ func OpenDir(fsys FS, path string, cfg DirConfig, log *slog.Logger) (*Dir, error
 	if err := d.load(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	d.syncer, d.keeper, d.scrub = newSyncer(d), newKeeper(d), newScrubber(d)
+	d.syncer, d.keeper, d.scrub, d.cleaner = newSyncer(d), newKeeper(d), newScrubber(d), newCleaner(d)
 	d.keeper.remove(nil, d.leftovers()...)
 	d.checkSpace()
 	go d.syncer.run()
 	go d.keeper.run()
 	go d.scrub.run()
+	go d.cleaner.run()
 	return d, nil
 }
 
@@ -122,12 +124,13 @@ func (d *Dir) load() error {
 		return err
 	}
 	recovery, starts, hws := d.loadOffsetCheckpoint(recoveryPointFile), d.loadOffsetCheckpoint(logStartFile), d.loadOffsetCheckpoint(highWatermarkFile)
+	cleaned := d.loadOffsetCheckpoint(cleanedFile)
 	boots := d.loadBootCheckpoint()
 	for _, at := range places {
-		d.points[at] = &points{recovery: recovery[at], start: starts[at], hw: hws[at], recovered: boots.logs[at]}
+		d.points[at] = &points{recovery: recovery[at], start: starts[at], hw: hws[at], cleaned: cleaned[at], recovered: boots.logs[at]}
 	}
 	gone := func(at place) bool { return d.points[at] == nil }
-	d.stalePoints = anyKey(recovery, gone) || anyKey(starts, gone) || anyKey(hws, gone) || anyKey(boots.logs, gone)
+	d.stalePoints = anyKey(recovery, gone) || anyKey(starts, gone) || anyKey(hws, gone) || anyKey(cleaned, gone) || anyKey(boots.logs, gone)
 	return nil
 }
 
@@ -347,8 +350,10 @@ func (d *Dir) Close() error {
 	d.opener.stop()
 	close(d.keeper.stop)
 	close(d.scrub.stop)
+	close(d.cleaner.stop)
 	<-d.keeper.done
 	<-d.scrub.done
+	<-d.cleaner.done
 	d.keeper.tick() // what was asked for while the logs were open
 	open := d.openLogs()
 	errs := make([]error, len(open))

@@ -108,16 +108,12 @@ func tailEntry(tail []indexEntry, offset uint32) (indexEntry, bool) {
 	return tail[i-1], true
 }
 
-// searchEntries finds the last of n entries of an index file whose key (the offset or the timestamp
-// that it begins with) is not above limit. It reads a dozen small pieces of a large file rather
+func indexKey(b []byte) int64 { return int64(parseIndexEntry(b).offset) }
+func timeKey(b []byte) int64  { return parseTimeEntry(b).timestamp }
+
+// searchEntries finds the last of n entries of an index file whose key is not above limit. It reads a dozen small pieces of a large file rather
 // than the whole.
-func searchEntries(r io.ReaderAt, n, entryBytes int, limit int64) (entry [timeEntryBytes]byte, found bool, err error) {
-	key := func(b []byte) int64 {
-		if entryBytes == indexEntryBytes {
-			return int64(parseIndexEntry(b).offset)
-		}
-		return parseTimeEntry(b).timestamp
-	}
+func searchEntries(r io.ReaderAt, n, entryBytes int, limit int64, key func([]byte) int64) (entry [timeEntryBytes]byte, found bool, err error) {
 	window := windows.Get().(*[scanWindow]byte)
 	defer windows.Put(window)
 	low, high := 0, n // the answer lies below high; low is at or below limit, once it has moved

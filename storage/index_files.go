@@ -26,7 +26,7 @@ func (l *Log) indexBelow(s *segment, offset wire.Offset) (indexEntry, error) {
 	f, err := l.openIndex(s)
 	if err == nil {
 		var b [timeEntryBytes]byte
-		b, ok, err = searchEntries(f, n, indexEntryBytes, int64(target))
+		b, ok, err = searchEntries(f, n, indexEntryBytes, int64(target), indexKey)
 		f.Release()
 		if err == nil {
 			if ok {
@@ -60,7 +60,7 @@ func (l *Log) timeBelow(s *segment, timestamp int64) (timeEntry, error) {
 	f, err := l.openTimes(s)
 	if err == nil {
 		var b [timeEntryBytes]byte
-		b, ok, err = searchEntries(f, n, timeEntryBytes, timestamp-1)
+		b, ok, err = searchEntries(f, n, timeEntryBytes, timestamp-1, timeKey)
 		f.Release()
 		if err == nil {
 			if ok {
@@ -169,7 +169,7 @@ func (l *Log) checkTimeEntry(s *segment, e timeEntry, n int) error {
 		if err != nil {
 			return err
 		}
-		b, ok, err := searchEntries(index, n, indexEntryBytes, int64(e.offset))
+		b, ok, err := searchEntries(index, n, indexEntryBytes, int64(e.offset), indexKey)
 		index.Release()
 		if err != nil {
 			return err
@@ -274,6 +274,9 @@ func indexWalk(x *indexes, f io.ReaderAt, base wire.Offset, size int64, interval
 func (l *Log) writeIndexes(s *segment) error {
 	l.indexing.Lock()
 	defer l.indexing.Unlock()
+	if s.cutAt.Load() == 0 {
+		return nil // it is gone, and its name another one's
+	}
 	l.mu.RLock()
 	x := s.indexes
 	tail, times := slices.Clone(x.tail[x.onDisk:]), slices.Clone(x.timesTail)

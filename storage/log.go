@@ -39,19 +39,25 @@ type Log struct {
 	end     atomic.Int64
 	flushed atomic.Int64
 	hw      atomic.Int64
+	stable  atomic.Int64 // see SetStableOffset
+	cleaned atomic.Int64 // each key has one record below
+	horizon atomic.Int64 // when the last tombstone may go that is below; record.NoTimestamp: there is none
 	size    atomic.Int64
 	queued  atomic.Bool // waits for the syncer
 	garbage atomic.Bool // bytes of a failed write lie behind the end; the syncer cuts them off
 	closed  atomic.Bool
-	cutting atomic.Bool // a cut was requested and has not ended
-	lost    atomic.Bool // recovery found it to end below its durable point
-	tracked atomic.Bool // is in the directory's set of logs to checkpoint
+	cutting atomic.Bool   // a cut was requested and has not ended
+	swaps   atomic.Uint64 // how often compaction has put segments in the place of others
+	lost    atomic.Bool   // recovery found it to end below its durable point
+	tracked atomic.Bool   // is in the directory's set of logs to checkpoint
 
 	lastSync chan error // told when a round begun after closing has ended
 
 	// The appender's own.
 	requested     wire.Offset // the end at the last request for a sync
 	sinceSnapshot int64       // bytes appended since the last snapshot of the producers
+	stamped       int64       // when the time of an append was last written down, in stampedIn
+	stampedIn     *segment
 
 	mu          sync.RWMutex
 	segments    []*segment // at least one; only the last one grows
@@ -64,8 +70,15 @@ type Log struct {
 	snapshots   []wire.Offset // of producers, ascending
 	cutRequest  *cutRequest   // that the syncer has not begun with
 
+	// reshaping is held by whoever takes away or swaps sealed segments, from looking at the list on.
+	reshaping sync.Mutex
 	// indexing serialises the loading and repairing of index files.
 	indexing sync.Mutex
+	// naming is held, for reading, while a file of a segment is opened by its name, and while a
+	// segment gets another one.
+	naming sync.RWMutex
+
+	resting atomic.Int64 // compaction is not tried again before that time; see cleaner.go
 }
 
 var generations atomic.Uint64
@@ -116,7 +129,14 @@ func (l *Log) CheckpointedHighWatermark() wire.Offset {
 	return wire.Offset(min(max(l.hw.Load(), l.start.Load()), l.end.Load()))
 }
 
-// active returns the segment that grows.
+// growing returns the segment that grows, for the appender.
+func (l *Log) growing() *segment {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.active()
+}
+
+// active returns the segment that grows. The caller holds the mutex, or nobody else knows the log.
 func (l *Log) active() *segment { return l.segments[len(l.segments)-1] }
 
 // find returns the place of the segment whose range holds offset. The caller holds the mutex.

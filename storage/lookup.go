@@ -14,6 +14,16 @@ const maxDecompressed = 256 << 20
 // OffsetForTimestamp returns the first record below upTo whose timestamp is timestamp or later, with
 // its own timestamp and leader epoch. When there is none, the offset is wire.NoOffset.
 func (l *Log) OffsetForTimestamp(timestamp int64, upTo wire.Offset) (wire.Offset, int64, wire.LeaderEpoch, error) {
+	for {
+		swaps := l.swaps.Load()
+		offset, at, epoch, err := l.offsetForTimestamp(timestamp, upTo)
+		if l.swaps.Load() == swaps {
+			return offset, at, epoch, err
+		}
+	}
+}
+
+func (l *Log) offsetForTimestamp(timestamp int64, upTo wire.Offset) (wire.Offset, int64, wire.LeaderEpoch, error) {
 	for i := 0; ; i++ {
 		s, size, _, ok := l.segmentAt(i)
 		if !ok {
@@ -42,6 +52,16 @@ func (l *Log) OffsetForTimestamp(timestamp int64, upTo wire.Offset) (wire.Offset
 // MaxTimestampOffset returns the record below upTo with the largest timestamp (KIP-734), the first
 // of several. In a log without such a record the offset is wire.NoOffset.
 func (l *Log) MaxTimestampOffset(upTo wire.Offset) (wire.Offset, int64, wire.LeaderEpoch, error) {
+	for {
+		swaps := l.swaps.Load()
+		offset, at, epoch, err := l.maxTimestampOffset(upTo)
+		if l.swaps.Load() == swaps {
+			return offset, at, epoch, err
+		}
+	}
+}
+
+func (l *Log) maxTimestampOffset(upTo wire.Offset) (wire.Offset, int64, wire.LeaderEpoch, error) {
 	best, epoch := record.TimestampOffset{Timestamp: record.NoTimestamp, Offset: wire.NoOffset}, wire.NoEpoch
 	for i := 0; ; i++ {
 		s, size, next, ok := l.segmentAt(i)
@@ -174,23 +194,36 @@ func (l *Log) largestInSegment(s *segment, size int64, next, upTo wire.Offset, l
 			return none, record.Header{}, err
 		}
 	}
+	found, h, ok, err := l.largestInBatch(f, s, size, from)
+	if err == nil && !ok {
+		// Compaction has left no record of that batch, but its timestamp.
+		if from, err = l.largestBatch(f, s, size, start, upTo, least); err != nil || from == wire.NoOffset {
+			return none, h, err
+		}
+		found, h, ok, err = l.largestInBatch(f, s, size, from)
+	}
+	if err != nil || !ok {
+		return none, h, err
+	}
+	return found, h, nil
+}
+
+// largestInBatch finds the record with the largest timestamp in the batch that holds an offset.
+func (l *Log) largestInBatch(f *openFile, s *segment, size int64, from wire.Offset) (record.TimestampOffset, record.Header, bool, error) {
 	position, h, err := l.locate(f, s, from, size)
 	if err != nil {
-		return none, h, ignoreEOF(err)
+		return record.TimestampOffset{}, h, false, ignoreEOF(err)
 	}
 	batch, err := l.readBatch(f, s, position, &h)
 	if err != nil {
-		return none, h, err
+		return record.TimestampOffset{}, h, false, err
 	}
 	defer batch.Release()
 	found, ok, err := record.MaxTimestampRecord(batch.Bytes, maxDecompressed)
 	if err != nil {
-		return none, h, l.corruption(s, position, h.BaseOffset, err)
+		return found, h, false, l.corruption(s, position, h.BaseOffset, err)
 	}
-	if !ok {
-		return none, h, nil
-	}
-	return found, h, nil
+	return found, h, ok, nil
 }
 
 // largestBatch walks a segment for the batch between start and upTo with the largest timestamp
@@ -207,7 +240,7 @@ func (l *Log) largestBatch(f *openFile, s *segment, size int64, start, upTo wire
 		if h.LastOffset() >= upTo {
 			return best, nil
 		}
-		if h.MaxTimestamp > least && h.LastOffset() >= start {
+		if h.Count > 0 && h.MaxTimestamp > least && h.LastOffset() >= start {
 			best, least = h.LastOffset(), h.MaxTimestamp
 		}
 		w.pass(&h)

@@ -2,10 +2,12 @@ package storage
 
 import (
 	"errors"
+	"math"
 	"path/filepath"
 	"sync"
 
 	"github.com/troupe-mq/troupe/wire"
+	"github.com/troupe-mq/troupe/wire/record"
 )
 
 // OpenLog opens a partition's log: it makes one if there is none, and recovers what is there. A
@@ -28,6 +30,8 @@ func (d *Dir) OpenLog(ref LogRef, cfg LogConfig) (*Log, error) {
 	}
 	l := &Log{dir: d, ref: ref, path: filepath.Join(d.path, at.String()), requested: -1, lastSync: make(chan error, 1)}
 	l.generation.Store(generations.Add(1))
+	l.stable.Store(math.MaxInt64)
+	l.horizon.Store(record.NoTimestamp)
 	l.config.Store(&cfg)
 	if err := d.openFiles(l); err != nil {
 		l.abandon()
@@ -112,6 +116,10 @@ func (d *Dir) openFiles(l *Log) error {
 	if known.hw > end {
 		d.due.Or(dueWatermarks)
 	}
+	l.cleaned.Store(int64(min(known.cleaned, end)))
+	if known.cleaned > end {
+		d.due.Or(dueCleaned)
+	}
 	d.mu.Lock()
 	p.log = l
 	p.recovery = min(p.recovery, end)
@@ -120,7 +128,7 @@ func (d *Dir) openFiles(l *Log) error {
 		d.due.Or(dueBoots)
 	}
 	d.mu.Unlock()
-	if known.start <= end && known.recovery <= end {
+	if known.start <= end && known.recovery <= end && known.cleaned <= end {
 		return nil
 	}
 	// The checkpoints speak of offsets that the log has lost, and will have again.
@@ -255,7 +263,7 @@ func (l *Log) detach() {
 	d.mu.Lock()
 	d.closedPlaces[l.ref.place()] = true
 	if p := d.points[l.ref.place()]; p != nil && p.log == l {
-		p.start, p.hw = l.StartOffset(), l.watermark()
+		p.start, p.hw, p.cleaned = l.StartOffset(), l.watermark(), l.CleanedOffset()
 		p.log = nil
 		d.due.Or(dueStarts | dueWatermarks)
 	}

@@ -8,9 +8,9 @@ import (
 
 // points are what the checkpoints say of a partition.
 type points struct {
-	recovery, start, hw wire.Offset
-	recovered           bool // since the machine started
-	log                 *Log // nil: not open
+	recovery, start, hw, cleaned wire.Offset
+	recovered                    bool // since the machine started
+	log                          *Log // nil: not open
 }
 
 func (d *Dir) setRecoveryPoint(l *Log, offset wire.Offset) {
@@ -20,6 +20,16 @@ func (d *Dir) setRecoveryPoint(l *Log, offset wire.Offset) {
 		p.recovery = offset
 		d.due.Or(duePoints)
 	}
+}
+
+// recoveryPoint returns the durable point of an open log.
+func (d *Dir) recoveryPoint(l *Log) wire.Offset {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if p := d.points[l.ref.place()]; p != nil && p.log == l {
+		return p.recovery
+	}
+	return 0
 }
 
 // forgetPoints takes what the checkpoint files say of logs that are gone out of them, durably. It is
@@ -52,7 +62,7 @@ func (d *Dir) forgetPoints() error {
 func (d *Dir) correctPoints() error {
 	d.keeper.ticking.Lock()
 	defer d.keeper.ticking.Unlock()
-	d.due.Or(dueStarts | duePoints)
+	d.due.Or(dueStarts | duePoints | dueCleaned)
 	err := d.writeCheckpoints()
 	if IsFull(err) {
 		d.becomeFull()
@@ -67,8 +77,9 @@ const (
 	duePoints
 	dueWatermarks
 	dueBoots
+	dueCleaned
 
-	dueAll = dueStarts | duePoints | dueWatermarks | dueBoots
+	dueAll = dueStarts | duePoints | dueWatermarks | dueBoots | dueCleaned
 )
 
 // writeCheckpoints writes those checkpoint files that have something new to say.
@@ -83,6 +94,7 @@ func (d *Dir) writeCheckpoints() error {
 		{duePoints, recoveryPointFile, d.recoveryContent},
 		{dueWatermarks, highWatermarkFile, d.watermarksContent},
 		{dueBoots, bootFile, d.bootsContent},
+		{dueCleaned, cleanedFile, d.cleanedContent},
 	} {
 		if due&f.bit == 0 {
 			continue
@@ -129,6 +141,21 @@ func (d *Dir) watermarksContent() []byte {
 			p.hw = p.log.watermark()
 		}
 		c[at] = p.hw
+	}
+	return c.encode()
+}
+
+func (d *Dir) cleanedContent() []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := offsetCheckpoint{}
+	for at, p := range d.points {
+		if p.log != nil {
+			p.cleaned = p.log.CleanedOffset()
+		}
+		if p.cleaned > 0 {
+			c[at] = p.cleaned
+		}
 	}
 	return c.encode()
 }

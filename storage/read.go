@@ -18,11 +18,13 @@ import (
 // on; batches before it are still lent.
 func (l *Log) Read(from, upTo wire.Offset, maxBytes int, atLeastOne bool) (wire.Records, error) {
 	for tries := 1; ; tries++ {
-		generation := l.Generation()
+		generation, swaps := l.Generation(), l.swaps.Load()
 		records, err := l.read(from, min(upTo, l.EndOffset()), maxBytes, atLeastOne)
 		switch {
 		case err == nil:
 			return records, nil
+		case l.swaps.Load() != swaps && !l.closed.Load():
+			continue // another segment has it now
 		case !l.wasCut(generation):
 			return wire.Records{}, l.readFailed(from, err)
 		case tries == readTries:

@@ -285,7 +285,7 @@ func (r *recovery) drop(i int, end wire.Offset) error {
 			"file", l.file(s.base, logSuffix), "offset", end, "bytes", s.size)
 		l.forgetFiles(s)
 		l.size.Add(-s.size)
-		for _, suffix := range []string{logSuffix, indexSuffix, timesSuffix, snapshotSuffix} {
+		for _, suffix := range []string{logSuffix, indexSuffix, timesSuffix, appendedSuffix, snapshotSuffix} {
 			if err := l.dir.fsys.Remove(l.file(s.base, suffix)); err != nil && !isMissing(err) {
 				return err
 			}

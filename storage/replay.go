@@ -48,45 +48,53 @@ func (l *Log) newestSnapshot() (wire.Offset, bool) {
 	return l.snapshots[len(l.snapshots)-1], true
 }
 
+// replay goes through the batches from an offset on. Compaction may swap segments meanwhile: what it has
+// not come to yet is then read from the new ones.
 func (l *Log) replay(from wire.Offset, fn func(record.Header)) error {
-	type extent struct {
-		s    *segment
-		size int64
-	}
-	var extents []extent
-	l.mu.RLock()
-	for _, s := range l.segments[l.find(from):] {
-		extents = append(extents, extent{s, s.size})
-	}
-	l.mu.RUnlock()
-	for _, e := range extents {
-		if e.size == 0 || from >= l.EndOffset() {
-			continue
+	for from < l.EndOffset() {
+		swaps := l.swaps.Load()
+		l.mu.RLock()
+		i := l.find(from)
+		s, size, last, next := l.segments[i], l.segments[i].size, i == len(l.segments)-1, l.EndOffset()
+		if !last {
+			next = l.segments[i+1].base
 		}
-		f, err := l.openSegment(e.s)
-		if err != nil {
-			return err
+		l.mu.RUnlock()
+		if size > 0 {
+			reached, err := l.replaySegment(s, size, from, fn)
+			from = max(from, reached)
+			if err != nil && l.swaps.Load() != swaps && !l.closed.Load() {
+				continue
+			}
+			if err != nil {
+				return err
+			}
 		}
-		err = l.replaySegment(f, e.s, e.size, from, fn)
-		f.Release()
-		if err != nil {
-			return err
+		if last {
+			return nil
 		}
+		from = max(from, next)
 	}
 	return nil
 }
 
-func (l *Log) replaySegment(f *openFile, s *segment, size int64, from wire.Offset, fn func(record.Header)) error {
+// replaySegment also returns the offset behind the last batch that it came to.
+func (l *Log) replaySegment(s *segment, size int64, from wire.Offset, fn func(record.Header)) (reached wire.Offset, err error) {
+	f, err := l.openSegment(s)
+	if err != nil {
+		return from, err
+	}
+	defer f.Release()
 	position, _, err := l.locate(f, s, from, size)
 	if err != nil {
-		return ignoreEOF(err)
+		return from, ignoreEOF(err)
 	}
 	w := newWalker(f, s.base, position, size, scanWindow)
 	defer w.close()
 	for {
 		h, err := w.header()
 		if err != nil {
-			return l.walkFailed(s, w, err)
+			return max(from, w.next), l.walkFailed(s, w, err)
 		}
 		if h.HasProducer() && h.LastOffset() >= from {
 			fn(h)

@@ -32,6 +32,8 @@ func (l *Log) AdvanceStart(to wire.Offset) error {
 
 // dropBelowStart removes the segments whose records all lie below the log start.
 func (l *Log) dropBelowStart() error {
+	l.reshaping.Lock()
+	defer l.reshaping.Unlock()
 	start := l.StartOffset()
 	l.mu.RLock()
 	n := 0
@@ -55,10 +57,13 @@ func (l *Log) dropBelowStart() error {
 // leaveFirst sees to it that the segment in place n has a file, before those in front of it go: the
 // one that follows a cut has none until it is written to.
 func (l *Log) leaveFirst(n int) error {
-	if s := l.segments[n]; n > 0 && !s.created {
-		return l.create(s)
+	l.mu.RLock()
+	s := l.segments[n]
+	l.mu.RUnlock()
+	if n == 0 || s.created {
+		return nil
 	}
-	return nil
+	return l.create(s)
 }
 
 // takeOldest takes n segments off the list. The caller holds the mutex and discards them.
@@ -90,7 +95,7 @@ func (l *Log) discard(segments []*segment) {
 		l.mu.Unlock()
 		unsynced.Release()
 		l.forgetFiles(s)
-		l.dir.keeper.remove(l, l.file(s.base, logSuffix), l.file(s.base, indexSuffix), l.file(s.base, timesSuffix))
+		l.dir.keeper.remove(l, l.file(s.base, logSuffix), l.file(s.base, indexSuffix), l.file(s.base, timesSuffix), l.file(s.base, appendedSuffix))
 	}
 }
 
@@ -146,6 +151,8 @@ func (l *Log) ApplyRetention(now time.Time, highWatermark wire.Offset) (start wi
 	if !cfg.Delete {
 		return l.StartOffset(), 0, nil
 	}
+	l.reshaping.Lock()
+	defer l.reshaping.Unlock()
 	size, n := l.Size(), 0
 	for ; ; n++ {
 		s, segmentSize, next, ok := l.segmentAt(n)
@@ -169,7 +176,10 @@ func (l *Log) ApplyRetention(now time.Time, highWatermark wire.Offset) (start wi
 	if l.dir.Err() != nil {
 		return l.StartOffset(), 0, l.dir.offline()
 	}
-	if n == len(l.segments) {
+	l.mu.RLock()
+	all := n == len(l.segments)
+	l.mu.RUnlock()
+	if all {
 		err = l.roll(l.EndOffset())
 	} else {
 		err = l.leaveFirst(n)

@@ -76,7 +76,7 @@ func (r *recovery) setAside(i int, end wire.Offset) error {
 		if err := l.dir.fsys.Rename(l.file(s.base, logSuffix), l.damagedFile(s, 0)); err != nil {
 			return err
 		}
-		for _, suffix := range []string{indexSuffix, timesSuffix} {
+		for _, suffix := range []string{indexSuffix, timesSuffix, appendedSuffix} {
 			if err := l.dir.fsys.Remove(l.file(s.base, suffix)); err != nil && !isMissing(err) {
 				return err
 			}

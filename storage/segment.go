@@ -18,8 +18,9 @@ const (
 	timesSuffix    = ".timeindex"
 	snapshotSuffix = ".snapshot"
 	deletedSuffix  = ".deleted"
-	cleanedSuffix  = ".cleaned" // Kafka's compaction, half done
-	swapSuffix     = ".swap"    // Kafka's compaction, nearly done
+	appendedSuffix = ".appended"
+	cleanedSuffix  = ".cleaned" // of compaction, half done
+	swapSuffix     = ".swap"    // of compaction, nearly done
 )
 
 func offsetFile(offset wire.Offset, suffix string) string {
@@ -59,6 +60,12 @@ type segment struct {
 	// who came before the cut finds wrong behind it is no damage.
 	cutAt atomic.Int64
 
+	// swap is the name of the .log file as long as compaction has not given it its own. It is guarded
+	// by the log's naming.
+	swap string
+	// stamps are the times in the .appended file; it belongs to the appender, but for its count.
+	stamps stamps
+
 	log, index, times fileSlot
 }
 
@@ -85,7 +92,13 @@ func (l *Log) open(s *segment, slot *fileSlot, suffix string) (*openFile, error)
 	if f := slot.acquire(); f != nil {
 		return f, nil
 	}
-	f, err := l.dir.files.open(slot, l.file(s.base, suffix))
+	l.naming.RLock()
+	name := l.file(s.base, suffix)
+	if suffix == logSuffix && s.swap != "" {
+		name = s.swap
+	}
+	f, err := l.dir.files.open(slot, name)
+	l.naming.RUnlock()
 	if s.cutAt.Load() == 0 {
 		// The file is gone, or it is the one of a newer segment that has its name.
 		f.Release()
@@ -104,6 +117,7 @@ func (l *Log) forgetFiles(s *segment) {
 	l.dir.files.forget(&s.log)
 	l.dir.files.forget(&s.index)
 	l.dir.files.forget(&s.times)
+	l.dir.files.forget(&s.stamps.file)
 }
 
 // soil takes note that the segment was written to through f, which the caller holds, and says

@@ -26,14 +26,17 @@ import (
 // not at the beginning.
 func (l *Log) straddles(h *record.Header) bool {
 	end := l.EndOffset()
-	return l.StartOffset() == end && len(l.segments) == 1 && l.active().size == 0 &&
+	l.mu.RLock()
+	empty := len(l.segments) == 1 && l.active().size == 0
+	l.mu.RUnlock()
+	return empty && l.StartOffset() == end &&
 		0 <= h.BaseOffset && h.BaseOffset < end && end <= h.LastOffset()
 }
 
 // beginInside makes a batch that straddles the log's end the first one in it. When it returns an error the
 // log is as it was, or its directory offline.
 func (l *Log) beginInside(cfg *LogConfig, h *record.Header, batch []byte) error {
-	d, empty, s := l.dir, l.active(), newSegment(h.BaseOffset)
+	d, empty, s := l.dir, l.growing(), newSegment(h.BaseOffset)
 	d.keeper.ticking.Lock()
 	defer d.keeper.ticking.Unlock()
 	if err := l.alone(empty); err != nil {
@@ -55,6 +58,7 @@ func (l *Log) beginInside(cfg *LogConfig, h *record.Header, batch []byte) error 
 	l.trimEpochs(l.StartOffset())
 	l.mu.Unlock()
 	l.forgetFiles(empty)
+	l.stamp(s, batch)
 	l.entered(len(batch))
 	return nil
 }

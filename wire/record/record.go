@@ -73,6 +73,14 @@ func (r *Reader) Close() {
 	*r = Reader{}
 }
 
+// Rewind begins with the first record again, unless there was an error. The batch is not
+// decompressed a second time.
+func (r *Reader) Rewind() {
+	if r.err == nil {
+		r.at, r.read, r.last = 0, 0, -1
+	}
+}
+
 // Header returns the header of the batch.
 func (r *Reader) Header() Header { return r.header }
 

@@ -1,0 +1,206 @@
+package storage
+
+import (
+	"errors"
+	"math"
+	"time"
+
+	"github.com/troupe-mq/troupe/wire"
+	"github.com/troupe-mq/troupe/wire/record"
+)
+
+// cleaner compacts the logs of a directory whose topics say so, the dirtiest one first, one at a time and
+// no faster than it may: it has all the time there is, and producers have none.
+type cleaner struct {
+	dir  *Dir
+	stop chan struct{}
+	done chan struct{}
+}
+
+const (
+	// cleanAgainAfter is how long a log rests that could not be compacted for want of room.
+	cleanAgainAfter = 5 * time.Minute
+	// maxPause bounds how long the cleaner sleeps at once for the sake of its rate.
+	maxPause = 10 * time.Second
+)
+
+func newCleaner(d *Dir) *cleaner {
+	return &cleaner{dir: d, stop: make(chan struct{}), done: make(chan struct{})}
+}
+
+func (c *cleaner) run() {
+	defer close(c.done)
+	if c.dir.cfg.CleanInterval == 0 {
+		return
+	}
+	ticker := time.NewTicker(c.dir.cfg.CleanInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-c.stop:
+			return
+		case <-ticker.C:
+			c.pass(c.paced())
+		}
+	}
+}
+
+// paced returns a function that takes note of bytes read or written, and waits when they were too many
+// for the time that has passed. It says false when the cleaner is to stop.
+func (c *cleaner) paced() func(bytes int64) bool {
+	rate := c.dir.cfg.CleanBytesPerSecond
+	began, spent := c.dir.cfg.Now(), int64(0)
+	return func(bytes int64) bool {
+		pause := time.Duration(0)
+		if spent += bytes; rate > 0 {
+			due := time.Duration(float64(spent) / float64(rate) * float64(time.Second))
+			pause = min(due-c.dir.cfg.Now().Sub(began), maxPause)
+		}
+		if pause < time.Millisecond {
+			select {
+			case <-c.stop:
+				return false
+			default:
+				return true
+			}
+		}
+		timer := time.NewTimer(pause)
+		defer timer.Stop()
+		select {
+		case <-c.stop:
+			return false
+		case <-timer.C:
+			return true
+		}
+	}
+}
+
+// pass compacts all logs for which it is time.
+func (c *cleaner) pass(spend func(int64) bool) {
+	d := c.dir
+	for d.Err() == nil && d.Writable() {
+		now := d.cfg.Now()
+		l := c.dirtiest(now)
+		if l == nil {
+			return
+		}
+		err := l.compact(now, d.cfg.CleanMemory, spend)
+		if errors.Is(err, errStopped) {
+			return // the next pass finds the log as it is then
+		}
+		if err != nil {
+			l.rest(now, err)
+		}
+	}
+}
+
+// rest has the cleaner leave a log alone that it could not compact: for some time, or when that would
+// not change anything until it is opened again.
+func (l *Log) rest(now time.Time, err error) {
+	if l.closed.Load() {
+		l.resting.Store(math.MaxInt64)
+		return
+	}
+	until := int64(math.MaxInt64)
+	if passes(err) {
+		until = now.Add(cleanAgainAfter).UnixMilli()
+	}
+	l.resting.Store(until)
+	l.dir.log.Warn("log cannot be compacted", "topic", l.ref.Topic, "partition", l.ref.Partition, "err", err)
+}
+
+// dirtiest returns the log of which the largest share is dirty among those that are to be compacted now,
+// or nil.
+func (c *cleaner) dirtiest(now time.Time) *Log {
+	var worst *Log
+	most := -1.0
+	for _, l := range c.dir.compactedLogs() {
+		share, due, err := l.dirty(now)
+		if err != nil {
+			l.rest(now, err)
+			continue
+		}
+		if due && share > most {
+			worst, most = l, share
+		}
+	}
+	return worst
+}
+
+// compactedLogs returns the open logs whose topics are compacted.
+func (d *Dir) compactedLogs() (logs []*Log) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, p := range d.points {
+		if p.log != nil && p.log.config.Load().Compact {
+			logs = append(logs, p.log)
+		}
+	}
+	return logs
+}
+
+// dirty says which share of what may be compacted of a log is dirty, and whether it is to be compacted.
+//
+// Kafka: a tombstone whose time is over goes when the log is compacted for another reason, which may
+// be never. Here it is a reason, once for all that have come together.
+func (l *Log) dirty(now time.Time) (share float64, due bool, err error) {
+	if l.resting.Load() > now.UnixMilli() {
+		return 0, false, nil
+	}
+	sources, _, err := l.compactable(now)
+	if err != nil || len(sources) == 0 {
+		return 0, false, err
+	}
+	cfg, cleaned := l.config.Load(), l.CleanedOffset()
+	var clean, dirty int64
+	oldest := -1
+	for i, s := range sources {
+		if s.next <= cleaned {
+			clean += s.size
+			continue
+		}
+		if dirty += s.size; oldest < 0 {
+			oldest = i
+		}
+	}
+	if dirty == 0 {
+		return 0, l.tombstonesDue(now), nil
+	}
+	share = float64(dirty) / float64(clean+dirty)
+	if share > cfg.MinDirtyRatio || l.tombstonesDue(now) {
+		return share, true, nil
+	}
+	due, err = l.overdue(sources[oldest], cfg, now)
+	return share, due, err
+}
+
+// overdue says that the first batch of a segment has waited for longer than max.compaction.lag.ms.
+func (l *Log) overdue(s source, cfg *LogConfig, now time.Time) (bool, error) {
+	if cfg.MaxCompactionLag >= math.MaxInt64/2 {
+		return false, nil
+	}
+	f, err := l.openSegment(s.segment)
+	if err != nil {
+		return false, err
+	}
+	defer f.Release()
+	w := newWalker(f, s.base, 0, s.size, lookupWindow)
+	defer w.close()
+	h, err := w.header()
+	if err != nil {
+		return false, l.walkFailed(s.segment, w, err)
+	}
+	since := h.MaxTimestamp
+	if since < 0 {
+		l.mu.RLock()
+		since = s.modified
+		l.mu.RUnlock()
+	}
+	return now.UnixMilli()-since > cfg.MaxCompactionLag.Milliseconds(), nil
+}
+
+// tombstonesDue says that the time of all tombstones is over that the last compaction left.
+func (l *Log) tombstonesDue(now time.Time) bool {
+	horizon := l.horizon.Load()
+	return horizon != record.NoTimestamp && now.UnixMilli() >= horizon && l.CleanedOffset() > wire.Offset(0)
+}
