@@ -2,6 +2,7 @@ package clients
 
 import (
 	"context"
+	"slices"
 	"testing"
 )
 
@@ -37,7 +38,16 @@ type request struct {
 	At         int64             `json:"at,omitempty"`
 	Count      int               `json:"count,omitempty"`
 	Configs    map[string]string `json:"configs,omitempty"`
+	Group      string            `json:"group,omitempty"`
+	Assignor   string            `json:"assignor,omitempty"`
+	Instance   string            `json:"instance,omitempty"`
+	Protocol   string            `json:"protocol,omitempty"`
+	Pattern    bool              `json:"pattern,omitempty"`
+	Millis     int               `json:"millis,omitempty"`
 }
+
+// modern is the protocol of groups of KIP-848, by the name that Kafka's clients have for it.
+const modern = "consumer"
 
 // answer is one line from a driver.
 type answer struct {
@@ -65,6 +75,9 @@ const (
 	nullHeaders ability = "write a header without a value"
 	nulls       ability = "write an empty key or value that is not absent"
 	tellsNulls  ability = "tell an absent key or value from an empty one"
+
+	staticMembers ability = "be a static member of a group"
+	modernGroups  ability = "join a group of KIP-848"
 )
 
 // kind is a client that may be installed.
@@ -72,10 +85,15 @@ type kind struct {
 	name   string
 	open   func(t *testing.T, bootstrap string) client // skips, or fails, when it is not installed
 	cannot map[ability]string                          // with the reason
+	// openMember opens it for a group, where that differs.
+	openMember func(t *testing.T, bootstrap string) client
+	assignors  []string // for classic groups; none: it joins no group
 	// leavesOut is a codec that it does not use, though told to. librdkafka takes a broker that
 	// has no FindCoordinator for one that is too old for lz4.
 	leavesOut string
 }
+
+func (k kind) has(assignor string) bool { return slices.Contains(k.assignors, assignor) }
 
 func (k kind) can(a ability) bool {
 	_, cannot := k.cannot[a]
@@ -84,39 +102,59 @@ func (k kind) can(a ability) bool {
 
 // kinds are all clients that the tests know.
 var kinds = []kind{
-	{name: "franz-go", open: openFranz},
-	{name: "sarama", open: openGo("sarama")},
+	{
+		name: "franz-go", open: openFranz, openMember: openFranzMember,
+		assignors: []string{"range", "roundrobin", "sticky", "cooperative-sticky"},
+	},
+	{
+		name: "sarama", open: openGo("sarama"),
+		assignors: []string{"range", "roundrobin", "sticky"},
+		cannot:    map[ability]string{modernGroups: "it speaks the classic protocol"},
+	},
 	{
 		name: "kafka-go", open: openGo("kafka-go"),
+		assignors: []string{"range", "roundrobin"},
 		cannot: map[ability]string{
-			idempotent: "it has no idempotent producer",
-			tellsNulls: "it reads an empty key or value as an absent one",
+			modernGroups:  "it speaks the classic protocol",
+			staticMembers: "it has no instance ids",
+			idempotent:    "it has no idempotent producer",
+			tellsNulls:    "it reads an empty key or value as an absent one",
 		},
 	},
-	{name: "java", open: openJava},
-	{name: "confluent-kafka", open: openPython("confluent"), leavesOut: "lz4"},
+	{name: "java", open: openJava, assignors: []string{"range", "roundrobin", "sticky", "cooperative-sticky"}},
+	{
+		name: "confluent-kafka", open: openPython("confluent"),
+		assignors: []string{"range", "roundrobin", "cooperative-sticky"},
+	},
 	{
 		name: "kafka-python", open: openPython("kafkapython"),
+		assignors: []string{"range", "roundrobin", "sticky", "cooperative-sticky"},
 		cannot: map[ability]string{
-			nullHeaders: "its headers are bytes",
+			modernGroups: "it speaks the classic protocol",
+			nullHeaders:  "its headers are bytes",
 		},
 	},
 	{
 		name: "kafkajs", open: openKafkaJS,
+		assignors: []string{"RoundRobinAssigner"}, // which is not the one of the others
 		cannot: map[ability]string{
-			consumes:    "it consumes only in a group",
-			seeksTime:   "it consumes only in a group",
-			nullHeaders: "its headers are bytes",
+			modernGroups:  "it speaks the classic protocol",
+			staticMembers: "it has no instance ids",
+			consumes:      "it consumes only in a group",
+			seeksTime:     "it consumes only in a group",
+			nullHeaders:   "its headers are bytes",
 		},
 	},
 	{
-		name: "kcat", open: openKcat, leavesOut: "lz4",
+		name: "kcat", open: openKcat, openMember: openKcatMember,
+		assignors: []string{"range", "roundrobin", "cooperative-sticky"},
 		cannot: map[ability]string{
-			administers: "it has no commands for topics",
-			grows:       "it has no commands for topics",
-			stamps:      "it has no option for timestamps",
-			nullHeaders: "a header on its command line has a value",
-			nulls:       "its input is text: -Z makes every empty one absent",
+			modernGroups: "Debian's librdkafka is older than KIP-848",
+			administers:  "it has no commands for topics",
+			grows:        "it has no commands for topics",
+			stamps:       "it has no option for timestamps",
+			nullHeaders:  "a header on its command line has a value",
+			nulls:        "its input is text: -Z makes every empty one absent",
 		},
 	},
 }

@@ -75,6 +75,9 @@ func openDriver(t *testing.T, cmd *exec.Cmd) client {
 	return d
 }
 
+// die ends the client without a word to anybody.
+func (d *driver) die() { d.kill() }
+
 func (d *driver) do(ctx context.Context, r request) (answer, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

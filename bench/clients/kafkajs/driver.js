@@ -1,5 +1,5 @@
 // The driver of kafkajs: JSON lines on standard input and output, as package bench/clients
-// describes them. It consumes only in groups, so it has no consume.
+// describes them. It consumes only in groups, so it has join and poll, and no consume.
 const readline = require('readline')
 const {
   CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, Partitioners, logLevel,
@@ -82,6 +82,55 @@ const operations = {
   })).then(() => {}),
 
   delete: (request) => administer((admin) => admin.deleteTopics({ topics: [request.topic] })),
+
+  async join(request) {
+    member = kafka.consumer({
+      groupId: request.group, sessionTimeout: 6000, heartbeatInterval: 500, rebalanceTimeout: 20000, maxWaitTimeInMs: 100,
+    })
+    await member.connect()
+    await member.subscribe({ topics: [request.topic], fromBeginning: true })
+    await member.run({
+      autoCommit: false,
+      eachMessage: async ({ topic, partition, message }) => { read.push({ topic, partition, message }) },
+    })
+  },
+
+  async poll(request) {
+    const over = Date.now() + request.millis
+    while (read.length < request.count && Date.now() < over) await new Promise((resolve) => setTimeout(resolve, 20))
+    const taken = read.splice(0, request.count)
+    const ends = new Map(taken.map((r) => [r.partition, {
+      topic: r.topic, partition: r.partition, offset: String(BigInt(r.message.offset) + 1n),
+    }]))
+    if (ends.size > 0) {
+      try {
+        await member.commitOffsets([...ends.values()])
+      } catch (e) {
+        if (!rebalanced.has(e.type)) throw e
+      }
+    }
+    return { records: taken.map(recordOf) }
+  },
+
+  leave: () => member.disconnect(),
+}
+
+// The member of a group that this process is, and what it has read that nobody has polled.
+let member
+const read = []
+
+// A commit that comes too late: somebody else will read the records.
+const rebalanced = new Set(['REBALANCE_IN_PROGRESS', 'ILLEGAL_GENERATION', 'UNKNOWN_MEMBER_ID'])
+
+function recordOf({ partition, message }) {
+  const text = (b) => (b === null || b === undefined ? null : b.toString('base64'))
+  const headers = Object.entries(message.headers ?? {}).flatMap(([key, values]) => (
+    [].concat(values).map((value) => ({ key, value: text(value) }))
+  ))
+  return {
+    partition, offset: Number(message.offset), timestamp: Number(message.timestamp),
+    key: text(message.key), value: text(message.value), headers,
+  }
 }
 
 // A header that comes more than once has a list of values.

@@ -91,6 +91,71 @@ def consume(request):
         consumer.unassign()
 
 
+member = None  # in a group; None before it joins one
+
+
+def join(request):
+    global member
+    config = BOOTSTRAP | {
+        "group.id": request["group"],
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+        "fetch.wait.max.ms": 50,
+    }
+    if request.get("instance"):
+        config["group.instance.id"] = request["instance"]
+    if request.get("protocol") == "consumer":
+        config |= {"group.protocol": "consumer", "group.remote.assignor": request["assignor"]}
+    else:
+        config |= {
+            "partition.assignment.strategy": request["assignor"],
+            "session.timeout.ms": protocol.SESSION_MS,
+            "heartbeat.interval.ms": protocol.HEARTBEAT_MS,
+        }
+    member = Consumer(config)
+    member.subscribe([request["topic"]])
+
+
+# A commit that comes too late: somebody else will read the records.
+REBALANCED = {
+    confluent_kafka.KafkaError.REBALANCE_IN_PROGRESS,
+    confluent_kafka.KafkaError.ILLEGAL_GENERATION,
+    confluent_kafka.KafkaError.UNKNOWN_MEMBER_ID,
+    confluent_kafka.KafkaError.STALE_MEMBER_EPOCH,
+    confluent_kafka.KafkaError._ASSIGNMENT_LOST,
+}
+
+
+def poll(request):
+    messages = []
+    deadline = time.monotonic() + request["millis"] / 1000
+    while (left := deadline - time.monotonic()) > 0 and len(messages) < request["count"]:
+        m = member.poll(left)
+        if m is None:
+            continue
+        if m.error():
+            raise confluent_kafka.KafkaException(m.error())
+        messages.append(m)
+    if messages:
+        ends = {m.partition(): TopicPartition(m.topic(), m.partition(), m.offset() + 1) for m in messages}
+        try:
+            for place in member.commit(offsets=list(ends.values()), asynchronous=False):
+                if place.error and place.error.code() not in REBALANCED:
+                    raise confluent_kafka.KafkaException(place.error)
+        except confluent_kafka.KafkaException as e:
+            if e.args[0].code() not in REBALANCED:
+                raise
+    return {
+        "records": [
+            protocol.record(m.partition(), m.offset(), m.timestamp()[1], m.key(), m.value(), m.headers()) for m in messages
+        ]
+    }
+
+
+def leave(_):
+    member.close()
+
+
 admin = AdminClient(BOOTSTRAP)
 
 
@@ -137,5 +202,8 @@ protocol.run(
         "alter": alter,
         "grow": grow,
         "delete": delete,
+        "join": join,
+        "poll": poll,
+        "leave": leave,
     },
 )

@@ -7,6 +7,12 @@ import kafka
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewPartitions, NewTopic
 
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from kafka.errors import CommitFailedError, RebalanceInProgressError
+
 import protocol
 
 BOOTSTRAP = sys.argv[1]
@@ -67,6 +73,47 @@ def consume(request):
         consumer.unsubscribe()
 
 
+member = None  # in a group; None before it joins one
+
+
+def join(request):
+    global member
+    member = KafkaConsumer(
+        request["topic"],
+        bootstrap_servers=BOOTSTRAP,
+        group_id=request["group"],
+        group_instance_id=request.get("instance") or None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        session_timeout_ms=protocol.SESSION_MS,
+        heartbeat_interval_ms=protocol.HEARTBEAT_MS,
+        partition_assignment_strategy=[
+            {
+                "range": RangePartitionAssignor,
+                "roundrobin": RoundRobinPartitionAssignor,
+                "sticky": StickyPartitionAssignor,
+                "cooperative-sticky": CooperativeStickyAssignor,
+            }[request["assignor"]]
+        ],
+    )
+
+
+def poll(request):
+    records = []
+    for place, messages in member.poll(request["millis"], max_records=request["count"]).items():
+        records += [protocol.record(place.partition, m.offset, m.timestamp, m.key, m.value, m.headers) for m in messages]
+    if records:
+        try:
+            member.commit()
+        except (CommitFailedError, RebalanceInProgressError):
+            pass  # somebody else will read the records
+    return {"records": records}
+
+
+def leave(_):
+    member.close()
+
+
 admin = KafkaAdminClient(bootstrap_servers=BOOTSTRAP)
 
 
@@ -105,5 +152,8 @@ protocol.run(
         "alter": alter,
         "grow": grow,
         "delete": delete,
+        "join": join,
+        "poll": poll,
+        "leave": leave,
     },
 )

@@ -7,6 +7,10 @@ import sys
 
 TIMEOUT = 30  # seconds, for one request of a client to the broker
 
+# What members of groups tell the coordinator.
+SESSION_MS = 6000
+HEARTBEAT_MS = 500
+
 
 def decode(text):
     """Returns bytes from base64, and None for null."""

@@ -14,6 +14,12 @@ import (
 // Timeout is for one request of a client to the broker.
 const Timeout = 30 * time.Second
 
+// What members of groups tell the coordinator.
+const (
+	SessionTimeout    = 6 * time.Second
+	HeartbeatInterval = 500 * time.Millisecond
+)
+
 // Record is a record as the tests give it and expect it.
 type Record struct {
 	Partition int32    `json:"partition"`
@@ -44,6 +50,10 @@ type Request struct {
 	At         int64             `json:"at"`
 	Count      int               `json:"count"`
 	Configs    map[string]string `json:"configs"`
+	Group      string            `json:"group"`
+	Assignor   string            `json:"assignor"`
+	Instance   string            `json:"instance"`
+	Millis     int               `json:"millis"`
 }
 
 // Answer is one line to the tests.
@@ -63,6 +73,12 @@ type Client interface {
 	Alter(r Request) error
 	Grow(r Request) error
 	Delete(r Request) error
+
+	// Join makes the client a member of a group; Poll returns what it reads within some milliseconds, once that is
+	// committed; Leave ends its membership.
+	Join(r Request) error
+	Poll(r Request) ([]Record, error)
+	Leave() error
 }
 
 // Run says hello and answers until standard input ends. The bootstrap address is os.Args[1].
@@ -103,6 +119,12 @@ func answer(c Client, r Request) (a Answer, err error) {
 		err = c.Grow(r)
 	case "delete":
 		err = c.Delete(r)
+	case "join":
+		err = c.Join(r)
+	case "poll":
+		a.Records, err = c.Poll(r)
+	case "leave":
+		err = c.Leave()
 	default:
 		err = fmt.Errorf("unknown op %q", r.Op)
 	}

@@ -14,13 +14,16 @@ import (
 )
 
 func main() {
-	driver.Run("kafka-go", "github.com/segmentio/kafka-go", client{os.Args[1]})
+	driver.Run("kafka-go", "github.com/segmentio/kafka-go", &client{bootstrap: os.Args[1]})
 }
 
-type client struct{ bootstrap string }
+type client struct {
+	bootstrap string
+	reader    *kafka.Reader // in a group; nil before it joins one
+}
 
 // admin is new for each request: a transport answers metadata from its memory for some seconds.
-func (c client) admin() *kafka.Client {
+func (c *client) admin() *kafka.Client {
 	return &kafka.Client{Addr: kafka.TCP(c.bootstrap), Timeout: driver.Timeout, Transport: &kafka.Transport{}}
 }
 
@@ -29,7 +32,7 @@ type toPartition int
 
 func (p toPartition) Balance(kafka.Message, ...int) int { return int(p) }
 
-func (c client) Produce(r driver.Request) error {
+func (c *client) Produce(r driver.Request) error {
 	byPartition := map[int32][]kafka.Message{}
 	for _, record := range r.Records {
 		m := kafka.Message{Key: driver.Bytes(record.Key), Value: driver.Bytes(record.Value), Time: time.UnixMilli(record.Timestamp)}
@@ -54,7 +57,7 @@ func (c client) Produce(r driver.Request) error {
 	return all
 }
 
-func (c client) Consume(r driver.Request) ([]driver.Record, error) {
+func (c *client) Consume(r driver.Request) ([]driver.Record, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), driver.Timeout)
 	defer cancel()
 	reader := kafka.NewReader(kafka.ReaderConfig{
@@ -82,19 +85,23 @@ func (c client) Consume(r driver.Request) ([]driver.Record, error) {
 		if err != nil {
 			return nil, fmt.Errorf("after %d of %d records: %w", len(records), r.Count, err)
 		}
-		record := driver.Record{
-			Partition: int32(m.Partition), Offset: m.Offset, Timestamp: m.Time.UnixMilli(),
-			Key: driver.Null(m.Key), Value: driver.Null(m.Value),
-		}
-		for _, h := range m.Headers {
-			record.Headers = append(record.Headers, driver.Header{Key: h.Key, Value: driver.Null(h.Value)})
-		}
-		records = append(records, record)
+		records = append(records, fromMessage(m))
 	}
 	return records, nil
 }
 
-func (c client) Create(r driver.Request) error {
+func fromMessage(m kafka.Message) driver.Record {
+	record := driver.Record{
+		Partition: int32(m.Partition), Offset: m.Offset, Timestamp: m.Time.UnixMilli(),
+		Key: driver.Null(m.Key), Value: driver.Null(m.Value),
+	}
+	for _, h := range m.Headers {
+		record.Headers = append(record.Headers, driver.Header{Key: h.Key, Value: driver.Null(h.Value)})
+	}
+	return record
+}
+
+func (c *client) Create(r driver.Request) error {
 	topic := kafka.TopicConfig{Topic: r.Topic, NumPartitions: int(r.Partitions), ReplicationFactor: 1}
 	for key, value := range r.Configs {
 		topic.ConfigEntries = append(topic.ConfigEntries, kafka.ConfigEntry{ConfigName: key, ConfigValue: value})
@@ -106,7 +113,7 @@ func (c client) Create(r driver.Request) error {
 	return answer.Errors[r.Topic]
 }
 
-func (c client) Describe(r driver.Request) (int32, map[string]string, error) {
+func (c *client) Describe(r driver.Request) (int32, map[string]string, error) {
 	ctx := context.Background()
 	metadata, err := c.admin().Metadata(ctx, &kafka.MetadataRequest{Topics: []string{r.Topic}})
 	if err != nil {
@@ -131,7 +138,7 @@ func (c client) Describe(r driver.Request) (int32, map[string]string, error) {
 	return int32(len(metadata.Topics[0].Partitions)), configs, err
 }
 
-func (c client) Alter(r driver.Request) error {
+func (c *client) Alter(r driver.Request) error {
 	resource := kafka.IncrementalAlterConfigsRequestResource{ResourceType: kafka.ResourceTypeTopic, ResourceName: r.Topic}
 	for key, value := range r.Configs {
 		resource.Configs = append(resource.Configs, kafka.IncrementalAlterConfigsRequestConfig{
@@ -150,7 +157,7 @@ func (c client) Alter(r driver.Request) error {
 	return err
 }
 
-func (c client) Grow(r driver.Request) error {
+func (c *client) Grow(r driver.Request) error {
 	answer, err := c.admin().CreatePartitions(context.Background(), &kafka.CreatePartitionsRequest{
 		Topics: []kafka.TopicPartitionsConfig{{Name: r.Topic, Count: r.Partitions}},
 	})
@@ -160,7 +167,7 @@ func (c client) Grow(r driver.Request) error {
 	return answer.Errors[r.Topic]
 }
 
-func (c client) Delete(r driver.Request) error {
+func (c *client) Delete(r driver.Request) error {
 	answer, err := c.admin().DeleteTopics(context.Background(), &kafka.DeleteTopicsRequest{Topics: []string{r.Topic}})
 	if err != nil {
 		return err

@@ -13,10 +13,13 @@ import (
 )
 
 func main() {
-	driver.Run("sarama", "github.com/IBM/sarama", client{os.Args[1:2]})
+	driver.Run("sarama", "github.com/IBM/sarama", &client{bootstrap: os.Args[1:2]})
 }
 
-type client struct{ bootstrap []string }
+type client struct {
+	bootstrap []string
+	member    *member // nil before it joins a group
+}
 
 func config() *sarama.Config {
 	c := sarama.NewConfig()
@@ -28,7 +31,7 @@ func config() *sarama.Config {
 	return c
 }
 
-func (c client) Produce(r driver.Request) error {
+func (c *client) Produce(r driver.Request) error {
 	cfg := config()
 	cfg.Producer.Compression = map[string]sarama.CompressionCodec{
 		"none": sarama.CompressionNone, "gzip": sarama.CompressionGZIP, "snappy": sarama.CompressionSnappy,
@@ -61,7 +64,7 @@ func (c client) Produce(r driver.Request) error {
 	return errors.Join(producer.SendMessages(messages), producer.Close())
 }
 
-func (c client) Consume(r driver.Request) ([]driver.Record, error) {
+func (c *client) Consume(r driver.Request) ([]driver.Record, error) {
 	cfg := config()
 	cfg.Consumer.MaxWaitTime = 50 * time.Millisecond // a consumer that is closed waits for its last fetch
 	sc, err := sarama.NewClient(c.bootstrap, cfg)
@@ -114,7 +117,7 @@ func fromMessage(m *sarama.ConsumerMessage) driver.Record {
 	return record
 }
 
-func (c client) admin(do func(sarama.ClusterAdmin) error) error {
+func (c *client) admin(do func(sarama.ClusterAdmin) error) error {
 	admin, err := sarama.NewClusterAdmin(c.bootstrap, config())
 	if err != nil {
 		return err
@@ -123,7 +126,7 @@ func (c client) admin(do func(sarama.ClusterAdmin) error) error {
 	return do(admin)
 }
 
-func (c client) Create(r driver.Request) error {
+func (c *client) Create(r driver.Request) error {
 	detail := &sarama.TopicDetail{NumPartitions: r.Partitions, ReplicationFactor: 1, ConfigEntries: map[string]*string{}}
 	for key, value := range r.Configs {
 		detail.ConfigEntries[key] = &value
@@ -131,7 +134,7 @@ func (c client) Create(r driver.Request) error {
 	return c.admin(func(a sarama.ClusterAdmin) error { return a.CreateTopic(r.Topic, detail, false) })
 }
 
-func (c client) Describe(r driver.Request) (partitions int32, configs map[string]string, err error) {
+func (c *client) Describe(r driver.Request) (partitions int32, configs map[string]string, err error) {
 	configs = map[string]string{}
 	err = c.admin(func(a sarama.ClusterAdmin) error {
 		topics, err := a.DescribeTopics([]string{r.Topic})
@@ -153,7 +156,7 @@ func (c client) Describe(r driver.Request) (partitions int32, configs map[string
 	return partitions, configs, err
 }
 
-func (c client) Alter(r driver.Request) error {
+func (c *client) Alter(r driver.Request) error {
 	entries := map[string]sarama.IncrementalAlterConfigsEntry{}
 	for key, value := range r.Configs {
 		entries[key] = sarama.IncrementalAlterConfigsEntry{Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &value}
@@ -163,10 +166,10 @@ func (c client) Alter(r driver.Request) error {
 	})
 }
 
-func (c client) Grow(r driver.Request) error {
+func (c *client) Grow(r driver.Request) error {
 	return c.admin(func(a sarama.ClusterAdmin) error { return a.CreatePartitions(r.Topic, r.Partitions, nil, false) })
 }
 
-func (c client) Delete(r driver.Request) error {
+func (c *client) Delete(r driver.Request) error {
 	return c.admin(func(a sarama.ClusterAdmin) error { return a.DeleteTopic(r.Topic) })
 }

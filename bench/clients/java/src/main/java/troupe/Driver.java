@@ -21,13 +21,20 @@ import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.consumer.CommitFailedException;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.CooperativeStickyAssignor;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.RangeAssignor;
+import org.apache.kafka.clients.consumer.RoundRobinAssignor;
+import org.apache.kafka.clients.consumer.StickyAssignor;
+import org.apache.kafka.clients.consumer.SubscriptionPattern;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.RebalanceInProgressException;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.internals.RecordHeader;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
@@ -41,7 +48,12 @@ public final class Driver {
 
     private final String bootstrap;
     private final Admin admin;
+    private static final Map<String, String> ASSIGNORS = Map.of(
+        "range", RangeAssignor.class.getName(), "roundrobin", RoundRobinAssignor.class.getName(),
+        "sticky", StickyAssignor.class.getName(), "cooperative-sticky", CooperativeStickyAssignor.class.getName());
+
     private final KafkaConsumer<byte[], byte[]> consumer;
+    private KafkaConsumer<byte[], byte[]> member; // in a group; null before it joins one
 
     private Driver(String bootstrap) {
         this.bootstrap = bootstrap;
@@ -88,6 +100,9 @@ public final class Driver {
             case "grow" -> admin.createPartitions(
                 Map.of(topic, NewPartitions.increaseTo(request.path("partitions").asInt()))).all().get();
             case "delete" -> admin.deleteTopics(List.of(topic)).all().get();
+            case "join" -> join(request, topic);
+            case "poll" -> poll(request, answer.putArray("records"));
+            case "leave" -> member.close();
             default -> throw new IllegalArgumentException("unknown op " + request.path("op"));
         }
     }
@@ -138,6 +153,42 @@ public final class Driver {
                 if (records.size() < count) {
                     write(r, records.addObject());
                 }
+            }
+        }
+    }
+
+    private void join(JsonNode request, String topic) {
+        Map<String, Object> config = new HashMap<>(Map.of("bootstrap.servers", bootstrap, "group.id", request.path("group").asText(),
+            "enable.auto.commit", false, "auto.offset.reset", "earliest", "fetch.max.wait.ms", 50));
+        String assignor = request.path("assignor").asText();
+        if (request.path("protocol").asText().equals("consumer")) {
+            config.put("group.protocol", "consumer");
+            config.put("group.remote.assignor", assignor);
+        } else {
+            config.put("partition.assignment.strategy", ASSIGNORS.get(assignor));
+            config.put("session.timeout.ms", 6000);
+            config.put("heartbeat.interval.ms", 500);
+        }
+        if (!request.path("instance").asText().isEmpty()) {
+            config.put("group.instance.id", request.path("instance").asText());
+        }
+        member = new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+        if (request.path("pattern").asBoolean()) {
+            member.subscribe(new SubscriptionPattern(topic));
+        } else {
+            member.subscribe(List.of(topic));
+        }
+    }
+
+    private void poll(JsonNode request, ArrayNode records) {
+        for (ConsumerRecord<byte[], byte[]> r : member.poll(Duration.ofMillis(request.path("millis").asInt()))) {
+            write(r, records.addObject());
+        }
+        if (!records.isEmpty()) {
+            try {
+                member.commitSync();
+            } catch (CommitFailedException | RebalanceInProgressException e) {
+                // Somebody else will read the records.
             }
         }
     }

@@ -1,0 +1,158 @@
+package clients
+
+import (
+	"fmt"
+	"testing"
+)
+
+// Each client forms groups with each assignor that it has: members come and go, and whoever takes over goes on where
+// the last commit ended.
+func TestEveryClientFormsGroupsWithEveryAssignor(t *testing.T) {
+	for _, k := range kinds {
+		for _, assignor := range k.assignors {
+			t.Run(k.name+"/"+assignor, func(t *testing.T) {
+				comeAndGo(t, k, request{Assignor: assignor})
+			})
+		}
+	}
+}
+
+func TestEveryClientOfKIP848FormsGroups(t *testing.T) {
+	for _, k := range kinds {
+		if !k.can(modernGroups) {
+			continue
+		}
+		for _, assignor := range []string{"uniform", "range"} {
+			t.Run(k.name+"/"+assignor, func(t *testing.T) {
+				comeAndGo(t, k, request{Assignor: assignor, Protocol: modern})
+			})
+		}
+	}
+}
+
+func comeAndGo(t *testing.T, k kind, how request) {
+	c := newCrew(t, 4)
+	c.produce(20)
+	first := c.join(k, how)
+	c.settle(first)
+	second := c.join(k, how)
+	c.share(first, second)
+	second.leave()
+	c.share(first)
+	first.leave()
+
+	committed := append([]int64{}, c.produced...)
+	c.produce(5)
+	third := c.join(k, how)
+	c.settle(third)
+	third.expectNothingBefore(committed)
+}
+
+// A member that dies is missed once its session is over.
+func TestTheOthersTakeOverFromAMemberThatDied(t *testing.T) {
+	for _, k := range kinds {
+		if len(k.assignors) == 0 {
+			continue
+		}
+		t.Run(k.name, func(t *testing.T) {
+			c := newCrew(t, 4)
+			how := request{Assignor: k.assignors[0]}
+			first, second := c.join(k, how), c.join(k, how)
+			c.share(first, second)
+			second.die()
+			committed := append([]int64{}, c.produced...)
+			c.produce(5)
+			c.settle(first)
+			first.mu.Lock()
+			defer first.mu.Unlock()
+			for partition, end := range committed {
+				if !first.read[place{int32(partition), end}] {
+					t.Errorf("partition %d has no owner", partition)
+				}
+			}
+		})
+	}
+}
+
+// The range assignor is the one that most have: its metadata and assignments are the same bytes for all.
+func TestMembersOfEveryClientShareOneGroup(t *testing.T) {
+	var members []*hand
+	c := newCrew(t, 2*int32(len(kinds)))
+	for _, k := range kinds {
+		if !k.has("range") {
+			t.Logf("%s has no range assignor", k.name)
+			continue
+		}
+		members = append(members, c.join(k, request{Assignor: "range"}))
+	}
+	c.share(members...)
+	for len(members) > 1 { // also the leader goes, once
+		members[0].leave()
+		members = members[1:]
+		c.share(members...)
+	}
+}
+
+func TestMembersOfEveryClientShareOneGroupOfKIP848(t *testing.T) {
+	var members []*hand
+	c := newCrew(t, 2*int32(len(kinds)))
+	for _, k := range kinds {
+		if k.can(modernGroups) {
+			members = append(members, c.join(k, request{Assignor: "uniform", Protocol: modern}))
+		}
+	}
+	c.share(members...)
+	for len(members) > 1 {
+		members[0].leave()
+		members = members[1:]
+		c.share(members...)
+	}
+}
+
+// A static member that comes back within its session has what it had, and nobody else notices.
+func TestAStaticMemberComesBackToItsPartitions(t *testing.T) {
+	for _, k := range kinds {
+		if !k.can(staticMembers) {
+			continue
+		}
+		t.Run(k.name, func(t *testing.T) {
+			c := newCrew(t, 4)
+			as := func(instance string) request { return request{Assignor: k.assignors[0], Instance: instance} }
+			first, second := c.join(k, as("one")), c.join(k, as("two"))
+			c.share(first, second)
+			before := c.assignments()
+			second.die()
+			second = c.join(k, as("two"))
+			c.share(first, second)
+			if after := c.assignments(); fmt.Sprint(before) != fmt.Sprint(after) {
+				t.Errorf("the instances had %v and have %v", before, after)
+			}
+		})
+	}
+}
+
+// assignments returns the partitions of each instance of a classic group.
+func (c *crew) assignments() map[string]string {
+	c.t.Helper()
+	groups, err := c.admin.DescribeGroups(c.t.Context(), c.group)
+	if err == nil {
+		err = groups.Error()
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	assigned := map[string]string{}
+	for _, m := range groups[c.group].Members {
+		if m.InstanceID == nil {
+			c.t.Fatalf("member %s has no instance", m.MemberID)
+		}
+		topics, ok := m.Assigned.AsConsumer()
+		if !ok {
+			c.t.Fatalf("the assignment of %s cannot be read", *m.InstanceID)
+		}
+		for _, topic := range topics.Topics {
+			assigned[*m.InstanceID] = fmt.Sprint(topic.Partitions)
+		}
+	}
+	return assigned
+}
