@@ -9,15 +9,20 @@ import (
 // assign is what the leader of a classic generation does: every partition goes to one of those who want it, and members
 // have about the same number. In a cooperative group a partition that somebody has stays there or, for one generation,
 // goes to nobody.
-func (w *World) assign(leader *classicMember, joined *wire.JoinedGroup) []wire.MemberAssignment {
+func (m *classicMember) assign(joined *wire.JoinedGroup) []wire.MemberAssignment {
+	w := m.w
+	m.watched = make(map[string]bool)
 	members := make([]assignee, len(joined.Members))
 	for i, j := range joined.Members {
 		s, err := decodeSubscription(j.Metadata)
 		if err != nil {
-			w.violate("%s: the leader is told of %s with metadata %x", leader.group, j.Member, j.Metadata)
+			w.violate("%s: the leader is told of %s with metadata %x", m.group, j.Member, j.Metadata)
 			return nil
 		}
 		members[i] = assignee{member: j.Member, subscription: s}
+		for _, topic := range s.topics {
+			m.watched[topic] = true
+		}
 	}
 	slices.SortFunc(members, func(a, b assignee) int {
 		if a.member < b.member {

@@ -26,9 +26,11 @@ type classicMember struct {
 	member     wire.MemberID
 	generation wire.GenerationID
 	doing      doing
-	rejoin     bool // as soon as it polls
-	attempt    int  // joins and syncs of before are void
-	seen       int  // the image that the leader assigned by
+	rejoin     bool            // as soon as it polls
+	attempt    int             // joins and syncs of before are void
+	seen       int             // the image that the leader assigned by; 0: it does not lead
+	late       bool            // it leads without having assigned, and the topics may be others by now
+	watched    map[string]bool // the topics that any member of the generation wants
 	chosen     string
 	stuck      bool // its application polls no more, for the time being
 }
@@ -47,7 +49,10 @@ const (
 func (m *classicMember) identity() (wire.MemberID, wire.GenerationID) { return m.member, m.generation }
 func (m *classicMember) modern() bool                                 { return false }
 
-func (m *classicMember) cooperative() bool { return m.chosen == cooperative }
+// cooperative says that the member keeps what it has while it joins: as long as it may have to do otherwise it does not.
+func (m *classicMember) cooperative() bool {
+	return len(m.protocols) == 1 && m.protocols[0] == cooperative
+}
 
 func (m *classicMember) begin() {
 	m.generation = wire.NoGeneration
@@ -83,7 +88,8 @@ func (m *classicMember) grown() bool {
 	}
 	before := m.w.images[m.seen]
 	m.seen = now.version
-	return !slices.Equal(before.places(m.subscribed), now.places(m.subscribed))
+	watched := func(topic string) bool { return m.watched[topic] }
+	return !slices.Equal(before.places(watched), now.places(watched))
 }
 
 // prepare leads to joining again: an eager member commits and gives all up.
@@ -159,11 +165,14 @@ func (m *classicMember) sync(joined *wire.JoinedGroup) {
 	q := &wire.SyncGroup{
 		Group: m.group, Generation: m.generation, Member: m.member, Instance: m.instance, ProtocolType: "consumer", Protocol: m.chosen,
 	}
-	m.seen = 0
+	m.seen, m.late = 0, false
 	if joined.Leader == m.member {
 		m.seen = w.image.version
-		if !joined.SkipAssignment {
-			q.Assignments = w.assign(m, joined)
+		assignments := m.assign(joined)
+		if joined.SkipAssignment {
+			m.late = m.seen > foundingVersion // its predecessor may have gone before the topics changed
+		} else {
+			q.Assignments = assignments
 			w.truth(m.group).assigned(m.generation, q.Assignments)
 		}
 	}
@@ -198,7 +207,7 @@ func (m *classicMember) adopt(synced *wire.SyncedGroup) {
 		m.w.violate("%s: the assignment of %s is %x", m.group, m.member, synced.Assignment)
 		return
 	}
-	m.doing = stable
+	m.doing, m.rejoin = stable, m.late
 	var gone []place
 	for _, p := range m.places() {
 		if !slices.Contains(places, p) {
@@ -275,11 +284,18 @@ func (m *classicMember) fails(err error) {
 		m.lose()
 		m.generation = wire.NoGeneration
 	}
-	w.at(w.between(10*time.Millisecond, 200*time.Millisecond), m.run, func() {
-		if m.attempt == attempt {
-			m.join()
-		}
-	})
+	var again func()
+	again = func() {
+		w.at(w.between(10*time.Millisecond, 200*time.Millisecond), m.run, func() {
+			switch {
+			case m.stuck: // it is the application that joins
+				again()
+			case m.attempt == attempt:
+				m.join()
+			}
+		})
+	}
+	again()
 }
 
 func (m *classicMember) leave() {

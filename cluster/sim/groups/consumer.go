@@ -19,6 +19,7 @@ type consumerMember struct {
 	target   []place // what it was told last to have
 	toldSome bool    // since it joined
 	changing bool    // callbacks run
+	owes     bool    // it was told an assignment, and has not said yet that it has it
 	full     bool    // the next heartbeat tells everything
 	sent     []place // what it last told that it has, and the coordinator has heard
 	beats    int     // the answers to those before the last are void
@@ -39,7 +40,7 @@ func (m *consumerMember) begin() {
 
 func (m *consumerMember) reset() {
 	m.lives++
-	m.epoch, m.full, m.sent, m.target, m.toldSome, m.changing = wire.MemberJoins, true, nil, nil, false, false
+	m.epoch, m.full, m.sent, m.target, m.toldSome, m.changing, m.owes = wire.MemberJoins, true, nil, nil, false, false, false
 }
 
 // later sends the next heartbeat after a time.
@@ -68,9 +69,10 @@ func (m *consumerMember) beat() {
 		}
 		q.Pattern = &pattern
 	}
-	if m.full || !slices.Equal(m.sent, places) {
+	if m.full || !slices.Equal(m.sent, places) || m.owes && !m.changing {
 		q.OwnedTold, q.Owned = true, w.ids(places)
 	}
+	m.owes = m.owes && m.changing
 	m.waiting = true
 	m.ask(q, requestTimeout, func(reply wire.GroupReply, err error) {
 		if m.beats != beat {
@@ -95,7 +97,7 @@ func (m *consumerMember) heard(r *wire.ConsumerHeartbeatReply) {
 	}
 	m.epoch, m.interval = r.MemberEpoch, r.HeartbeatInterval
 	if r.Assigned {
-		m.target, m.toldSome = m.w.placesOf(r.Assignment), true
+		m.target, m.toldSome, m.owes = m.w.placesOf(r.Assignment), true, true
 	}
 	m.later(m.interval)
 	m.reconcile()
@@ -120,7 +122,7 @@ func (m *consumerMember) reconcile() {
 		}
 	}
 	if len(gone)+len(new) == 0 {
-		if !m.waiting && !slices.Equal(m.sent, m.places()) {
+		if !m.waiting && m.owes {
 			m.beat()
 		}
 		return

@@ -2,6 +2,7 @@ package groups
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/troupe-mq/troupe/wire"
@@ -177,10 +178,7 @@ func (w *World) newClient(number int, instance string) *client {
 	case Cooperative:
 		classic(cooperative)
 	case Rolling:
-		classic(cooperative, eager)
-		if w.now < w.profile.Faults/3 { // one way: who has changed does not change back
-			classic(eager)
-		}
+		classic(w.roll(number)...)
 	case Consumer:
 		modern()
 		if w.chance(20) {
@@ -204,6 +202,20 @@ func (w *World) newClient(number int, instance string) *client {
 	c.protocol.begin()
 	c.work()
 	return c
+}
+
+// roll is what a client of a group speaks that moves from eager to cooperative members, as the handbooks say: first all
+// come to speak both, and then nobody speaks the old one. Those who are two steps behind are gone.
+func (w *World) roll(number int) []string {
+	steps := [][]string{{eager}, {cooperative, eager}, {cooperative}}
+	step := min(int(3*w.now/w.profile.Faults), 2)
+	for _, c := range slices.Clone(w.clients) {
+		if m, ok := c.protocol.(*classicMember); ok && c.number() == number && step == 2 && m.protocols[0] == eager {
+			c.crash()
+		}
+	}
+	w.forget()
+	return steps[step]
 }
 
 func (w *World) changeTopics() {
@@ -266,6 +278,7 @@ func (w *World) heal() {
 		c.run.pausedUntil = 0
 	}
 	for number := range w.profile.Groups {
+		w.roll(number)
 		has := 0
 		for _, c := range w.clients {
 			if c.number() == number {

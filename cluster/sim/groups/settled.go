@@ -87,30 +87,39 @@ func (w *World) drill() {
 		for _, c := range w.clients {
 			before[c] = slices.Clone(c.owned)
 		}
-		began, within, all := w.now, grace, false
-		w.guard(func() { within, all = w.exercise() })
+		began, within, goOn := w.now, grace, (*client).incremental
+		w.guard(func() { within, goOn = w.exercise() })
 		w.until(w.now + within)
 		w.guard(w.checkSettled)
 		for _, c := range w.clients {
-			if m, ok := c.protocol.(*classicMember); ok {
-				m.stuck = false
-			}
-			if all || c.incremental() {
+			if goOn(c) {
 				w.checkUnmoved(c, before[c], began)
 			}
+		}
+		w.release()
+	}
+}
+
+// release lets those poll again that were made to stop, and waits for what comes of it.
+func (w *World) release() {
+	for _, c := range w.clients {
+		if m, ok := c.protocol.(*classicMember); ok && m.stuck {
+			m.stuck = false
+			w.until(w.now + w.profile.Session + grace)
 		}
 	}
 }
 
-// exercise does one thing, and tells how long groups may take to be at rest again, and whether that is nothing to them.
-func (w *World) exercise() (within time.Duration, unnoticed bool) {
+// exercise does one thing, and tells how long groups may take to be at rest again, and who of the clients goes on with
+// what he keeps.
+func (w *World) exercise() (within time.Duration, goOn func(*client) bool) {
 	c := w.someClient()
 	switch n := w.random.IntN(5); {
 	case n == 0 && len(w.clients) > 1:
 		w.note("world", "drill: %s crashes", c.name)
 		c.crash()
 		w.forget()
-		return w.profile.Session + grace, false
+		return w.profile.Session + grace, (*client).incremental
 	case n == 1:
 		w.note("world", "drill: a client comes")
 		w.newClient(w.random.IntN(w.profile.Groups), "")
@@ -123,13 +132,13 @@ func (w *World) exercise() (within time.Duration, unnoticed bool) {
 		w.note("world", "drill: %s stops polling", c.name)
 		c.protocol.(*classicMember).stuck = true
 		w.newClient(c.number(), "")
-		return w.profile.RebalanceTimeout + grace, false
+		return w.profile.RebalanceTimeout + grace, func(*client) bool { return false } // two things: it comes, the other goes
 	default:
 		w.note("world", "drill: another broker leads")
 		w.move()
-		return w.profile.Session + grace, true
+		return w.profile.Session + grace, func(*client) bool { return true }
 	}
-	return grace, false
+	return grace, (*client).incremental
 }
 
 func (w *World) stuck(c *client) bool {

@@ -14,6 +14,9 @@ type image struct {
 	names   []string
 }
 
+// foundingVersion is the image that every world begins with.
+const foundingVersion = 2
+
 // place is a partition by its topic's name: the words of commits.
 type place struct {
 	topic     string

@@ -52,11 +52,14 @@ type standing struct {
 	id          wire.MemberID
 	instance    string
 	classic     bool
-	established bool // it was told an assignment
-	over        bool // it left, or another one took its instance
-	epoch       wire.GenerationID
-	assigned    []place       // of KIP-848, as it was told
-	heard       time.Duration // when it was last heard with success
+	established bool              // it was told an assignment
+	over        bool              // it left, or another one took its instance
+	epoch       wire.GenerationID // it was told
+	decided     wire.GenerationID // and what was decided last, which it may not have been told
+	assigned    []place           // of KIP-848, as was decided
+	given       []place           // and as it was told
+	doubted     time.Duration     // when it came to a coordinator that may want something of it; 0: it was heard there
+	heard       time.Duration     // when it was last heard with success
 	joined      time.Duration
 	told        time.Duration // since when it is to join, to sync, or to give up partitions; 0: it is not
 }
@@ -108,6 +111,10 @@ func (t *truth) loaded(c *coordinator) {
 	for _, r := range t.registers {
 		r.latest = r.inLog
 	}
+	for _, id := range t.order {
+		m := t.members[id]
+		m.assigned, m.doubted = m.given, t.w.now
+	}
 }
 
 // asked is a request that the rules are about to see.
@@ -147,9 +154,13 @@ func (t *truth) turned(c *coordinator) {
 		}
 	}
 	t.state, t.since = state, t.w.now
+	if state == wire.GroupEmpty {
+		t.ends()
+	}
 }
 
-// ends is a group of which nothing is left: the next one of the name counts from the beginning.
+// ends is a group that nobody is in any more: the next one of the name may count from the beginning, since those that were
+// members are known no longer.
 func (t *truth) ends() {
 	clear(t.generations)
 	clear(t.holders)
@@ -174,6 +185,7 @@ func (t *truth) mayBeOut(m *standing) bool {
 	w := t.w
 	return w.now-m.heard >= w.profile.Session-slack ||
 		m.told != 0 && w.now-m.told >= w.profile.RebalanceTimeout-slack ||
+		m.doubted != 0 && w.now-m.doubted >= w.profile.RebalanceTimeout-slack ||
 		m.classic && t.slow >= m.joined
 }
 
@@ -245,12 +257,15 @@ func (t *truth) heard(id wire.MemberID, err error, epoch int32) {
 	switch {
 	case err == nil:
 		m.heard = w.now
+		if m.classic {
+			m.doubted = 0
+		}
 	case errors.Is(err, wire.RebalanceInProgress):
 		m.heard = w.now
 		if m.told == 0 {
 			m.told = w.now
 		}
-	case errors.Is(err, wire.UnknownMemberID), errors.Is(err, wire.FencedMemberEpoch) && epoch == int32(m.epoch):
+	case errors.Is(err, wire.UnknownMemberID), errors.Is(err, wire.FencedMemberEpoch) && m.epoch == m.decided && epoch == int32(m.epoch):
 		if m.established && !m.over && !t.mayBeOut(m) {
 			t.violate("%s hears %v, and was heard %v ago; it had to rejoin or to give up for %v", id, err, w.now-m.heard, m.told)
 		}
@@ -274,8 +289,8 @@ func (t *truth) leaves(q *wire.LeaveGroup) {
 // there are no members.
 func (t *truth) decideCommit(q *wire.CommitOffsets, reply *wire.CommittedOffsets) {
 	w := t.w
-	t.heard(q.Member, reply.Err, int32(q.Generation))
 	if reply.Err != nil {
+		t.heard(q.Member, reply.Err, int32(q.Generation))
 		w.stats.CommitsRefused++
 		return
 	}
@@ -318,9 +333,9 @@ func (t *truth) decideBeat(q *wire.ConsumerHeartbeat, reply *wire.ConsumerHeartb
 		m.instance = q.Instance
 		t.replace(m)
 	}
-	m.classic, m.heard = false, w.now
+	m.classic, m.heard, m.decided = false, w.now, wire.GenerationID(reply.MemberEpoch)
 	if q.OwnedTold && within(w.placesOf(q.Owned), m.assigned) {
-		m.told = 0
+		m.told, m.doubted = 0, 0
 	}
 	if !reply.Assigned {
 		return
@@ -398,6 +413,7 @@ func (t *truth) stands(c *coordinator, r *wire.ConsumerHeartbeatReply) {
 		m.epoch = wire.GenerationID(r.MemberEpoch)
 	}
 	if r.Assigned {
+		m.given = t.w.placesOf(r.Assignment)
 		t.give(c, m, t.w.placesOf(r.Assignment), wire.GenerationID(r.MemberEpoch))
 	}
 }
