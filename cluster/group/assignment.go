@@ -72,6 +72,23 @@ func (a assignment) count() (n int) {
 	return n
 }
 
+// clipped returns as much of a as a record has so many bytes for.
+func (a assignment) clipped(limit int) assignment {
+	const topicBytes, partitionBytes = 16 + 5 + 1, 4
+	for i, t := range a {
+		room := (limit - topicBytes) / partitionBytes
+		if room >= len(t.Partitions) {
+			limit -= topicBytes + partitionBytes*len(t.Partitions)
+			continue
+		}
+		if room <= 0 {
+			return a[:i:i]
+		}
+		return append(a[:i:i], wire.AssignedTopic{Topic: t.Topic, Partitions: t.Partitions[:room:room]})
+	}
+	return a
+}
+
 // filter returns the partitions for which keep says so, and a itself where that is all of them.
 func (a assignment) filter(keep func(wire.TopicPartition) bool) assignment {
 	var kept assignment

@@ -54,6 +54,7 @@ type consumerMember struct {
 	standing
 	sub *subscription
 
+	heard    time.Time // the last time
 	expires  time.Time // its session
 	revokeBy time.Time // while it is to give partitions up; zero: it is not
 	joinBy   time.Time // for a member that speaks the classic protocol; zero: it need not
@@ -185,20 +186,20 @@ func (c *consumer) heartbeat(t *turn, q *wire.ConsumerHeartbeat, migrates bool) 
 	if migrates {
 		because = rebalanceCause{trigger: wire.ProtocolChanged, member: m.id, detail: "the first member of the consumer protocol joined"}
 	}
-	before, behind := m.assigned, q.MemberEpoch != m.epoch
+	before := m.assigned
 	c.hear(t, m, q, &because)
 	c.advance(t, m, because, owned, q.OwnedTold)
-	m.expires = t.now.Add(c.group.config.ConsumerSessionTimeout)
-	c.wake(m.expires)
+	c.hears(t, m)
 
 	reply := &wire.ConsumerHeartbeatReply{
 		Member: m.id, MemberEpoch: m.epoch, HeartbeatInterval: c.group.config.ConsumerHeartbeatInterval,
 	}
-	// Who tells everything does not know where it stands: it joins, or some answer did not reach it.
+	// Who tells everything does not know where it stands: some answer did not reach it.
 	//
-	// Kafka: one that is behind is told only if it tells everything.
+	// Kafka: a new epoch is told without the assignment, if that is as it was. A member can be mistaken about it, though, when
+	// a heartbeat of its own came twice; and whatever it commits at the new epoch is accepted.
 	everything := q.RebalanceTimeout > 0 && (q.Subscribed || q.Pattern != nil) && q.OwnedTold
-	if q.MemberEpoch == wire.MemberJoins || behind || everything || !before.equal(m.assigned) {
+	if q.MemberEpoch != m.epoch || everything || !before.equal(m.assigned) {
 		reply.Assigned, reply.Assignment = true, m.assigned
 	}
 	return reply, nil
@@ -366,14 +367,15 @@ func (c *consumer) bump(t *turn, because rebalanceCause) {
 	c.begin(t, because)
 }
 
-// assign computes the targets of all members for the group's epoch.
+// assign computes the targets of all members for the group's epoch. A target has to fit into a record, and so has what a
+// member has while it gives up another: of a hundred thousand partitions, a single member may not get all.
 func (c *consumer) assign(t *turn) {
 	s := c.sharing()
 	c.used = c.assignor()
 	results := assignors[c.used](s)
 	for i, m := range c.members {
-		if !results[i].equal(m.target) {
-			m.target = results[i]
+		if target := results[i].clipped(c.group.config.MaxRecordBytes / 3); !target.equal(m.target) {
+			m.target = target
 			t.emit(newTargetAssignmentRecord(c.group.id, m.id, m.target))
 		}
 	}

@@ -174,6 +174,7 @@ type consumerClient struct {
 	assigned assignment // what it was told last
 	owned    assignment // what it uses
 	err      error      // of its last heartbeat
+	unsure   bool       // an answer was lost: it tells everything, to be told everything
 }
 
 func (b *consumerBench) client(id string, topics ...string) *consumerClient {

@@ -63,17 +63,19 @@ func (c *consumer) subscribed(_ *turn, topic string) bool {
 	return false
 }
 
-// mayCommit says whether a commit is accepted. The group has members, or the request names one. Only a member at its present
-// epoch commits: since it has been moved to that epoch, nobody else has had what it has.
+// mayCommit says whether a commit is accepted: from a member at its present epoch, since which nobody else has had what it has;
+// and while there are no members, from whoever says that it is none.
 //
 // Kafka: a member of the consumer protocol that commits by an old request is told UNSUPPORTED_VERSION, at its present
 // epoch too. Here its commit is good; what it could not understand is only STALE_MEMBER_EPOCH.
 func (c *consumer) mayCommit(_ *turn, q *wire.CommitOffsets) error {
 	m := c.byID[q.Member]
 	switch {
+	case len(c.members) == 0 && q.Generation < 0:
+		return nil
 	case m == nil:
 		return wire.Errorf(wire.UnknownMemberID, "there is no member %q", q.Member)
-	case m.epoch == int32(q.Generation):
+	case m.epoch == int32(q.Generation) && m.epoch >= 0: // a static member that pauses does not commit
 		return nil
 	case m.said.classic != nil || !q.Modern:
 		return wire.Errorf(wire.IllegalGeneration, "the member is at generation %d, and not %d", m.epoch, q.Generation)

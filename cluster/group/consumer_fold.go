@@ -130,8 +130,7 @@ func (c *consumer) loaded(t *turn) {
 		if !c.settled(m) {
 			c.unsettled++
 		}
-		m.expires = t.now.Add(c.sessionTimeout(m))
-		c.wake(m.expires)
+		c.hears(t, m)
 		if m.state == memberUnrevokedPartitions && m.said.classic == nil {
 			m.revokeBy = t.now.Add(m.rebalanceTimeout())
 			c.wake(m.revokeBy)
@@ -174,11 +173,21 @@ func (c *consumer) recordPatterns(t *turn) {
 		}
 	}
 	for _, text := range slices.Sorted(maps.Keys(c.subs.patterns)) {
-		matched := c.subs.patterns[text].matched
+		matched := clippedNames(c.subs.patterns[text].matched, c.group.config.MaxRecordBytes/2)
 		if known, ok := c.recorded[text]; ok && slices.Equal(known, matched) {
 			continue
 		}
 		c.recorded[text] = matched
 		t.emit(newPatternRecord(c.group.id, text, patternValue{topics: matched, timestamp: t.now.UnixMilli()}))
 	}
+}
+
+// clippedNames returns as many names as a record has room for.
+func clippedNames(names []string, limit int) []string {
+	for i, name := range names {
+		if limit -= len(name) + 5; limit < 0 {
+			return names[:i]
+		}
+	}
+	return names
 }

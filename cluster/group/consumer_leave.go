@@ -30,17 +30,12 @@ func (c *consumer) leave(t *turn, q *wire.ConsumerHeartbeat) (*wire.ConsumerHear
 // fence takes members out. The targets of the others are computed with the next heartbeat: more may go until then. A group of
 // which only members of the classic protocol are left becomes a classic one.
 func (c *consumer) fence(t *turn, because rebalanceCause, gone ...*consumerMember) {
-	if c.mayDowngrade(gone) {
-		c.group.downgrade(t, because, gone)
+	if c.group.downgrade(t, because, gone) {
 		return
 	}
 	for _, m := range gone {
-		until := t.now
-		if because.trigger == wire.MemberExpired {
-			until = m.expires.Add(-c.sessionTimeout(m)) // nobody has heard of it since
-		}
 		c.waited(t, m)
-		c.remove(t, m, until)
+		c.remove(t, m, m.lastHeard(t, because))
 	}
 	c.bump(t, because)
 	c.recordPatterns(t)
@@ -48,6 +43,14 @@ func (c *consumer) fence(t *turn, because rebalanceCause, gone ...*consumerMembe
 		c.group.planExpiry(t)
 		c.finished(t)
 	}
+}
+
+// lastHeard is until when a member that goes used what it had.
+func (m *consumerMember) lastHeard(t *turn, because rebalanceCause) time.Time {
+	if because.trigger == wire.MemberExpired {
+		return m.heard
+	}
+	return t.now
 }
 
 // tick fences the members whose time is up.
@@ -91,6 +94,13 @@ func (m *consumerMember) late(now time.Time) (bool, wire.RebalanceTrigger) {
 // deadline returns when a member's time is up.
 func (m *consumerMember) deadline() time.Time {
 	return earlier(earlier(m.expires, m.revokeBy), earlier(m.joinBy, m.syncBy))
+}
+
+// hears begins a member's session anew.
+func (c *consumer) hears(t *turn, m *consumerMember) {
+	m.heard = t.now
+	m.expires = t.now.Add(c.sessionTimeout(m))
+	c.wake(m.expires)
 }
 
 // wake makes sure that Tick looks at the members by then.

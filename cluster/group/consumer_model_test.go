@@ -123,8 +123,11 @@ func (w *consumerModel) leave(m *consumerClient) {
 
 // say sends a heartbeat, whose answer may be lost. A member that is fenced gives everything up and joins again.
 func (w *consumerModel) say(m *consumerClient, q *wire.ConsumerHeartbeat) {
+	if m.unsure {
+		q.OwnedTold, q.Owned, q.Subscribed, q.Topics, q.RebalanceTimeout = true, m.owned, true, m.topics, time.Minute
+	}
 	w.old = append(w.old, q)
-	if w.r.IntN(8) == 0 {
+	if m.unsure = w.r.IntN(8) == 0; m.unsure {
 		w.ask(q)
 		return
 	}

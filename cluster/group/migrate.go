@@ -83,8 +83,7 @@ func (c *consumer) adopt(t *turn, classic *classic, old *classicMember) error {
 	c.insert(m)
 	c.count(m, 1)
 	c.own(t, m, standing{}, t.now)
-	m.expires = t.now.Add(old.sessionTimeout)
-	c.wake(m.expires)
+	c.hears(t, m)
 	return nil
 }
 
@@ -138,14 +137,16 @@ func (c *consumer) commonProtocol(gone []*consumerMember) string {
 }
 
 // downgrade makes a classic group of the members that stay. They are asked to join at once, so that one of them leads.
-func (g *Group) downgrade(t *turn, because rebalanceCause, gone []*consumerMember) {
+// It is false where they cannot be: what they say of themselves would not fit into the record of a classic group.
+func (g *Group) downgrade(t *turn, because rebalanceCause, gone []*consumerMember) bool {
 	c := g.consumer
-	protocol := c.commonProtocol(gone)
-	c.finished(t)
-	c.end(t)
+	if !c.mayDowngrade(gone) {
+		return false
+	}
 	classic := newClassic(g)
 	classic.generation = wire.GenerationID(c.epoch)
-	classic.protocolType, classic.protocol = consumerProtocolType, protocol
+	classic.protocolType, classic.protocol = consumerProtocolType, c.commonProtocol(gone)
+	size := 0
 	for _, m := range c.members {
 		if slices.Contains(gone, m) {
 			continue
@@ -155,14 +156,25 @@ func (g *Group) downgrade(t *turn, because rebalanceCause, gone []*consumerMembe
 			sessionTimeout: c.sessionTimeout(m), rebalanceTimeout: m.rebalanceTimeout(), protocols: m.said.classic.protocols,
 		}
 		old.assignment = classicAssignment(t.view, m, m.target)
+		size += len(old.assignment)
 		classic.members = append(classic.members, old)
 		classic.heard(t, old)
 	}
+	if classic.recordBytes(nil)+size > g.config.MaxRecordBytes {
+		return false
+	}
 	classic.leader = classic.members[0].id
+	for _, m := range gone {
+		until, before := m.lastHeard(t, because), m.standing
+		m.standing = standing{}
+		c.own(t, m, before, until)
+	}
+	c.end(t)
 	g.consumer, g.classic = nil, classic
 	classic.enter(t, wire.GroupStable)
 	classic.log(t)
 	classic.prepare(t, rebalanceCause{trigger: wire.ProtocolChanged, member: because.member, detail: string(because.trigger)})
+	return true
 }
 
 // classicAssignment tells a member of the classic protocol what it has, in the version that it speaks.
@@ -223,16 +235,14 @@ func (c *consumer) join(t *turn, q *wire.JoinGroup) (*wire.JoinedGroup, error) {
 	c.advance(t, m, because, identified(t.view, subscription.owned), true)
 
 	m.joinBy, m.revokeBy = time.Time{}, time.Time{}
-	m.expires = t.now.Add(q.SessionTimeout)
 	m.syncBy = t.now.Add(m.rebalanceTimeout())
-	c.wake(m.deadline())
+	c.wake(m.syncBy)
+	c.hears(t, m)
 	reply := &wire.JoinedGroup{
 		Member: m.id, Generation: wire.GenerationID(m.epoch),
 		ProtocolType: consumerProtocolType, Protocol: q.Protocols[0].Name,
 	}
-	if c.mayDowngrade(nil) { // it was the last static one of the consumer protocol that came back as a classic one
-		c.group.downgrade(t, because, nil)
-	}
+	c.group.downgrade(t, because, nil) // if it was the last static one of the consumer protocol, and came back as a classic one
 	return reply, nil
 }
 
@@ -338,8 +348,7 @@ func (c *consumer) sync(t *turn, q *wire.SyncGroup) (*wire.SyncedGroup, error) {
 		return nil, c.mustJoin(t, m)
 	}
 	m.syncBy = time.Time{}
-	m.expires = t.now.Add(c.sessionTimeout(m))
-	c.wake(m.expires)
+	c.hears(t, m)
 	return &wire.SyncedGroup{
 		ProtocolType: consumerProtocolType, Protocol: protocol, Assignment: classicAssignment(t.view, m, m.assigned),
 	}, nil
@@ -356,8 +365,7 @@ func (c *consumer) beat(t *turn, q *wire.GroupHeartbeat) error {
 	if err != nil {
 		return err
 	}
-	m.expires = t.now.Add(c.sessionTimeout(m))
-	c.wake(m.expires)
+	c.hears(t, m)
 	if m.epoch < c.epoch || m.state == memberUnrevokedPartitions || m.state == memberUnreleasedPartitions && !c.waits(m) {
 		return c.mustJoin(t, m)
 	}
