@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/troupe-mq/troupe/wire"
@@ -96,9 +98,12 @@ func eachLogFile(fsys FS, path string, fn func(name string) error) error {
 	if err != nil {
 		return err
 	}
+	swaps := swapsIn(entries)
 	for _, entry := range entries {
 		name := entry.Name()
 		switch {
+		case swapped(name, swaps):
+			continue // recovery removes it
 		case entry.IsDir():
 			if _, err := parsePlace(name); err != nil && !strings.HasSuffix(name, strayDirMark) {
 				continue
@@ -143,6 +148,9 @@ func kindOf(path string) fileKind {
 	case metaFile:
 		return identityFile
 	}
+	if _, _, ok := parseSwap(name); ok {
+		return segmentFile
+	}
 	for suffix, kind := range map[string]fileKind{
 		logSuffix: segmentFile, indexSuffix: offsetIndexFile, timesSuffix: timeIndexFile, snapshotSuffix: producerFile,
 	} {
@@ -153,8 +161,32 @@ func kindOf(path string) fileKind {
 	return unknownFile
 }
 
+// swapsIn returns which offsets compacted segments take the place of that are not under their own names
+// yet.
+func swapsIn(entries []fs.DirEntry) (ranges []offsetRange) {
+	for _, entry := range entries {
+		if base, next, ok := parseSwap(entry.Name()); ok {
+			ranges = append(ranges, offsetRange{base, next})
+		}
+	}
+	return ranges
+}
+
+type offsetRange struct{ from, to wire.Offset }
+
+// swapped says that a file is of a segment that has been compacted.
+func swapped(name string, swaps []offsetRange) bool {
+	suffix := filepath.Ext(name)
+	base, ok := parseOffsetFile(name, suffix)
+	return ok && suffix != snapshotSuffix &&
+		slices.ContainsFunc(swaps, func(r offsetRange) bool { return r.from <= base && base < r.to })
+}
+
 // baseOf returns the base offset in a segment file's name.
 func baseOf(name string) wire.Offset {
+	if base, _, ok := parseSwap(filepath.Base(name)); ok {
+		return base
+	}
 	base, _ := parseOffsetFile(filepath.Base(name), filepath.Ext(name))
 	return base
 }

@@ -16,3 +16,13 @@ func (l *Log) Segments() int {
 	defer l.mu.RUnlock()
 	return len(l.segments)
 }
+
+// Clean compacts what the cleaner would, at once.
+func (d *Dir) Clean() { d.cleaner.pass(func(int64) bool { return true }) }
+
+// CleanWith is Clean with memory for few keys, and calls pause each time that the cleaner would look
+// whether it may go on.
+func (d *Dir) CleanWith(memory int64, pause func() bool) {
+	d.cfg.CleanMemory = memory
+	d.cleaner.pass(func(int64) bool { return pause() })
+}

@@ -49,6 +49,8 @@ func (l *Log) recover(durable, start wire.Offset, sameBoot bool) error {
 			l.dir.log.Warn("leader epochs are unreadable and will be rebuilt", "topic", l.ref.Topic, "partition", l.ref.Partition, "err", err)
 		}
 		first, r.whole = 0, true
+	} else if len(l.epochs) > 0 {
+		start = max(start, l.epochs[0].StartOffset) // they were trimmed to a start not checkpointed yet
 	}
 	end, err := r.scan(first)
 	if err != nil {
@@ -65,9 +67,6 @@ func (l *Log) recover(durable, start wire.Offset, sameBoot bool) error {
 		l.epochsDirty = true
 	}
 	start = max(start, l.segments[0].base)
-	if len(l.epochs) > 0 && !r.whole {
-		start = max(start, l.epochs[0].StartOffset) // they were trimmed to a start not checkpointed yet
-	}
 	l.start.Store(int64(min(start, end)))
 	l.end.Store(int64(end))
 	l.flushed.Store(int64(r.durable))
@@ -200,11 +199,18 @@ func rewrite(f *openFile, from, to int64) error {
 	return nil
 }
 
+// noteEpoch takes note of a batch that comes after all others. The first epoch begins where the log does,
+// whatever compaction has left of it.
 func (l *Log) noteEpoch(h *record.Header) {
-	if h.LeaderEpoch > l.lastEpoch() {
-		l.epochs = append(l.epochs, EpochStart{h.LeaderEpoch, h.BaseOffset})
-		l.epochsDirty = true
+	if h.LeaderEpoch <= l.lastEpoch() {
+		return
 	}
+	start := h.BaseOffset
+	if len(l.epochs) == 0 {
+		start = min(start, l.StartOffset())
+	}
+	l.epochs = append(l.epochs, EpochStart{h.LeaderEpoch, start})
+	l.epochsDirty = true
 }
 
 // bad decides about a batch that is none. It returns nil when it was a torn tail, which is then gone.
