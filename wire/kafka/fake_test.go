@@ -114,6 +114,7 @@ type fakeBackend struct {
 	async     bool            // complete on another goroutine
 	lent      int             // files that were not released
 	parkings  int             // calls of ParkAt
+	fetches   int             // calls of Fetch
 	produced  chan struct{}   // receives one for each Produce, when not nil
 	parked    chan struct{}   // likewise for ParkAt
 	autoErr   error
@@ -253,6 +254,7 @@ func (b *fakeBackend) release(order ...int) {
 func (b *fakeBackend) Fetch(f *wire.Fetch) wire.Fetched {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.fetches++
 	l, ok := b.logs[wire.TopicPartition{Topic: f.Topic, Partition: f.Partition}]
 	if !ok {
 		return failedFetch(wire.UnknownTopicOrPartition)
