@@ -20,12 +20,17 @@ type consumerBench struct {
 	call Call
 	last Effects
 	ids  int
+	// answers are those that were not taken yet.
+	answers map[Call]wire.GroupReply
 	// folds says that after each event the log is folded again and compared.
 	folds bool
 }
 
 func newConsumerBench(t testing.TB, topics map[string]int) *consumerBench {
-	b := &consumerBench{t: t, view: clusterOf(topics), now: time.UnixMilli(1_700_000_000_000), folds: true}
+	b := &consumerBench{
+		t: t, view: clusterOf(topics), now: time.UnixMilli(1_700_000_000_000), folds: true,
+		answers: map[Call]wire.GroupReply{},
+	}
 	b.g = New("g", b.config(nil))
 	return b
 }
@@ -48,6 +53,9 @@ func (b *consumerBench) configure(change func(*Config)) { b.g.Configure(b.config
 func (b *consumerBench) took(e Effects) {
 	b.t.Helper()
 	b.last = e
+	for _, a := range e.Answers {
+		b.answers[a.Call] = a.Reply
+	}
 	for _, r := range e.Records {
 		b.log = append(b.log, Record{Key: slices.Clone(r.Key), Value: slices.Clone(r.Value)})
 	}
@@ -61,12 +69,14 @@ func (b *consumerBench) ask(q wire.GroupRequest) wire.GroupReply {
 	b.t.Helper()
 	b.call++
 	b.took(b.g.Handle(q, b.call, b.view, b.now))
-	for _, a := range b.last.Answers {
-		if a.Call == b.call {
-			return a.Reply
-		}
-	}
-	return nil
+	return b.take(b.call)
+}
+
+// take returns the answer of a call, or nil when it is awaited.
+func (b *consumerBench) take(call Call) wire.GroupReply {
+	reply := b.answers[call]
+	delete(b.answers, call)
+	return reply
 }
 
 func (b *consumerBench) pass(d time.Duration) {
