@@ -162,7 +162,7 @@ func TestHeartbeatsThatAreRefused(t *testing.T) {
 func TestASessionLastsFromOneSignOfLifeToTheNext(t *testing.T) {
 	for name, sign := range map[string]func(d *desk, m wire.MemberID){
 		"heartbeat": func(d *desk, m wire.MemberID) { wantError(d.t, d.beat(m), wire.None) },
-		"commit":    func(d *desk, m wire.MemberID) { wantError(d.t, d.commit(m, 1, 7), wire.None) },
+		"commit":    func(d *desk, m wire.MemberID) { wantError(d.t, d.commit(m, 7), wire.None) },
 		"sync":      func(d *desk, m wire.MemberID) { ask[*wire.SyncedGroup](d, syncing(m, 1)) },
 		"join":      func(d *desk, m wire.MemberID) { ask[*wire.JoinedGroup](d, joining(m)) },
 	} {
@@ -351,7 +351,7 @@ func TestAnotherCoordinatorFindsTheLastStableGeneration(t *testing.T) {
 	d.move()
 	d.wantState(wire.GroupStable)
 	wantError(t, d.beat(members[1]), wire.None)
-	wantError(t, d.commit(members[1], 1, 5), wire.None)
+	wantError(t, d.commit(members[1], 5), wire.None)
 	again := d.call(joining(members[0]))
 	d.waits(again) // the leader asks anew
 	d.wantState(wire.GroupPreparingRebalance)
@@ -376,7 +376,7 @@ func TestDeletingAGroup(t *testing.T) {
 	d := newDesk(t)
 	wantError(t, ask[*wire.DeletedGroup](d, &wire.DeleteGroup{Group: "g"}).Err, wire.GroupIDNotFound)
 	members := d.form(1)
-	wantError(t, d.commit(members[0], 1, 5), wire.None)
+	wantError(t, d.commit(members[0], 5), wire.None)
 	wantError(t, ask[*wire.DeletedGroup](d, &wire.DeleteGroup{Group: "g"}).Err, wire.NonEmptyGroup)
 	ask[*wire.LeftGroup](d, &wire.LeaveGroup{Group: "g", Members: []wire.LeavingMember{{Member: members[0]}}})
 	wantError(t, ask[*wire.DeletedGroup](d, &wire.DeleteGroup{Group: "g"}).Err, wire.None)

@@ -282,10 +282,11 @@ func (d *desk) beat(m wire.MemberID) error {
 	return ask[*wire.GroupHeartbeatReply](d, &wire.GroupHeartbeat{Group: "g", Generation: d.generation(), Member: m}).Err
 }
 
-func (d *desk) commit(m wire.MemberID, generation wire.GenerationID, offset int64) error {
+// commit commits an offset of the first partition of orders.
+func (d *desk) commit(m wire.MemberID, offset int64) error {
 	d.t.Helper()
 	reply := ask[*wire.CommittedOffsets](d, &wire.CommitOffsets{
-		Group: "g", Member: m, Generation: generation,
+		Group: "g", Member: m, Generation: d.generation(),
 		Offsets: []wire.OffsetCommit{{Topic: "orders", Offset: wire.Offset(offset), LeaderEpoch: 3}},
 	})
 	return errors.Join(slices.Concat([]error{reply.Err}, reply.Errs)...)

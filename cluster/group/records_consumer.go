@@ -214,7 +214,7 @@ func readMemberValue(b []byte) (m memberValue, err error) {
 
 func readClassicMemberValue(b []byte) (*classicMemberValue, error) {
 	r := reader{b: b, flexible: true}
-	if r.int8() < 0 || r.err != nil { // null
+	if r.int8() <= 0 || r.err != nil { // null; Kafka writes it as 0
 		return nil, r.err
 	}
 	m := &classicMemberValue{sessionTimeout: r.int32()}

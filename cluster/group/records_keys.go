@@ -109,7 +109,7 @@ func tombstone(kind recordKind, group wire.GroupID, name string, number int32) R
 
 // GroupOf returns the group that a record is of, by its key. It is false for a key that cannot be read and for a kind
 // that this broker does not know: loading passes over those.
-func GroupOf(key []byte) (wire.GroupID, bool) {
+func GroupOf(key []byte) (wire.GroupID, bool) { //nolint:revive // the group of a record; Of would not say it
 	k, known, err := readKey(key)
 	if err != nil || !known {
 		return "", false
