@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -45,13 +46,27 @@ func withBroker(run func() int) int {
 	return code
 }
 
+// groupSettings have groups come together, and miss who died, sooner than they would by default.
+var groupSettings = []string{
+	"--set", "group.initial.rebalance.delay.ms=500",
+	"--set", "group.consumer.heartbeat.interval.ms=500", "--set", "group.consumer.session.timeout.ms=6000",
+}
+
+// chaosToken lets tests end actors of the broker.
+const chaosToken = "7e57c0de7e57c0de7e57c0de7e57c0de"
+
 func startBroker(work string) error {
 	ctx := context.Background()
 	binary, err := testbed.Build(ctx, work, "cmd/troupe")
 	if err != nil {
 		return err
 	}
-	process, err = testbed.StartProcess(ctx, binary, testbed.BrokerArgs(work+"/data")...)
+	token := filepath.Join(work, "token")
+	if err := os.WriteFile(token, []byte(chaosToken), 0o600); err != nil {
+		return err
+	}
+	flags := append(testbed.BrokerArgs(work+"/data", "--chaos-token-file", token), groupSettings...)
+	process, err = testbed.StartProcess(ctx, binary, flags...)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,11 @@ package clients
 
 import (
 	"fmt"
+	"io"
+	"net/http"
+	"strings"
 	"testing"
+	"time"
 )
 
 // Each client forms groups with each assignor that it has: members come and go, and whoever takes over goes on where
@@ -155,4 +159,97 @@ func (c *crew) assignments() map[string]string {
 		}
 	}
 	return assigned
+}
+
+// Two members cannot have one instance id: the newer one has it, and the older one is told so at once.
+func TestAnInstanceIDUsedTwiceEndsTheOlderMember(t *testing.T) {
+	for _, k := range kinds {
+		if !k.can(staticMembers) || k.name == "kcat" { // which ends without a word
+			continue
+		}
+		t.Run(k.name, func(t *testing.T) {
+			c := newCrew(t, 2)
+			how := request{Assignor: k.assignors[0], Instance: "one"}
+			older := c.join(k, how)
+			c.share(older)
+			newer := c.join(k, how)
+			c.share(newer)
+			for deadline := time.Now().Add(settleLimit); older.err() == nil; time.Sleep(50 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatal("the older member goes on as if nothing had been")
+				}
+			}
+			t.Logf("the older member: %v", older.err())
+		})
+	}
+}
+
+// The coordinator of a group is an actor; one that crashes is put together again from the log, and members
+// notice nothing but a moment's silence.
+func TestGroupsOutliveTheirCoordinator(t *testing.T) {
+	if process == nil {
+		t.Skip("actors of another's broker are not ours to kill")
+	}
+	for _, k := range kinds {
+		for _, protocol := range []string{"classic", modern} {
+			how := request{Protocol: protocol, Assignor: "range"}
+			if protocol == modern && !k.can(modernGroups) || protocol != modern && !k.has("range") {
+				continue
+			}
+			t.Run(k.name+"/"+protocol, func(t *testing.T) {
+				c := newCrew(t, 4)
+				first, second := c.join(k, how), c.join(k, how)
+				c.share(first, second)
+				for _, how := range []string{"panic", "stop"} {
+					killActor(t, "group/"+c.group, how)
+					c.share(first, second)
+				}
+				third := c.join(k, how)
+				killActor(t, "group/"+c.group, "panic") // in the middle of the rebalance
+				c.share(first, second, third)
+			})
+		}
+	}
+}
+
+func killActor(t *testing.T, actor, how string) {
+	t.Helper()
+	body := fmt.Sprintf(`{"actor": %q, "how": %q}`, actor, how)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+process.Ready("admin")+"/chaos/kill", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+chaosToken)
+	a, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Body.Close()
+	text, err := io.ReadAll(a.Body)
+	if err != nil || a.StatusCode != http.StatusOK {
+		t.Fatalf("kill %s: %s, %s, %v", actor, a.Status, text, err)
+	}
+}
+
+// A member of a classic group may be replaced by one of KIP-848, and back, without the group ever stopping.
+func TestAGroupMovesFromOneProtocolToTheOtherAndBack(t *testing.T) {
+	for _, k := range kinds {
+		if !k.can(modernGroups) {
+			continue
+		}
+		t.Run(k.name, func(t *testing.T) {
+			c := newCrew(t, 4)
+			old, fresh := request{Assignor: k.assignors[0]}, request{Assignor: "uniform", Protocol: modern}
+			first, second := c.join(k, old), c.join(k, old)
+			c.share(first, second)
+			for _, next := range []request{fresh, old} {
+				first.leave()
+				first = c.join(k, next)
+				c.share(first, second)
+				second.leave()
+				second = c.join(k, next)
+				c.share(first, second)
+			}
+		})
+	}
 }

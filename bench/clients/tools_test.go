@@ -18,14 +18,22 @@ import (
 // tool runs one of Apache Kafka's command line tools and returns what it printed.
 func tool(t *testing.T, input, class string, args ...string) string {
 	t.Helper()
+	out, err := tryTool(t, input, class, args...)
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", class, strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+// tryTool also returns how the tool ended.
+func tryTool(t *testing.T, input, class string, args ...string) (string, error) {
+	t.Helper()
 	cmd := javaCommand(t, class, args...)
 	cmd.Stdin = strings.NewReader(input)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%s %s: %v\n%s", class, strings.Join(args, " "), err, out.String())
-	}
-	return out.String()
+	err := cmd.Run()
+	return out.String(), err
 }
 
 func TestKafkasOwnToolsWorkAgainstTheBroker(t *testing.T) {
