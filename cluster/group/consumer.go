@@ -128,7 +128,7 @@ func (g *Group) validHeartbeat(q *wire.ConsumerHeartbeat) error {
 		return wire.Errorf(wire.InvalidRequest, "a member has to tell its rebalance timeout when it joins")
 	case epoch == wire.MemberJoins && (!q.OwnedTold || len(q.Owned) > 0):
 		return wire.Errorf(wire.InvalidRequest, "a member that joins has to tell that it owns nothing")
-	case epoch == wire.MemberJoins && len(q.Topics) == 0 && (q.Pattern == nil || *q.Pattern == ""):
+	case epoch == wire.MemberJoins && !q.Subscribed && q.Pattern == nil:
 		return wire.Errorf(wire.InvalidRequest, "a member has to tell what it is subscribed to when it joins")
 	}
 	if q.Assignor != "" && !slices.Contains(g.config.ConsumerAssignors, q.Assignor) {

@@ -65,9 +65,6 @@ func (c *consumer) subscribed(_ *turn, topic string) bool {
 
 // mayCommit says whether a commit is accepted: from a member at its present epoch, since which nobody else has had what it has;
 // and while there are no members, from whoever says that it is none.
-//
-// Kafka: a member of the consumer protocol that commits by an old request is told UNSUPPORTED_VERSION, at its present
-// epoch too. Here its commit is good; what it could not understand is only STALE_MEMBER_EPOCH.
 func (c *consumer) mayCommit(_ *turn, q *wire.CommitOffsets) error {
 	m := c.byID[q.Member]
 	switch {
@@ -75,9 +72,11 @@ func (c *consumer) mayCommit(_ *turn, q *wire.CommitOffsets) error {
 		return nil
 	case m == nil:
 		return wire.Errorf(wire.UnknownMemberID, "there is no member %q", q.Member)
+	case m.said.classic == nil && !q.Modern: // it could not be told STALE_MEMBER_EPOCH
+		return wire.Errorf(wire.UnsupportedVersion, "a member of the consumer protocol commits by OffsetCommit 9 or above")
 	case m.epoch == int32(q.Generation) && m.epoch >= 0: // a static member that pauses does not commit
 		return nil
-	case m.said.classic != nil || !q.Modern:
+	case m.said.classic != nil:
 		return wire.Errorf(wire.IllegalGeneration, "the member is at generation %d, and not %d", m.epoch, q.Generation)
 	default:
 		return wire.Errorf(wire.StaleMemberEpoch, "the member is at epoch %d, and not %d", m.epoch, q.Generation)

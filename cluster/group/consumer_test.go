@@ -196,20 +196,20 @@ func TestRequestsThatMakeNoSenseAreRefused(t *testing.T) {
 		q    *wire.ConsumerHeartbeat
 		want wire.ErrorCode
 	}{
-		"no rebalance timeout": {join(func(q *wire.ConsumerHeartbeat) { q.RebalanceTimeout = 0 }), wire.InvalidRequest},
-		"owns something":       {join(func(q *wire.ConsumerHeartbeat) { q.Owned = []wire.AssignedTopic{{Topic: topicID("t")}} }), wire.InvalidRequest},
-		"owned is not told":    {join(func(q *wire.ConsumerHeartbeat) { q.OwnedTold = false }), wire.InvalidRequest},
-		"nothing subscribed":   {join(func(q *wire.ConsumerHeartbeat) { q.Topics = nil }), wire.InvalidRequest},
-		"no such epoch":        {join(func(q *wire.ConsumerHeartbeat) { q.MemberEpoch = -3 }), wire.InvalidRequest},
-		"no id":                {join(func(q *wire.ConsumerHeartbeat) { q.MemberEpoch, q.Member = 1, "" }), wire.InvalidRequest},
-		"pauses, not static":   {join(func(q *wire.ConsumerHeartbeat) { q.MemberEpoch = -2 }), wire.InvalidRequest},
-		"unknown assignor":     {join(func(q *wire.ConsumerHeartbeat) { q.Assignor = "best" }), wire.UnsupportedAssignor},
-		"bad pattern":          {join(func(q *wire.ConsumerHeartbeat) { q.Pattern = &pattern }), wire.InvalidRegularExpression},
-		"says too much":        {join(func(q *wire.ConsumerHeartbeat) { q.Topics = []string{strings.Repeat("t", 1<<20)} }), wire.InvalidRequest},
-		"another's instance":   {join(func(q *wire.ConsumerHeartbeat) { q.Member, q.Instance = "m", "i" }), wire.InvalidRequest},
-		"unknown member":       {join(func(q *wire.ConsumerHeartbeat) { q.MemberEpoch = 1 }), wire.UnknownMemberID},
-		"unknown instance":     {join(func(q *wire.ConsumerHeartbeat) { q.MemberEpoch, q.Instance = 1, "i" }), wire.UnknownMemberID},
-		"unknown leaves":       {join(func(q *wire.ConsumerHeartbeat) { q.MemberEpoch = -1 }), wire.UnknownMemberID},
+		"no rebalance timeout":  {join(func(q *wire.ConsumerHeartbeat) { q.RebalanceTimeout = 0 }), wire.InvalidRequest},
+		"owns something":        {join(func(q *wire.ConsumerHeartbeat) { q.Owned = []wire.AssignedTopic{{Topic: topicID("t")}} }), wire.InvalidRequest},
+		"owned is not told":     {join(func(q *wire.ConsumerHeartbeat) { q.OwnedTold = false }), wire.InvalidRequest},
+		"tells no subscription": {join(func(q *wire.ConsumerHeartbeat) { q.Subscribed = false }), wire.InvalidRequest},
+		"no such epoch":         {join(func(q *wire.ConsumerHeartbeat) { q.MemberEpoch = -3 }), wire.InvalidRequest},
+		"no id":                 {join(func(q *wire.ConsumerHeartbeat) { q.MemberEpoch, q.Member = 1, "" }), wire.InvalidRequest},
+		"pauses, not static":    {join(func(q *wire.ConsumerHeartbeat) { q.MemberEpoch = -2 }), wire.InvalidRequest},
+		"unknown assignor":      {join(func(q *wire.ConsumerHeartbeat) { q.Assignor = "best" }), wire.UnsupportedAssignor},
+		"bad pattern":           {join(func(q *wire.ConsumerHeartbeat) { q.Pattern = &pattern }), wire.InvalidRegularExpression},
+		"says too much":         {join(func(q *wire.ConsumerHeartbeat) { q.Topics = []string{strings.Repeat("t", 1<<20)} }), wire.InvalidRequest},
+		"another's instance":    {join(func(q *wire.ConsumerHeartbeat) { q.Member, q.Instance = "m", "i" }), wire.InvalidRequest},
+		"unknown member":        {join(func(q *wire.ConsumerHeartbeat) { q.MemberEpoch = 1 }), wire.UnknownMemberID},
+		"unknown instance":      {join(func(q *wire.ConsumerHeartbeat) { q.MemberEpoch, q.Instance = 1, "i" }), wire.UnknownMemberID},
+		"unknown leaves":        {join(func(q *wire.ConsumerHeartbeat) { q.MemberEpoch = -1 }), wire.UnknownMemberID},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := persisted(b.g)

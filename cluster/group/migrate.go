@@ -372,8 +372,8 @@ func (c *consumer) beat(t *turn, q *wire.GroupHeartbeat) error {
 	return nil
 }
 
-// leaveConsumer takes members out: those that speak the classic protocol, and static ones on an operator's behalf, who
-// does not know their ids.
+// leaveConsumer takes members out, of either protocol: those that leave, and those that an operator names, static ones by their
+// instances alone.
 func (g *Group) leaveConsumer(t *turn, q *wire.LeaveGroup, call Call) {
 	c := g.consumer
 	reply := &wire.LeftGroup{Members: make([]wire.LeftMember, 0, len(q.Members))}
@@ -404,9 +404,5 @@ func (c *consumer) leaving(leaving wire.LeavingMember) (*consumerMember, error) 
 	if m := c.instances[leaving.Instance]; m != nil && leaving.Member == "" {
 		return m, nil
 	}
-	m, err := c.find(leaving.Member, leaving.Instance)
-	if err == nil && m.said.classic == nil {
-		return nil, wire.Errorf(wire.UnknownMemberID, "the member %q speaks the consumer protocol", m.id)
-	}
-	return m, err
+	return c.find(leaving.Member, leaving.Instance)
 }

@@ -410,7 +410,10 @@ func TestAClassicMemberIsFencedByItsGeneration(t *testing.T) {
 		"fetch of an old epoch":          {&wire.FetchOffsets{Group: "g", Member: "young", MemberEpoch: 0}, wire.StaleMemberEpoch},
 		"fetch of nobody":                {&wire.FetchOffsets{Group: "g", Member: "x", MemberEpoch: 1}, wire.UnknownMemberID},
 		"fetch of a tool":                {&wire.FetchOffsets{Group: "g", MemberEpoch: -1}, wire.None},
-		"commit of a tool":               {&wire.CommitOffsets{Group: "g", Generation: -1}, wire.UnknownMemberID},
+		"commit of a new member by an old request": {
+			&wire.CommitOffsets{Group: "g", Member: "young", Generation: wire.GenerationID(young.epoch)}, wire.UnsupportedVersion,
+		},
+		"commit of a tool": {&wire.CommitOffsets{Group: "g", Generation: -1}, wire.UnknownMemberID},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if reply := b.ask(test.q); wire.Code(reply.Failure()) != test.want {
@@ -446,18 +449,17 @@ func TestAClassicMemberThatDoesNotRejoinIsFenced(t *testing.T) {
 
 func TestLeavingByTheClassicProtocol(t *testing.T) {
 	b := newConsumerBench(t, map[string]int{"t": 3})
-	young, static := b.client("young", "t").join(), b.client("static", "t")
+	young, static, gone := b.client("young", "t").join(), b.client("static", "t"), b.client("gone", "t").join()
 	static.instance = "i"
 	static.join()
 	old := b.oldClient(true, "t")
 	old.join()
-	b.turns([]*oldClient{old}, young, static)
+	b.turns([]*oldClient{old}, young, static, gone)
 	reply := b.ask(&wire.LeaveGroup{Group: "g", Members: []wire.LeavingMember{
-		{Member: "young"},                // speaks another protocol
-		{Member: "static"},               // so does this one
+		{Member: "gone"},                 // an operator takes it out
 		{Member: "x", Instance: "i"},     // is not the member with the instance
 		{Member: "x"},                    // is nobody
-		{Instance: "i"},                  // an operator takes it out
+		{Instance: "i"},                  // so is this one
 		{Member: old.id, Reason: "done"}, // leaves
 		{Member: old.id},
 	}}).(*wire.LeftGroup)
@@ -465,7 +467,7 @@ func TestLeavingByTheClassicProtocol(t *testing.T) {
 	for _, m := range reply.Members {
 		got = append(got, wire.Code(m.Err).Name())
 	}
-	want := []string{"UNKNOWN_MEMBER_ID", "UNKNOWN_MEMBER_ID", "FENCED_INSTANCE_ID", "UNKNOWN_MEMBER_ID", "NONE", "NONE", "UNKNOWN_MEMBER_ID"}
+	want := []string{"NONE", "FENCED_INSTANCE_ID", "UNKNOWN_MEMBER_ID", "NONE", "NONE", "UNKNOWN_MEMBER_ID"}
 	if !slices.Equal(got, want) {
 		t.Errorf("told %v, want %v", got, want)
 	}
