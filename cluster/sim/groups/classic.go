@@ -146,6 +146,11 @@ func (m *classicMember) join() {
 		}
 		switch {
 		case err == nil:
+			if m.generation >= 0 && joined.Generation > m.generation+1 && joined.Leader != "" {
+				// What it kept may have been another member's in the generation that it missed. Kafka: its consumers commit
+				// it once more, and no coordinator of the classic protocol can tell.
+				m.lose()
+			}
 			m.member, m.generation, m.chosen = joined.Member, joined.Generation, joined.Protocol
 			m.note("is %s in generation %d, led by %s", m.member, m.generation, joined.Leader)
 			m.sync(joined)

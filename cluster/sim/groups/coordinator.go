@@ -98,9 +98,7 @@ func (c *coordinator) perform(e group.Effects) {
 		c.held = append(c.held, held{c.emitted, answered, a})
 	}
 	w.truth(c.id).turned(c)
-	if c.gone = e.Gone; c.gone && c.s.epoch == w.log.epoch {
-		w.truth(c.id).ends()
-	}
+	c.gone = e.Gone
 	c.setAlarm(e.Deadline)
 	c.release()
 	c.s.flush()

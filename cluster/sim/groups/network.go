@@ -40,7 +40,7 @@ func (c *client) ask(q wire.GroupRequest, timeout time.Duration, on func(wire.Gr
 	to := c.to
 	delay := w.delay()
 	w.at(delay, nil, func() { w.deliver(sent, to) })
-	if w.faulty(w.profile.Duplicates, 4) {
+	if w.faulty(w.profile.Duplicates, 4) && repeatable(q) {
 		// It was sent before, by a connection that broke; that one is only read now.
 		w.stats.Duplicates++
 		late := &call{of: c, request: q, over: true, asked: w.now, floor: sent.floor}
@@ -51,6 +51,13 @@ func (c *client) ask(q wire.GroupRequest, timeout time.Duration, on func(wire.Gr
 		w.at(delay+w.between(-delay, 200*time.Millisecond), c.run, func() { sent.disconnect() })
 	}
 	w.at(timeout, c.run, func() { sent.disconnect() })
+}
+
+// repeatable says whether a coordinator can cope with a request that was sent long ago. Not with a JoinGroup that tells what
+// its member had then: nothing in it says that it is an old one, and leaders go by it.
+func repeatable(q wire.GroupRequest) bool {
+	j, join := q.(*wire.JoinGroup)
+	return !join || j.Protocols[0].Name != cooperative
 }
 
 func (w *World) delay() time.Duration {

@@ -139,7 +139,7 @@ func (t *truth) emitted(c *coordinator, records []group.Record) { t.removes(c, r
 // turned is the end of an event at a coordinator.
 func (t *truth) turned(c *coordinator) {
 	t.deleting = false
-	if t.present != c {
+	if t.present != c || c.s.epoch != t.w.log.epoch {
 		return
 	}
 	state := c.rules.Listed().State
@@ -154,7 +154,7 @@ func (t *truth) turned(c *coordinator) {
 		}
 	}
 	t.state, t.since = state, t.w.now
-	if state == wire.GroupEmpty {
+	if state == wire.GroupEmpty || state == wire.GroupDead {
 		t.ends()
 	}
 }
@@ -162,9 +162,15 @@ func (t *truth) turned(c *coordinator) {
 // ends is a group that nobody is in any more: the next one of the name may count from the beginning, since those that were
 // members are known no longer.
 func (t *truth) ends() {
+	if m := t.active(); m != nil {
+		t.violate("nobody is in it, and %s should be, which was heard %v ago", m.id, t.w.now-m.heard)
+	}
 	clear(t.generations)
 	clear(t.holders)
 	t.newest, t.joined = 0, 0
+	for _, id := range t.order {
+		t.members[id].over = true
+	}
 }
 
 // slack is what timers may be late by.
@@ -204,6 +210,9 @@ func (t *truth) decided(c *coordinator, q *call, reply wire.GroupReply) {
 		}
 	case *wire.GroupHeartbeat:
 		t.heard(q.Member, reply.Failure(), 0)
+		if m := t.members[q.Member]; m != nil && errors.Is(reply.Failure(), wire.RebalanceInProgress) {
+			m.heard = t.w.now // no other request that is refused keeps it alive
+		}
 	case *wire.CommitOffsets:
 		t.decideCommit(q, reply.(*wire.CommittedOffsets))
 	case *wire.ConsumerHeartbeat:
@@ -221,6 +230,7 @@ func (t *truth) decideJoin(c *coordinator, q *wire.JoinGroup, reply *wire.Joined
 	}
 	t.joined = reply.Generation
 	m := t.standing(reply.Member)
+	m.over = false
 	m.classic, m.instance, m.heard, m.joined = true, q.Instance, t.w.now, t.w.now
 	m.told = t.w.now // to ask for its assignment
 	t.replace(m)
@@ -244,7 +254,6 @@ func (t *truth) replace(m *standing) {
 			other.over = true
 		}
 	}
-	m.over = false
 }
 
 // heard is a member's request that was accepted, or was not: then there has to be a reason for that.
@@ -256,12 +265,11 @@ func (t *truth) heard(id wire.MemberID, err error, epoch int32) {
 	w := t.w
 	switch {
 	case err == nil:
-		m.heard = w.now
+		m.heard, m.over = w.now, false // also if it left, or was replaced, at a coordinator that could not commit that
 		if m.classic {
 			m.doubted = 0
 		}
 	case errors.Is(err, wire.RebalanceInProgress):
-		m.heard = w.now
 		if m.told == 0 {
 			m.told = w.now
 		}
@@ -319,17 +327,17 @@ func (t *truth) decideCommit(q *wire.CommitOffsets, reply *wire.CommittedOffsets
 
 func (t *truth) decideBeat(q *wire.ConsumerHeartbeat, reply *wire.ConsumerHeartbeatReply) {
 	w := t.w
+	m := t.standing(q.Member)
 	t.heard(q.Member, reply.Err, q.MemberEpoch)
 	if reply.Err != nil {
 		return
 	}
-	m := t.standing(reply.Member)
 	if q.MemberEpoch < 0 {
 		m.over = true
 		return
 	}
 	if q.MemberEpoch == wire.MemberJoins {
-		m.over, m.assigned = false, nil
+		m.assigned = nil
 		m.instance = q.Instance
 		t.replace(m)
 	}
@@ -392,7 +400,7 @@ func (t *truth) shares(c *coordinator, q *wire.SyncGroup, reply *wire.SyncedGrou
 			intended = append(slices.Clip(intended), g.intended[id]...)
 		}
 	}
-	if !within(places, intended) && (ok || g.leader != "") {
+	if !within(places, intended) && len(g.intended) > 0 && (ok || g.leader != "") { // else it was one of KIP-848 before
 		t.violate("generation %d: %s is told %v, and the leader wants %v", q.Generation, q.Member, places, intended)
 	}
 	m := t.standing(q.Member)
@@ -418,9 +426,10 @@ func (t *truth) stands(c *coordinator, r *wire.ConsumerHeartbeatReply) {
 	}
 }
 
-// give notes who has what. What a coordinator says that is none any more was said before.
+// give notes who has what. What a coordinator says that is none any more was said before,
+// and who has left since has nothing.
 func (t *truth) give(c *coordinator, m *standing, places []place, epoch wire.GenerationID) {
-	if c.s.epoch != t.w.log.epoch {
+	if c.s.epoch != t.w.log.epoch || m.over {
 		return
 	}
 	t.newest = max(t.newest, epoch)
