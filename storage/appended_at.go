@@ -1,8 +1,10 @@
 package storage
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/crc32"
+	"io"
 	"math"
 	"os"
 	"sync"
@@ -39,7 +41,9 @@ type stamps struct {
 	mu     sync.Mutex
 	loaded bool
 	count  int64 // of entries that are right
-	file   fileSlot
+	// unsaved are the entries of a segment that compaction made, until they are in a file.
+	unsaved []byte
+	file    fileSlot
 }
 
 func appendStamp(b []byte, base wire.Offset, e stamp) []byte {
@@ -86,18 +90,22 @@ func (l *Log) AppendedAt(offset wire.Offset) (time.Time, bool) {
 func (l *Log) stampBelow(s *segment, offset wire.Offset) (stamp, bool) {
 	s.stamps.mu.Lock()
 	l.loadStamps(s, math.MaxInt64)
-	n := s.stamps.count
+	n, unsaved := s.stamps.count, s.stamps.unsaved
 	s.stamps.mu.Unlock()
 	if n == 0 {
 		return stamp{}, false
 	}
-	f, err := l.open(s, &s.stamps.file, appendedSuffix)
-	if err != nil {
-		return stamp{}, false
+	r := io.ReaderAt(bytes.NewReader(unsaved))
+	if unsaved == nil {
+		f, err := l.open(s, &s.stamps.file, appendedSuffix)
+		if err != nil {
+			return stamp{}, false
+		}
+		defer f.Release()
+		r = f
 	}
-	defer f.Release()
 	key := func(b []byte) int64 { return int64(binary.BigEndian.Uint32(b)) }
-	b, found, err := searchEntries(f, int(n), stampBytes, int64(s.relative(offset)), key)
+	b, found, err := searchEntries(r, int(n), stampBytes, int64(s.relative(offset)), key)
 	if err != nil || !found {
 		return stamp{}, false
 	}
@@ -186,24 +194,32 @@ func (l *Log) writeStamp(s *segment, e stamp) error {
 	return err
 }
 
-// mergedStamps returns what is known of the segments of a group, for the one that they become.
-func (l *Log) mergedStamps(group []source, base wire.Offset) (b []byte) {
+// mergeStamps gives a segment that nobody else knows yet what is known of those that it was made from.
+func (l *Log) mergeStamps(made *segment, group []source) {
+	var b []byte
 	for _, s := range group {
-		for _, e := range l.readStamps(s.base, s.next) {
-			b = appendStamp(b, base, e)
+		s.stamps.mu.Lock()
+		unsaved := s.stamps.unsaved
+		s.stamps.mu.Unlock()
+		list := parseStamps(unsaved, s.base, s.next)
+		if unsaved == nil {
+			list = l.readStamps(s.base, s.next)
+		}
+		for _, e := range list {
+			b = appendStamp(b, made.base, e)
 		}
 	}
-	return b
+	made.stamps.loaded, made.stamps.count, made.stamps.unsaved = true, int64(len(b)/stampBytes), b
 }
 
-// saveStamps writes the entries of a segment that has none.
-func (l *Log) saveStamps(s *segment, entries []byte) {
-	if len(entries) == 0 {
-		return
-	}
+// saveStamps writes the file of a segment that was made by compaction.
+func (l *Log) saveStamps(s *segment) {
 	s.stamps.mu.Lock()
 	defer s.stamps.mu.Unlock()
-	if err := writeFileAtomically(l.dir.fsys, l.file(s.base, appendedSuffix), entries, notDurably); err == nil {
-		s.stamps.loaded, s.stamps.count = true, int64(len(entries)/stampBytes)
+	if len(s.stamps.unsaved) == 0 {
+		return
+	}
+	if writeFileAtomically(l.dir.fsys, l.file(s.base, appendedSuffix), s.stamps.unsaved, notDurably) == nil {
+		s.stamps.unsaved = nil
 	}
 }

@@ -65,7 +65,7 @@ func (c *compaction) swap(group []source, m *made) error {
 		return c.fatal(err)
 	}
 	m.segment.swap = swap
-	stamps := l.mergedStamps(group, m.segment.base)
+	l.mergeStamps(m.segment, group)
 
 	l.reshaping.Lock()
 	l.indexing.Lock()
@@ -83,7 +83,7 @@ func (c *compaction) swap(group []source, m *made) error {
 	if err := l.writeIndexes(m.segment); err != nil {
 		l.dir.keeper.reindex(l, m.segment) // it will say what is wrong
 	}
-	l.saveStamps(m.segment, stamps)
+	l.saveStamps(m.segment)
 	l.dir.track(l)
 	return nil
 }

@@ -30,7 +30,7 @@ func offsetFile(offset wire.Offset, suffix string) string {
 // parseOffsetFile undoes offsetFile.
 func parseOffsetFile(name, suffix string) (wire.Offset, bool) {
 	digits, ok := strings.CutSuffix(name, suffix)
-	if !ok || len(digits) != 20 {
+	if !ok || len(digits) != 20 || digits[0] < '0' || digits[0] > '9' {
 		return 0, false
 	}
 	offset, err := strconv.ParseInt(digits, 10, 64)

@@ -1,0 +1,122 @@
+package storage
+
+import (
+	"bytes"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/troupe-mq/troupe/wire"
+	"github.com/troupe-mq/troupe/wire/record"
+)
+
+func TestReadersNeverSeeACompactionHalfDone(t *testing.T) {
+	cfg := compactedConfig()
+	cfg.MinDirtyRatio = 0
+	k := openKeyedLog(t, t.TempDir(), quickFS{}, cfg)
+	const keys = 20
+	for i := range 200 {
+		k.put(fmt.Sprintf("k%d=%d", i%keys, i))
+	}
+	k.settleAll()
+	k.clean(1 << 20)
+	end := k.EndOffset()
+
+	var group sync.WaitGroup
+	stop := make(chan struct{})
+	reading := func(read func()) {
+		group.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					read()
+				}
+			}
+		})
+	}
+	for range 2 {
+		reading(func() { expectEveryKey(t, k.Log, keys) })
+	}
+	reading(func() {
+		// The first record that is left is the last one of some key in the clean part.
+		if offset, _, _, err := k.OffsetForTimestamp(0, k.EndOffset()); err != nil || offset < 0 || offset >= k.EndOffset() {
+			t.Errorf("the first offset is %d: %v", offset, err)
+		}
+		if offset, _, _, err := k.MaxTimestampOffset(k.EndOffset()); err != nil || offset < end-1 {
+			t.Errorf("the newest record is at %d: %v", offset, err)
+		}
+	})
+	reading(func() {
+		if _, ok := k.AppendedAt(end - 1); !ok {
+			t.Error("a time is not known")
+		}
+		k.RetentionDue(testNow, k.EndOffset())
+		next := wire.Offset(0)
+		if err := k.replay(0, func(h record.Header) { next = h.NextOffset() }); err != nil || next != 0 {
+			t.Errorf("replayed up to %d: %v", next, err)
+		}
+	})
+	// The appender goes on, and so does the keeper, while the cleaner compacts.
+	cleaned := make(chan struct{})
+	for i := range 300 {
+		var b record.Builder
+		b.Reset(record.None, 0, false)
+		b.Append(testNow.UnixMilli()+int64(1000+i), fmt.Appendf(nil, "k%d", i%keys), fmt.Appendf(nil, "%d", 200+i), []record.RecordHeader{{Key: "n"}})
+		appendBatch(t, k.Log, bytes.Clone(b.Finish(wire.NoProducer, -1, -1)), 1)
+		if i%30 == 29 {
+			k.commitAll()
+			group.Go(func() { k.clean(12 * 30); cleaned <- struct{}{} })
+			if err := k.AdvanceStart(wire.Offset(i / 10)); err != nil {
+				t.Error(err)
+			}
+			<-cleaned
+		}
+	}
+	close(stop)
+	group.Wait()
+	if k.CleanedOffset() < 400 {
+		t.Errorf("cleaned to %d of %d", k.CleanedOffset(), k.EndOffset())
+	}
+	expectEveryKey(t, k.Log, keys)
+}
+
+// expectEveryKey reads the log from the start and expects every key, with values that only grow.
+func expectEveryKey(t *testing.T, l *Log, keys int) {
+	t.Helper()
+	last := map[string]int{}
+	for from := l.StartOffset(); from < l.EndOffset(); { // which moves: the last value of a key may come late
+		b, next, _, err := l.ReadBuffer(from, l.EndOffset(), 600)
+		if err != nil || b == nil {
+			if from < l.StartOffset() {
+				from = l.StartOffset()
+				continue
+			}
+			t.Errorf("read at %d of %d to %d: %v", from, l.StartOffset(), l.EndOffset(), err)
+			return
+		}
+		for rest := b.Bytes; len(rest) > 0; {
+			_, batch, after, err := record.Next(rest)
+			if err == nil {
+				err = record.Iterate(batch, 1<<20, func(r record.Record) error {
+					value := 0
+					if _, err := fmt.Sscan(string(r.Value), &value); err != nil || value < last[string(r.Key)] {
+						t.Errorf("%s is %d after %d (%v)", r.Key, value, last[string(r.Key)], err)
+					}
+					last[string(r.Key)] = value
+					return nil
+				})
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			rest = after
+		}
+		b.Release()
+		from = next
+	}
+	if len(last) != keys {
+		t.Errorf("%d keys of %d are in the log", len(last), keys)
+	}
+}
