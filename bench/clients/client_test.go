@@ -88,9 +88,6 @@ type kind struct {
 	// openMember opens it for a group, where that differs.
 	openMember func(t *testing.T, bootstrap string) client
 	assignors  []string // for classic groups; none: it joins no group
-	// leavesOut is a codec that it does not use, though told to. librdkafka takes a broker that
-	// has no FindCoordinator for one that is too old for lz4.
-	leavesOut string
 }
 
 func (k kind) has(assignor string) bool { return slices.Contains(k.assignors, assignor) }
