@@ -103,6 +103,12 @@ func TestCommittedOffsetsSurviveRestarts(t *testing.T) {
 		c := start(t, disk)
 		c.topic("orders", 1)
 		for life := range 3 {
+			if life > 0 { // read anew before anything was appended since the start
+				c.committed("group-0", "orders")
+				if err := c.Kill("group/group-0", "panic"); err != nil {
+					t.Fatal(err)
+				}
+			}
 			for n := range 10 {
 				group := wire.GroupID(fmt.Sprint("group-", n))
 				if life > 0 {
@@ -292,6 +298,54 @@ func TestACoordinatorThatIsKilledTakesNothingWithIt(t *testing.T) {
 	}
 }
 
+// What a coordinator has sent when it ends may arrive after the news of its end.
+func TestWhatADeadCoordinatorEmitsIsNotAppended(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, crashfs.New())
+		defer c.end()
+		c.topic("orders", 1)
+		c.commits("billing", "orders", 1)
+		shard := c.shard("billing")
+		dead := shard.find("billing")
+		if err := c.Kill("group/billing", "stop"); err != nil {
+			t.Fatal(err)
+		}
+		c.committed("billing", "orders")
+		end := shard.part.view.Load().highWatermark
+		c.send(shard.pid, &groupEmitted{run: dead, number: 2, records: []group.Record{{Key: []byte("k"), Value: []byte("v")}}})
+		synctest.Wait()
+		if now := shard.part.view.Load().highWatermark; now != end {
+			t.Errorf("%d records were appended", now-end)
+		}
+	})
+}
+
+func TestAppendsOfAnotherLeaderEpochAreRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, crashfs.New())
+		defer c.end()
+		topic := c.topic("orders", 1)
+		part, epoch := c.routes.find(topic, 0), c.epochOf(topic)
+		var r replies
+		for slot, in := range []wire.LeaderEpoch{epoch - 1, epoch + 1, epoch} {
+			m, pid := part.door.enterNow(&wire.Produce{
+				Topic: topic, Acks: wire.AcksAll, Batches: recordsOf(1, wire.NoProducer, 0), Done: &r, Slot: slot,
+			}, in)
+			c.send(pid, m)
+			if reply := r.one(t, slot); (in == epoch) != (reply.Err == nil) || reply.Err != nil && !errors.Is(reply.Err, wire.FencedLeaderEpoch) {
+				t.Errorf("meant for epoch %d in epoch %d: %v", in, epoch, reply.Err)
+			}
+		}
+		part.door.shut(wire.NotLeaderOrFollower, wire.NoHint)
+		if m, _ := part.door.enterNow(&wire.Produce{Topic: topic, Batches: recordsOf(1, wire.NoProducer, 0), Done: &r, Slot: 9}, epoch); m != nil {
+			t.Error("it enters by a door that is shut")
+		}
+		if reply := r.one(t, 9); !errors.Is(reply.Err, wire.NotLeaderOrFollower) {
+			t.Errorf("behind a shut door: %v", reply.Err)
+		}
+	})
+}
+
 // neighbourOf returns a group of the same partition.
 func neighbourOf(id wire.GroupID) wire.GroupID {
 	for n := 0; ; n++ {
@@ -387,6 +441,10 @@ func TestAGroupOfWhichNothingIsLeftHasNoActor(t *testing.T) {
 			}
 			if got := c.committed("billing", "orders"); got != wire.NoOffset {
 				t.Errorf("a deleted group is at %d", got)
+			}
+			synctest.Wait()
+			if run := c.shard("billing").find("billing"); run != nil {
+				t.Fatalf("it is there because it was asked for: %+v", run)
 			}
 		}
 		synctest.Wait()
