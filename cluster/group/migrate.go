@@ -220,7 +220,7 @@ func (c *consumer) join(t *turn, q *wire.JoinGroup) (*wire.JoinedGroup, error) {
 			return &wire.JoinedGroup{Member: id}, wire.Errorf(wire.MemberIDRequired, "join again with this member id")
 		}
 	}
-	m, because, err := c.enterClassic(t, q, id)
+	m, because, err := c.enterClassic(t, q, id, subscription)
 	if err != nil {
 		return &wire.JoinedGroup{}, err
 	}
@@ -282,8 +282,9 @@ func (c *consumer) checkJoin(q *wire.JoinGroup) (*embeddedSubscription, error) {
 }
 
 // enterClassic finds or makes the member that joins. A static one that does not know its id takes the place of whoever
-// had its instance, whichever protocol that speaks.
-func (c *consumer) enterClassic(t *turn, q *wire.JoinGroup, id wire.MemberID) (*consumerMember, rebalanceCause, error) {
+// had its instance, whichever protocol that speaks. A member that brings something along from a generation has been taken out
+// since, and has to hear that before it comes as a new one: others may have its partitions.
+func (c *consumer) enterClassic(t *turn, q *wire.JoinGroup, id wire.MemberID, s *embeddedSubscription) (*consumerMember, rebalanceCause, error) {
 	holder := c.instances[q.Instance]
 	switch {
 	case q.Instance != "" && q.Member != "":
@@ -295,6 +296,9 @@ func (c *consumer) enterClassic(t *turn, q *wire.JoinGroup, id wire.MemberID) (*
 		return nil, rebalanceCause{}, wire.Errorf(wire.UnknownMemberID, "the member %q is a static one", id)
 	case c.byID[id] != nil:
 		return c.byID[id], rebalanceCause{}, nil
+	case q.Member != "" && (len(s.owned) > 0 || s.generation >= 0):
+		// Kafka: it comes in, and commits what it had once more.
+		return nil, rebalanceCause{}, wire.Errorf(wire.UnknownMemberID, "there is no member %q", id)
 	}
 	m := &consumerMember{id: id}
 	c.insert(m)

@@ -447,6 +447,33 @@ func TestAClassicMemberThatDoesNotRejoinIsFenced(t *testing.T) {
 	young.has(0, 1, 2, 3)
 }
 
+// Its partitions may be another member's by now, and it would commit them once more as a member in good standing.
+func TestAClassicMemberThatWasTakenOutComesBackAsANewOneOnly(t *testing.T) {
+	b := newConsumerBench(t, map[string]int{"t": 2})
+	young := b.client("young", "t").join()
+	old := b.oldClient(true, "t")
+	old.join()
+	b.turns([]*oldClient{old}, young)
+	if len(old.owned) == 0 {
+		t.Fatal("it has nothing to lose")
+	}
+	for range 10 { // it is not heard of
+		b.pass(5 * time.Second)
+		young.beat()
+		young.adopt()
+	}
+	young.has(0, 1)
+	old.join()
+	if !errors.Is(old.err, wire.UnknownMemberID) {
+		t.Fatalf("it joins with what it had and hears %v", old.err)
+	}
+	old.id, old.owned, old.generation = "", nil, wire.NoGeneration
+	old.join()
+	if old.err != nil {
+		t.Fatalf("it joins as a new one and hears %v", old.err)
+	}
+}
+
 func TestLeavingByTheClassicProtocol(t *testing.T) {
 	b := newConsumerBench(t, map[string]int{"t": 3})
 	young, static, gone := b.client("young", "t").join(), b.client("static", "t"), b.client("gone", "t").join()
