@@ -48,6 +48,20 @@ func (c Config) readsFromRack() bool {
 	return strings.TrimPrefix(c.Static["replica.selector.class"], metadata.SelectorPackage) == metadata.RackAwareSelector
 }
 
+// rate is the value of a key in bytes a second that need not be whole, as in Kafka; 0 when it is more
+// than there can be.
+func (c Config) rate(key string) int64 {
+	text, set := c.Static[key]
+	if k, known := metadata.LookupBrokerKey(key); !set && known {
+		text = k.Default
+	}
+	v, _ := strconv.ParseFloat(text, 64)
+	if v >= math.MaxInt64 {
+		return 0
+	}
+	return int64(v)
+}
+
 // nodeID is the broker id that was asked for. Below zero is any.
 func (c Config) nodeID() (wire.BrokerID, bool) {
 	v, err := strconv.ParseInt(c.Static[keyNodeID], 10, 32)

@@ -25,6 +25,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"net"
 	"path/filepath"
@@ -171,6 +172,9 @@ func (n *Node) openDirectories(context.Context) error {
 	cfg := storage.DefaultDirConfig()
 	cfg.Now, cfg.BootID, cfg.Metrics = n.opts.Now, n.opts.BootID, metrics
 	cfg.ReserveBytes = n.cfg.number("log.dir.reserve.bytes")
+	cfg.CleanInterval = time.Duration(min(n.cfg.number("log.cleaner.backoff.ms"), math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
+	cfg.CleanMemory = n.cfg.number("log.cleaner.dedupe.buffer.size") / int64(max(1, len(n.cfg.Data)))
+	cfg.CleanBytesPerSecond = n.cfg.rate("log.cleaner.io.max.bytes.per.second")
 	for _, path := range n.cfg.Data {
 		absolute, err := filepath.Abs(path)
 		if err != nil {
