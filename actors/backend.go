@@ -108,6 +108,9 @@ func (b *Broker) OffsetForEpoch(q *wire.OffsetForEpoch) wire.OffsetForEpochReply
 
 // DeleteRecords moves a partition's log start and returns it.
 func (b *Broker) DeleteRecords(ctx context.Context, q *wire.DeleteRecords) (wire.Offset, error) {
+	if topic, ok := b.View().TopicByID(q.Topic); ok && topic.Internal {
+		return wire.NoOffset, wire.Errorf(wire.InvalidTopic, "topic %s belongs to the brokers: its records are not to be deleted", topic.Name)
+	}
 	reply := make(chan deletedRecords, 1)
 	deleted, err := askReplica(ctx, b, q.Topic, q.Partition, &deleteRecords{before: q.Before, reply: reply}, reply)
 	if err != nil {

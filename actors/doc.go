@@ -12,13 +12,20 @@
 //	  membership    membership    heartbeats, the lease, hints of who is dead
 //	  forward       forwardActor  native requests for what another broker leads (forward.go)
 //	  producer-ids                hands out producer ids from blocks of the metadata log
+//	  groups        groupsActor   has a shard for each partition of the offsets topic led here (groups.go)
+//	  groups/<n>    groupsShard   loads that partition, appends what its groups emit (groups_shard.go)
+//	  groups/<n>/group/<id>       one consumer group: its coordinator (group_coordinator.go)
 //
 // A produce goes in by backend.go (find the partition), through the partition's door (door.go:
 // bytes in flight, and a table of who still waits for an answer), into the replica's mailbox
 // (replica_leading.go), and comes out through the completion in the message.
 //
+// A request to a group's coordinator goes in by groups_backend.go (find the shard and the coordinator, in groups_table.go),
+// and straight into the coordinator's mailbox. What its rules emit goes to the shard, which appends it like a produce, in
+// batches (groups_append.go); the answer comes out once that is committed.
+//
 // Reading does not pass through mailboxes: a replica publishes an immutable view of itself
-// (partition.go) and storage.Log has concurrent readers. That view, the routes and the
+// (partition.go) and storage.Log has concurrent readers. That view, the routes, the table of groups and the
 // metadata image are all the memory that goroutines share.
 //
 // Rules of the house: no locks, no go statements and no waiting inside an actor; a panic stops

@@ -134,6 +134,9 @@ func (f *forwards) check(m *wire.Forward, req *wire.ProduceRequest, call *forwar
 	if !ok {
 		return wire.UnknownTopicID
 	}
+	if topic.Internal {
+		return wire.Errorf(wire.InvalidTopic, "clients do not write to internal topics")
+	}
 	now := f.broker.now()
 	checked, err := record.Check(m.Payload, topic.Limits, now.UnixMilli())
 	if err != nil {

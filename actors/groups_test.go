@@ -136,22 +136,22 @@ func TestGroupsMoveWithTheLeaderOfTheirPartition(t *testing.T) {
 		cl.awaitReady()
 		cl.any().topic("orders", 1)
 		cl.awaitTopic("orders")
-		coordinator := cl.coordinator("billing")
-		coordinator.commits("billing", "orders", 7)
+		coordinator := cl.coordinator("shipping")
+		coordinator.commits("shipping", "orders", 7)
 		for _, c := range cl.members {
 			if c.Self() == coordinator.Self() {
 				continue
 			}
-			if _, err := c.AskGroup(t.Context(), fetchOf("billing", "orders")); !errors.Is(err, wire.NotCoordinator) {
+			if _, err := c.AskGroup(t.Context(), fetchOf("shipping", "orders")); !errors.Is(err, wire.NotCoordinator) {
 				t.Errorf("broker %d, which does not coordinate: %v", c.Self(), err)
 			}
 		}
 		cl.kill(coordinator.Self())
-		next := cl.coordinator("billing")
-		if got := next.committed("billing", "orders"); got != 7 {
+		next := cl.coordinator("shipping")
+		if got := next.committed("shipping", "orders"); got != 7 {
 			t.Errorf("the next coordinator has offset %d, want 7", got)
 		}
-		next.commits("billing", "orders", 8)
+		next.commits("shipping", "orders", 8)
 	})
 }
 
@@ -195,6 +195,26 @@ func TestTheOffsetsTopicIsMadeOnce(t *testing.T) {
 			if id, err := c.FindCoordinator(t.Context(), "billing"); err != nil || id != found {
 				t.Errorf("broker %d finds %d, %v, and another one %d", c.Self(), id, err, found)
 			}
+		}
+	})
+}
+
+func TestClientsLeaveTheOffsetsTopicAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, crashfs.New())
+		defer c.end()
+		c.topic("orders", 1)
+		c.commits("billing", "orders", 1)
+		topic, _ := c.View().Topic(wire.OffsetsTopic)
+		_, err := c.DeleteRecords(t.Context(), &wire.DeleteRecords{Topic: topic.ID, Partition: partitionOf("billing"), Before: wire.NoOffset})
+		if !errors.Is(err, wire.InvalidTopic) {
+			t.Errorf("records are deleted: %v", err)
+		}
+		if deleted := c.DeleteTopics(t.Context(), []wire.TopicRef{{Name: wire.OffsetsTopic}}); !errors.Is(deleted[0].Err, wire.InvalidTopic) {
+			t.Errorf("it is deleted: %v", deleted[0].Err)
+		}
+		if got := c.committed("billing", "orders"); got != 1 {
+			t.Errorf("offset %d, want 1", got)
 		}
 	})
 }
@@ -489,20 +509,20 @@ func TestACallerThatGivesUpIsForgotten(t *testing.T) {
 		c := start(t, crashfs.New())
 		defer c.end()
 		c.topic("orders", 1)
-		c.commits("billing", "orders", 1)
+		c.commits("shipping", "orders", 1)
 		gate := c.disk.Hold("/data")
 		defer gate.Release()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := c.AskGroup(ctx, commitOf("billing", "orders", 2)); !errors.Is(err, wire.RequestTimedOut) {
+		if _, err := c.AskGroup(ctx, commitOf("shipping", "orders", 2)); !errors.Is(err, wire.RequestTimedOut) {
 			t.Errorf("%v, want REQUEST_TIMED_OUT", err)
 		}
 		gate.Release()
 		synctest.Wait()
-		if waiting := c.shard("billing").waiting.Load(); waiting != 0 {
+		if waiting := c.shard("shipping").waiting.Load(); waiting != 0 {
 			t.Errorf("%d requests are said to wait", waiting)
 		}
-		if got := c.committed("billing", "orders"); got != 2 {
+		if got := c.committed("shipping", "orders"); got != 2 {
 			t.Errorf("offset %d, want 2: a commit does not come back", got)
 		}
 	})
