@@ -34,6 +34,7 @@ type sharing struct {
 
 type sharedTopic struct {
 	id         wire.TopicID
+	name       string
 	partitions int32
 }
 

@@ -18,7 +18,7 @@ func topicNumber(n int) wire.TopicID {
 func sharingOf(partitions []int, subscribed ...[]int) *sharing {
 	s := &sharing{}
 	for t, n := range partitions {
-		s.topics = append(s.topics, sharedTopic{topicNumber(t), int32(n)})
+		s.topics = append(s.topics, sharedTopic{id: topicNumber(t), partitions: int32(n)})
 	}
 	known := map[string]int{}
 	for m, topics := range subscribed {
@@ -45,8 +45,8 @@ func (s *sharing) subscribed(m int, t int32) bool {
 	return slices.Contains(s.subscriptions[s.members[m].subscription], t)
 }
 
-// checkShared proves that each partition has exactly one owner who is subscribed to it, and returns who that is.
-func checkShared(t *testing.T, s *sharing, results []assignment) map[wire.TopicPartition]int {
+// checkShared proves that each partition has exactly one owner who is subscribed to it.
+func checkShared(t *testing.T, s *sharing, results []assignment) {
 	t.Helper()
 	owner := map[wire.TopicPartition]int{}
 	for m, a := range results {
@@ -81,7 +81,6 @@ func checkShared(t *testing.T, s *sharing, results []assignment) map[wire.TopicP
 			}
 		}
 	}
-	return owner
 }
 
 func loads(results []assignment) []int {

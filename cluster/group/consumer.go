@@ -284,7 +284,7 @@ func (c *consumer) replace(t *turn, old *consumerMember, id wire.MemberID) *cons
 	c.count(m, 1)
 	t.emit(newMemberRecord(c.group.id, m.id, m.said),
 		newTargetAssignmentRecord(c.group.id, m.id, m.target),
-		newCurrentAssignmentRecord(c.group.id, m.id, m.standing.value()))
+		newCurrentAssignmentRecord(c.group.id, m.id, m.value()))
 	return m
 }
 
@@ -342,7 +342,7 @@ func (c *consumer) say(t *turn, m *consumerMember, said memberValue, because *re
 // if they are not of the group's epoch, and the member takes a step towards its own.
 func (c *consumer) advance(t *turn, m *consumerMember, because rebalanceCause, owned assignment, told bool) {
 	if c.subs.refresh() && because.trigger == "" {
-		because = rebalanceCause{trigger: wire.TopicsChanged}
+		because = rebalanceCause{trigger: wire.TopicsChanged, detail: c.subs.news}
 	}
 	if c.used != c.assignor() && because.trigger == "" {
 		// Kafka: another assignor is used from the next rebalance on, whenever that is.

@@ -69,7 +69,10 @@ func (c *consumer) tick(t *turn) {
 		}
 		gone = append(gone, m)
 		if because.trigger == "" {
-			because = rebalanceCause{trigger: trigger, member: m.id}
+			because = rebalanceCause{trigger: trigger, member: m.id, detail: "it was not heard of"}
+			if trigger == wire.MemberTooSlow {
+				because.detail = "it did not do in time what it was asked to"
+			}
 		}
 	}
 	if len(gone) > 0 {

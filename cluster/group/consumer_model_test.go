@@ -12,8 +12,9 @@ import (
 )
 
 // TestNoPartitionEverHasTwoWhoseCommitsAreAccepted drives groups with members that come, go, crash, pause, are slow, and lose
-// answers, while topics change and coordinators move. After every step no two members that believe to own a
-// partition can commit it, and the state is what the log says. When all is quiet again, everything is shared out evenly.
+// answers, while topics change and coordinators move. In every other run some of them speak the classic protocol, so that
+// the group changes its own time and again. After every step no two members that believe to own a partition can commit
+// it, and the state is what the log says. When all is quiet again, everything is shared out evenly.
 func TestNoPartitionEverHasTwoWhoseCommitsAreAccepted(t *testing.T) {
 	seeds := uint64(100)
 	if testing.Short() {
@@ -29,12 +30,15 @@ type consumerModel struct {
 	r       *rand.Rand
 	clients []*consumerClient
 	made    int
-	old     []*wire.ConsumerHeartbeat // requests that may come once more
+	late    []*wire.ConsumerHeartbeat // requests that may come once more
+	mixed   bool
+	olds    []*oldClient // eager members of the classic protocol
 }
 
 func newConsumerModel(t *testing.T, seed uint64) *consumerModel {
-	w := &consumerModel{r: rand.New(rand.NewPCG(seed, 848))}
+	w := &consumerModel{r: rand.New(rand.NewPCG(seed, 848)), mixed: seed%2 == 1}
 	w.consumerBench = newConsumerBench(t, w.someTopics())
+	w.folds = !w.mixed // a classic group in a rebalance is not what its log says
 	return w
 }
 
@@ -55,6 +59,10 @@ func (w *consumerModel) run() {
 }
 
 func (w *consumerModel) step() {
+	if w.mixed && w.r.IntN(3) == 0 {
+		w.stepOld()
+		return
+	}
 	if len(w.clients) == 0 || w.r.IntN(12) == 0 && len(w.clients) < 6 {
 		w.arrive()
 		return
@@ -69,6 +77,9 @@ func (w *consumerModel) step() {
 		w.topics(w.someTopics())
 	case 3:
 		w.restart()
+		for _, m := range w.olds { // the connections ended, and nobody answers
+			m.joining, m.syncing = 0, 0
+		}
 	case 4:
 		w.pass(time.Duration(w.r.IntN(50)) * time.Second)
 	case 5, 6:
@@ -79,8 +90,8 @@ func (w *consumerModel) step() {
 		q.OwnedTold, q.Owned, q.Subscribed, q.Topics = true, m.owned, true, m.topics
 		w.say(m, q)
 	case 8:
-		if len(w.old) > 0 { // it was on its way for long, and nobody hears the answer
-			w.ask(w.old[w.r.IntN(len(w.old))])
+		if len(w.late) > 0 { // it was on its way for long, and nobody hears the answer
+			w.ask(w.late[w.r.IntN(len(w.late))])
 		}
 	case 9, 10, 11: // some of what it is to give up, or all
 		m.owned = m.owned.filter(func(tp wire.TopicPartition) bool {
@@ -95,6 +106,27 @@ func (w *consumerModel) step() {
 		}
 		w.say(m, q)
 	}
+}
+
+// stepOld lets a member of the classic protocol do something.
+func (w *consumerModel) stepOld() {
+	if len(w.olds) == 0 || w.r.IntN(10) == 0 && len(w.olds) < 4 {
+		m := w.oldClient(false, "t")
+		m.join()
+		w.olds = append(w.olds, m)
+		return
+	}
+	m := w.olds[w.r.IntN(len(w.olds))]
+	switch w.r.IntN(12) {
+	case 0:
+		w.ask(&wire.LeaveGroup{Group: "g", Members: []wire.LeavingMember{{Member: m.id}}})
+		w.olds = slices.DeleteFunc(w.olds, func(o *oldClient) bool { return o == m })
+	case 1: // it is gone, or stuck
+		w.olds = slices.DeleteFunc(w.olds, func(o *oldClient) bool { return o == m && w.r.IntN(2) == 0 })
+	default:
+		m.beat()
+	}
+	w.deliver(w.olds...)
 }
 
 func (w *consumerModel) arrive() {
@@ -126,7 +158,7 @@ func (w *consumerModel) say(m *consumerClient, q *wire.ConsumerHeartbeat) {
 	if m.unsure {
 		q.OwnedTold, q.Owned, q.Subscribed, q.Topics, q.RebalanceTimeout = true, m.owned, true, m.topics, time.Minute
 	}
-	w.old = append(w.old, q)
+	w.late = append(w.late, q)
 	if m.unsure = w.r.IntN(8) == 0; m.unsure {
 		w.ask(q)
 		return
@@ -146,22 +178,26 @@ func (w *consumerModel) say(m *consumerClient, q *wire.ConsumerHeartbeat) {
 
 func (w *consumerModel) check() {
 	w.t.Helper()
-	owner := map[wire.TopicPartition]*consumerClient{}
-	for _, m := range w.clients {
-		if w.g.consumer == nil || w.g.consumer.mayCommit(nil, &wire.CommitOffsets{
-			Member: m.id, Generation: wire.GenerationID(m.epoch), Modern: true,
-		}) != nil {
-			continue
+	owner := map[wire.TopicPartition]wire.MemberID{}
+	note := func(id wire.MemberID, epoch int32, owned assignment) {
+		if !w.commits(id, epoch) {
+			return
 		}
-		for _, at := range m.owned {
+		for _, at := range owned {
 			for _, p := range at.Partitions {
 				tp := wire.TopicPartition{Topic: at.Topic, Partition: p}
-				if other := owner[tp]; other != nil && other.id != m.id {
-					w.t.Fatalf("%v has two owners: %s at %d and %s at %d\n%s", tp, other.id, other.epoch, m.id, m.epoch, persisted(w.g))
+				if other, twice := owner[tp]; twice && other != id {
+					w.t.Fatalf("%v has two owners: %s, and %s at %d\n%s", tp, other, id, epoch, persisted(w.g))
 				}
-				owner[tp] = m
+				owner[tp] = id
 			}
 		}
+	}
+	for _, m := range w.clients {
+		note(m.id, m.epoch, m.owned)
+	}
+	for _, m := range w.olds {
+		note(m.id, int32(m.generation), normalized([]wire.AssignedTopic{{Topic: topicID("t"), Partitions: m.owned}}))
 	}
 	c := w.g.consumer
 	if c == nil {
@@ -194,6 +230,16 @@ func (w *consumerModel) check() {
 	}
 }
 
+// commits says that a commit of a member would be accepted.
+func (w *consumerModel) commits(id wire.MemberID, epoch int32) bool {
+	q := &wire.CommitOffsets{Group: "g", Member: id, Generation: wire.GenerationID(epoch), Modern: true}
+	if c := w.g.classic; c != nil {
+		m := c.member(id)
+		return m != nil && q.Generation == c.generation && c.state != wire.GroupCompletingRebalance && c.state != wire.GroupEmpty
+	}
+	return w.g.consumer != nil && w.g.consumer.mayCommit(nil, q) == nil
+}
+
 // comeToRest lets everybody do what they should.
 func (w *consumerModel) comeToRest() {
 	w.t.Helper()
@@ -209,16 +255,32 @@ func (w *consumerModel) comeToRest() {
 			m.adopt()
 			w.check()
 		}
+		for _, m := range w.olds {
+			m.beat()
+			w.deliver(w.olds...)
+			w.check()
+		}
 		w.pass(5 * time.Second)
-		if i > 25 && (len(w.clients) == 0 || w.g.state() == wire.GroupStable) {
+		w.deliver(w.olds...)
+		if i > 25 && (len(w.clients)+len(w.olds) == 0 || w.g.state() == wire.GroupStable) {
 			break
 		}
 	}
-	if len(w.clients) == 0 {
+	if len(w.clients)+len(w.olds) == 0 {
 		return
 	}
 	if got := w.g.state(); got != wire.GroupStable {
 		w.t.Fatalf("the group is %s\n%s", got, persisted(w.g))
+	}
+	if len(w.olds) > 0 {
+		w.checkShares(w.olds, w.clients...)
+	}
+	if w.g.consumer == nil {
+		if len(w.clients) > 0 || len(w.g.classic.members) != len(w.olds) {
+			w.t.Errorf("there are %d members of the classic protocol and %d of the other, and the group has %d",
+				len(w.olds), len(w.clients), len(w.g.classic.members))
+		}
+		return
 	}
 	results := assignors[uniformAssignor](w.g.consumer.sharing())
 	for i, m := range w.g.consumer.members {
@@ -226,9 +288,12 @@ func (w *consumerModel) comeToRest() {
 			w.t.Errorf("%s has %v, its target is %v and could be %v", m.id, m.assigned, m.target, results[i])
 		}
 	}
-	if len(w.g.consumer.members) != len(w.clients) {
+	if len(w.g.consumer.members) != len(w.clients)+len(w.olds) {
 		ids := []wire.MemberID{}
 		for _, m := range w.clients {
+			ids = append(ids, m.id)
+		}
+		for _, m := range w.olds {
 			ids = append(ids, m.id)
 		}
 		slices.SortFunc(ids, func(a, b wire.MemberID) int { return cmp.Compare(a, b) })

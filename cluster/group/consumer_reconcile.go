@@ -74,10 +74,10 @@ func (c *consumer) settled(m *consumerMember) bool {
 
 // place changes where a member stands.
 func (c *consumer) place(t *turn, m *consumerMember, next standing) {
-	if m.standing.equal(&next) {
+	before, was := m.standing, c.settled(m)
+	if before.equal(&next) {
 		return
 	}
-	before, was := m.standing, c.settled(m)
 	m.standing = next
 	t.emit(newCurrentAssignmentRecord(c.group.id, m.id, next.value()))
 	c.own(t, m, before, t.now)

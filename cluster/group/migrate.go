@@ -49,7 +49,7 @@ func (g *Group) upgrade(t *turn) error {
 	for _, m := range c.members {
 		t.emit(newMemberRecord(g.id, m.id, m.said),
 			newTargetAssignmentRecord(g.id, m.id, m.target),
-			newCurrentAssignmentRecord(g.id, m.id, m.standing.value()))
+			newCurrentAssignmentRecord(g.id, m.id, m.value()))
 	}
 	t.emit(newTargetEpochRecord(g.id, c.assignmentEpoch))
 	return nil

@@ -127,12 +127,13 @@ func (m *oldClient) beat() {
 	switch wire.Code(m.err) {
 	case wire.RebalanceInProgress:
 		m.join()
-	case wire.IllegalGeneration, wire.UnknownMemberID:
-		m.owned = nil
-		if wire.Code(m.err) == wire.UnknownMemberID {
-			m.id = ""
-		}
+	case wire.UnknownMemberID:
+		m.id, m.owned = "", nil
 		m.join()
+	case wire.IllegalGeneration:
+		m.owned = nil
+		m.join()
+	default:
 	}
 }
 

@@ -3,6 +3,7 @@ package group
 import (
 	"cmp"
 	"encoding/binary"
+	"fmt"
 	"regexp"
 	"regexp/syntax"
 	"slices"
@@ -119,6 +120,7 @@ type subscriptions struct {
 	// Kafka: also racks of the replicas are in it, since its assignors once looked at racks. The value differs from Kafka's;
 	// it is compared with no other but our own.
 	hash uint64
+	news string // how topics differ from what they were before, for a person; "": they do not
 }
 
 func newSubscriptions() subscriptions {
@@ -237,7 +239,9 @@ func (s *subscriptions) refresh() bool {
 		return false
 	}
 	s.stale = false
+	before := s.topics
 	s.collect()
+	s.news = difference(before, s.topics)
 	hash := s.sum()
 	changed := hash != s.hash
 	s.hash = hash
@@ -246,7 +250,7 @@ func (s *subscriptions) refresh() bool {
 
 // collect makes topics of the subscriptions.
 func (s *subscriptions) collect() {
-	s.topics = s.topics[:0]
+	s.topics = nil
 	seen := map[wire.TopicID]bool{}
 	for _, sub := range s.byKey {
 		for _, id := range sub.topics {
@@ -255,11 +259,27 @@ func (s *subscriptions) collect() {
 			}
 			seen[id] = true
 			if t, ok := s.view.TopicByID(id); ok {
-				s.topics = append(s.topics, sharedTopic{id, t.Partitions})
+				s.topics = append(s.topics, sharedTopic{id: id, name: t.Name, partitions: t.Partitions})
 			}
 		}
 	}
 	slices.SortFunc(s.topics, func(a, b sharedTopic) int { return compareTopicIDs(a.id, b.id) })
+}
+
+// difference tells the first topic that is in one and not in the other, or has more partitions there.
+func difference(before, after []sharedTopic) string {
+	for len(before) > 0 || len(after) > 0 {
+		switch {
+		case len(before) == 0 || len(after) > 0 && compareTopicIDs(after[0].id, before[0].id) < 0:
+			return "topic " + after[0].name + " is there"
+		case len(after) == 0 || compareTopicIDs(before[0].id, after[0].id) < 0:
+			return "topic " + before[0].name + " is gone"
+		case before[0].partitions != after[0].partitions:
+			return fmt.Sprintf("topic %s: partitions %d", after[0].name, after[0].partitions)
+		}
+		before, after = before[1:], after[1:]
+	}
+	return ""
 }
 
 // sum is FNV-1a of the ids and their numbers of partitions.
@@ -279,12 +299,6 @@ func (s *subscriptions) sum() uint64 {
 		}
 	}
 	return h
-}
-
-// has says that some subscription comes to the topic.
-func (s *subscriptions) has(id wire.TopicID) bool {
-	_, found := slices.BinarySearchFunc(s.topics, id, func(t sharedTopic, id wire.TopicID) int { return compareTopicIDs(t.id, id) })
-	return found
 }
 
 // inOrder returns the subscriptions sorted, for what must not depend on the order of a map.
