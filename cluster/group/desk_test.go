@@ -64,6 +64,12 @@ func (d *desk) effect(e Effects) {
 	}
 	d.due, d.gone = e.Deadline, e.Gone
 	for _, r := range e.Records {
+		if key, _, err := readKey(r.Key); err == nil && key.kind == classicRecord {
+			v, _ := readClassicValue(r.Value)
+			d.generationLogged = fmt.Sprintf("%+v", v)
+		}
+	}
+	for _, r := range e.Records {
 		if len(r.Key)+len(r.Value) > d.config.MaxRecordBytes {
 			d.t.Fatalf("a record has %d bytes", len(r.Key)+len(r.Value))
 		}
@@ -80,22 +86,50 @@ func (d *desk) checkFold() {
 	case c.state == wire.GroupStable || c.state == wire.GroupEmpty:
 		d.generationLogged = fmt.Sprintf("%+v", c.value())
 	}
-	replayed, generation := d.replayed(), ""
-	if replayed.classic != nil {
-		generation = fmt.Sprintf("%+v", replayed.classic.value())
+	for name, log := range map[string][]Record{"log": d.log, "compacted log": compacted(d.log)} {
+		replayed, generation := d.replay(log), ""
+		if replayed.classic != nil {
+			generation = fmt.Sprintf("%+v", replayed.classic.value())
+		}
+		if generation != d.generationLogged {
+			d.t.Fatalf("the %s has the generation\n%s\nand not\n%s", name, generation, d.generationLogged)
+		}
+		if got, want := inLog(replayed), inLog(d.g); got != want {
+			d.t.Fatalf("the %s says\n%s\nand the group is\n%s", name, got, want)
+		}
+		if d.g.consumer != nil {
+			replayed.Loaded(d.view, d.now)
+		}
+		if got, want := persisted(replayed), persisted(d.g); got != want {
+			d.t.Fatalf("the %s says\n%s\nand the group is\n%s", name, got, want)
+		}
 	}
-	if generation != d.generationLogged {
-		d.t.Fatalf("the log has the generation\n%s\nand not\n%s", generation, d.generationLogged)
+}
+
+// compacted is a log with the last record of each key alone.
+func compacted(log []Record) []Record {
+	last := map[string]int{}
+	for i, r := range log {
+		last[string(r.Key)] = i
 	}
-	if got, want := inLog(replayed), inLog(d.g); got != want {
-		d.t.Fatalf("the log says\n%s\nand the group is\n%s", got, want)
+	var kept []Record
+	for i, r := range log {
+		if last[string(r.Key)] == i {
+			kept = append(kept, r)
+		}
 	}
+	return kept
 }
 
 func (d *desk) replayed() *Group {
 	d.t.Helper()
+	return d.replay(d.log)
+}
+
+func (d *desk) replay(log []Record) *Group {
+	d.t.Helper()
 	g := New(d.g.id, d.config)
-	for _, r := range d.log {
+	for _, r := range log {
 		key, value := bytes.Clone(r.Key), bytes.Clone(r.Value)
 		if id, known := GroupOf(key); !known || id != d.g.id {
 			d.t.Fatalf("record of group %q (%v): %x", id, known, key)

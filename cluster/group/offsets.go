@@ -24,6 +24,7 @@ type offsets struct {
 type topicOffsets struct {
 	name       string
 	id         wire.TopicID // zero: not known
+	identified int          // how many of the offsets have the id in their records; without any it is not known
 	seen       bool         // an image had the topic: once one does not, it is deleted
 	partitions map[int32]committedOffset
 }
@@ -33,6 +34,7 @@ type committedOffset struct {
 	offset      int64
 	committed   int64 // when; milliseconds
 	leaderEpoch int32
+	identified  bool        // the record has the topic's id
 	rare        *rareOffset // nil: no metadata, no expiry of its own
 }
 
@@ -90,15 +92,30 @@ func (o *offsets) topic(name string) *topicOffsets {
 
 // put takes over what a record says. It is the only way that an offset comes into the state.
 func (o *offsets) put(topic *topicOffsets, partition int32, v offsetValue) {
-	c := committedOffset{offset: v.offset, committed: v.committed, leaderEpoch: v.leaderEpoch}
+	c := committedOffset{offset: v.offset, committed: v.committed, leaderEpoch: v.leaderEpoch, identified: !v.topic.IsZero()}
 	if len(v.metadata) > 0 || v.expires >= 0 {
 		c.rare = &rareOffset{metadata: string(v.metadata), expires: v.expires}
 	}
 	before := len(topic.partitions)
+	replaced := topic.partitions[partition]
 	topic.partitions[partition] = c
 	o.count += len(topic.partitions) - before
-	if !v.topic.IsZero() && v.topic != topic.id {
+	if c.identified && v.topic != topic.id {
 		topic.id, topic.seen = v.topic, false
+	}
+	topic.identify(replaced, c)
+}
+
+// identify counts the offsets that have the topic's id in their records.
+func (topic *topicOffsets) identify(before, after committedOffset) {
+	if before.identified {
+		topic.identified--
+	}
+	if after.identified {
+		topic.identified++
+	}
+	if topic.identified == 0 {
+		topic.id, topic.seen = wire.TopicID{}, false
 	}
 }
 
@@ -106,9 +123,13 @@ func (o *offsets) drop(topic *topicOffsets, partition int32) {
 	if topic == nil {
 		return
 	}
-	before := len(topic.partitions)
+	dropped, committed := topic.partitions[partition]
+	if !committed {
+		return
+	}
 	delete(topic.partitions, partition)
-	o.count -= before - len(topic.partitions)
+	o.count--
+	topic.identify(dropped, committedOffset{})
 	if len(topic.partitions) == 0 {
 		delete(o.topics, topic.name)
 	}

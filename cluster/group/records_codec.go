@@ -83,21 +83,35 @@ func (r *reader) uvarint() int {
 }
 
 // length reads the length of a string (short) or of bytes or an array; -1 stands for null.
-func (r *reader) length(short bool) int {
+func (r *reader) length(short bool) (n int) {
 	switch {
 	case r.flexible:
-		return r.uvarint() - 1
+		n = r.uvarint() - 1
 	case short:
-		return int(r.int16())
+		n = int(r.int16())
 	default:
-		return int(r.int32())
+		n = int(r.int32())
 	}
+	if n < -1 {
+		r.fail("length %d", n)
+	}
+	return n
 }
 
 // string reads a string; null is the same as an empty one.
 func (r *reader) string() []byte {
 	n := r.length(true)
 	if n < 0 || r.err != nil {
+		return nil
+	}
+	return r.take(n)
+}
+
+// name reads a string that cannot be null.
+func (r *reader) name() []byte {
+	n := r.length(true)
+	if n < 0 {
+		r.fail("null where a name is needed")
 		return nil
 	}
 	return r.take(n)

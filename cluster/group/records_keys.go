@@ -72,9 +72,9 @@ func readKey(b []byte) (key recordKey, known bool, err error) {
 	if !key.kind.known() {
 		return key, false, nil
 	}
-	key.group = r.string()
+	key.group = r.name()
 	if key.kind.named() {
-		key.name = r.string()
+		key.name = r.name()
 	}
 	if key.kind.numbered() {
 		key.number = r.int32()
