@@ -27,15 +27,19 @@ type cluster struct {
 	wiped uint64                 // disks that were lost: what is on a new one has another raft id
 	boots map[wire.BrokerID]int  // how often the power of a machine was cut
 	joins map[wire.BrokerID]bool // those that join anew
+	tune  func(*Config)          // of each broker that starts; or nil
 
 	mu      sync.Mutex
 	members map[wire.BrokerID]*company
 }
 
 // startCluster starts n brokers: the first founds, the others join, one after the other.
-func startCluster(t *testing.T, n int) *cluster {
+func startCluster(t *testing.T, n int) *cluster { return startTuned(t, n, nil) }
+
+// startTuned starts n brokers with another configuration.
+func startTuned(t *testing.T, n int, tune func(*Config)) *cluster {
 	t.Helper()
-	cl := &cluster{t: t, net: newMemoryNetwork(), disks: make(map[wire.BrokerID]*crashfs.FS), boots: make(map[wire.BrokerID]int), members: make(map[wire.BrokerID]*company)}
+	cl := &cluster{t: t, tune: tune, net: newMemoryNetwork(), disks: make(map[wire.BrokerID]*crashfs.FS), boots: make(map[wire.BrokerID]int), members: make(map[wire.BrokerID]*company)}
 	for i := range n {
 		id := wire.BrokerID(i + 1)
 		cl.disks[id] = dataDisk(t)
@@ -99,6 +103,9 @@ func (cl *cluster) beginWithin(ctx context.Context, id wire.BrokerID) (*company,
 	}
 	if err := dir.SaveIdentity(identity); err != nil {
 		return nil, err
+	}
+	if cl.tune != nil {
+		cl.tune(&cfg)
 	}
 	cfg.Registration.Directories = []metadata.DirectoryID{metadata.DirectoryID(identity.DirectoryID)}
 	c.Broker, err = Start(ctx, cfg, Dependencies{

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -19,7 +20,7 @@ func (r *replicaActor) leading(ctx actor.Context) {
 	case *logSynced:
 		r.onLogSynced(msg)
 	case *wire.Position:
-		r.perform(r.leader.Positioned(msg, r.log, r.now()))
+		r.onPosition(msg)
 	case *catchUpRead:
 		r.onCatchUpRead(msg)
 	case *announceTick:
@@ -91,6 +92,13 @@ func (r *replicaActor) publish() {
 	}
 	r.partition.view.Store(view)
 	r.partition.parking.Passed(view.highWatermark)
+}
+
+func (r *replicaActor) onPosition(m *wire.Position) {
+	r.perform(r.leader.Positioned(m, r.log, r.now()))
+	if view := r.partition.view.Load(); !slices.Equal(view.lacking, r.leader.Lacking()) {
+		r.publish()
+	}
 }
 
 // onProduce appends, or says why not. With acks=all the answer waits for the high watermark; a
