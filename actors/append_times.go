@@ -24,7 +24,13 @@ func (b *Broker) appendTime(q *wire.AppendTimeQuery) wire.AppendTime {
 	if err != nil {
 		return wire.AppendTime{Err: err, LogStartOffset: wire.NoOffset, HighWatermark: wire.NoOffset, Leader: hint}
 	}
-	return wire.AppendTime{LogStartOffset: view.start, HighWatermark: view.highWatermark, Leader: wire.NoHint}
+	told := wire.AppendTime{LogStartOffset: view.start, HighWatermark: view.highWatermark, Leader: wire.NoHint}
+	if first := max(q.Offset, view.start); first < view.highWatermark {
+		if at, known := view.log.AppendedAt(first); known {
+			told.Appended, told.Age = at, max(b.now().Sub(at), 0)
+		}
+	}
+	return told
 }
 
 // AppendTimes tells when records were appended, wherever their partitions are led.

@@ -20,7 +20,8 @@ type AppendTimesReply struct{ Partitions []AppendTime }
 // clock of the broker that appended it: what producers put into timestamps does not matter.
 type AppendTime struct {
 	Err            error
-	Appended       time.Time // zero when there is no such record yet, or nobody knows
+	Appended       time.Time     // zero when there is no such record yet, or nobody knows
+	Age            time.Duration // how long ago that was when the leader answered: whoever asks may have another clock
 	LogStartOffset Offset
 	HighWatermark  Offset
 	Leader         LeaderHint
@@ -28,7 +29,7 @@ type AppendTime struct {
 
 const (
 	minAppendTimeQueryBytes = 1 + encodedTopicIDBytes + 2
-	minAppendTimeBytes      = 1 + 5
+	minAppendTimeBytes      = 1 + 6
 )
 
 func (m *AppendTimesRequest) encode(e *Encoder) {
@@ -60,9 +61,10 @@ func (m *AppendTimesReply) encode(e *Encoder) {
 	e.array(len(m.Partitions))
 	for i := range m.Partitions {
 		p := &m.Partitions[i]
-		e.array(5)
+		e.array(6)
 		e.failure(p.Err)
 		e.moment(p.Appended)
+		e.millis(p.Age)
 		e.int(int64(p.LogStartOffset))
 		e.int(int64(p.HighWatermark))
 		e.leader(p.Err, p.Leader)
@@ -76,7 +78,7 @@ func (m *AppendTimesReply) decode(d *Decoder) {
 	for i := range m.Partitions {
 		_, one := d.open()
 		m.Partitions[i] = AppendTime{
-			Err: d.failure(), Appended: d.moment(), LogStartOffset: integer[Offset](d),
+			Err: d.failure(), Appended: d.moment(), Age: d.millis(), LogStartOffset: integer[Offset](d),
 			HighWatermark: integer[Offset](d), Leader: d.leader(),
 		}
 		d.close(one)

@@ -55,7 +55,7 @@ func groupSamples() map[string]Message {
 		}}},
 		"append times": &AppendTimesRequest{Partitions: []AppendTimeQuery{{Topic: someTopic, Partition: 2, Offset: 1 << 40}}},
 		"append times told": &AppendTimesReply{Partitions: []AppendTime{
-			{Appended: moment, LogStartOffset: 3, HighWatermark: 1 << 41, Leader: NoHint},
+			{Appended: moment, Age: 90 * time.Second, LogStartOffset: 3, HighWatermark: 1 << 41, Leader: NoHint},
 			{Err: NotLeaderOrFollower, LogStartOffset: NoOffset, HighWatermark: NoOffset, Leader: LeaderHint{Broker: 2, LeaderEpoch: 5}},
 		}},
 	}

@@ -31,6 +31,8 @@ type consumeFlags struct {
 	exitAtEnd   bool
 	format      string
 	json        bool
+	group       string
+	instance    string
 }
 
 func newConsume(std streams) *cobra.Command {
@@ -42,6 +44,12 @@ func newConsume(std streams) *cobra.Command {
 interrupted. It begins at the end, with what is produced from then on, unless a flag says
 otherwise.
 
+With --group the copies of the command that name the same group share the partitions, and the group goes
+on where it was: the flags that say where to begin count only for partitions of which it has committed
+nothing. What was written to stdout is committed once a second, when partitions go to another copy, and
+at the end; so every record is written at least once, and again only after a crash. With --exit-at-end a copy
+ends when it has come to the end of the partitions that it was given.
+
 With --json, each record is an object with topic, partition, offset, timestamp_ms, key, value and
 headers. What is not UTF-8 becomes {"base64": "..."}, and null is no key, or no value.
 
@@ -51,22 +59,14 @@ headers. What is not UTF-8 becomes {"base64": "..."}, and null is no key, or no 
 		Example: `  troupe consume access-log --from-beginning --exit-at-end > access.log
   troupe consume access-log --offset -10 --exit-at-end
   troupe consume orders --timestamp -1h --format '%p %o %k: %s\n'
-  troupe consume orders --partition 0 --max-messages 1 --json | jq .`,
+  troupe consume orders --partition 0 --max-messages 1 --json | jq .
+  troupe consume orders --group billing --from-beginning`,
 		GroupID: groupUse,
 		Args:    exactly("TOPIC"),
 
 		ValidArgsFunction: completeTopics(&flags.bootstrap, 1),
 	}
-	set := cmd.Flags()
-	bootstrapFlag(set, &flags.bootstrap)
-	set.BoolVar(&flags.start.fromBeginning, "from-beginning", false, "begin with the oldest record")
-	set.StringVar(&flags.start.offset, "offset", "", "begin at an `offset`")
-	set.StringVar(&flags.start.timestamp, "timestamp", "", "begin with the first record from a `time` on")
-	set.Int32Var(&flags.partition, "partition", -1, "`number` of the only partition to read; -1 for all")
-	set.Int64Var(&flags.maxMessages, "max-messages", 0, "end after so many `records`; 0 for no limit")
-	set.BoolVar(&flags.exitAtEnd, "exit-at-end", false, "end with the last record that is there now")
-	set.StringVar(&flags.format, "format", "", "write each record in this `format`")
-	set.BoolVar(&flags.json, "json", false, "write each record as a JSON object on a line")
+	flags.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		write, err := flags.writer()
 		if err != nil {
@@ -78,6 +78,9 @@ headers. What is not UTF-8 becomes {"base64": "..."}, and null is no key, or no 
 		}
 		if flags.partition < -1 || flags.maxMessages < 0 {
 			return usagef("--partition and --max-messages cannot be negative, but for --partition -1, which is all")
+		}
+		if err := flags.checkGroup(from); err != nil {
+			return err
 		}
 		troubles := newTroubles(std)
 		c, err := connectWith(cmd.Context(), flags.bootstrap, client.Config{OnRetry: troubles.retry})
@@ -94,19 +97,45 @@ headers. What is not UTF-8 becomes {"base64": "..."}, and null is no key, or no 
 		if err := checkPartition(cmd.Context(), c, args[0], flags.partition); err != nil {
 			return explain(err, hintFor(err, args[0]))
 		}
-		return run.follow(cmd.Context(), std, flags.partition)
+		if flags.group != "" {
+			if err := checkTopic(cmd.Context(), c, args[0]); err != nil {
+				return explain(err, hintFor(err, args[0]))
+			}
+			member := &groupRun{consumption: run, group: flags.group, instance: flags.instance, std: std}
+			return run.follow(cmd.Context(), std, member.run)
+		}
+		return run.follow(cmd.Context(), std, func(ctx context.Context) error { return run.run(ctx, flags.partition) })
 	}
 	return cmd
 }
 
+// add adds the flags to the command.
+func (f *consumeFlags) add(cmd *cobra.Command) {
+	set := cmd.Flags()
+	bootstrapFlag(set, &f.bootstrap)
+	set.BoolVar(&f.start.fromBeginning, "from-beginning", false, "begin with the oldest record")
+	set.StringVar(&f.start.offset, "offset", "", "begin at an `offset`")
+	set.StringVar(&f.start.timestamp, "timestamp", "", "begin with the first record from a `time` on")
+	set.Int32Var(&f.partition, "partition", -1, "`number` of the only partition to read; -1 for all")
+	set.Int64Var(&f.maxMessages, "max-messages", 0, "end after so many `records`; 0 for no limit")
+	set.BoolVar(&f.exitAtEnd, "exit-at-end", false, "end with the last record that is there now")
+	set.StringVar(&f.format, "format", "", "write each record in this `format`")
+	set.BoolVar(&f.json, "json", false, "write each record as a JSON object on a line")
+	set.StringVar(&f.group, "group", "", "share the work with all who name the same `group`, and go on where it was")
+	set.StringVar(&f.instance, "instance", "", "`name` of a static member of the group, whose partitions wait for its restart")
+	if err := cmd.RegisterFlagCompletionFunc("group", completeGroups(&f.bootstrap, anyNumber)); err != nil {
+		panic(err) // the flag was defined two lines above
+	}
+}
+
 // follow runs it to its end, and says what became of it.
-func (c *consumption) follow(ctx context.Context, std streams, partition int32) error {
+func (c *consumption) follow(ctx context.Context, std streams, run func(context.Context) error) error {
 	progressTo := std.err
 	if isTerminal(std.out) {
 		progressTo = io.Discard // the records show that something moves
 	}
 	shown, watched := startProgress(progressTo, c.progress), c.troubles.watch()
-	err := c.run(ctx, partition)
+	err := run(ctx)
 	watched()
 	shown.end()
 	if len(c.failed) > 0 && err == nil {

@@ -144,6 +144,14 @@ func checkPartition(ctx context.Context, c *client.Client, topic string, partiti
 	return nil
 }
 
+// checkTopic refuses a topic that does not exist.
+func checkTopic(ctx context.Context, c *client.Client, topic string) error {
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	_, err := partitionCount(ctx, c, topic)
+	return err
+}
+
 // partitionCount returns how many partitions a topic has.
 func partitionCount(ctx context.Context, c *client.Client, topic string) (int32, error) {
 	topics, err := c.DescribeTopics(ctx, topic)

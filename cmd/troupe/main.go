@@ -162,7 +162,7 @@ It is one program: the broker, and the tools to use it from a shell.`,
 	root.SetHelpCommandGroupID(groupInspect)
 	version := newVersion()
 	root.AddCommand(
-		newBroker(os.Environ()), newCluster(std), newTopic(std), newProduce(std), newConsume(std), newLog(), newChaos(std), newCompletion(), version,
+		newBroker(os.Environ()), newCluster(std), newTopic(std), newProduce(std), newConsume(std), newGroup(std), newLog(), newChaos(std), newCompletion(), version,
 	)
 	var showVersion bool
 	root.Flags().BoolVar(&showVersion, "version", false, "the same as troupe version")

@@ -131,9 +131,10 @@ func (cl *Client) GroupHistory(ctx context.Context, group string) ([]GroupRebala
 
 // AppendTime tells when a record was appended to its partition, and what the partition holds.
 type AppendTime struct {
-	Err            error     // why nothing is known
-	Appended       time.Time // zero when there is no such record yet, or nobody knows
-	LogStartOffset Offset    // -1 with Err, like HighWatermark
+	Err            error         // why nothing is known
+	Appended       time.Time     // zero when there is no such record yet, or nobody knows
+	Age            time.Duration // how long ago that was, by the clock of the broker
+	LogStartOffset Offset        // -1 with Err, like HighWatermark
 	HighWatermark  Offset
 }
 
@@ -168,7 +169,7 @@ func (cl *Client) AppendTimes(ctx context.Context, at ...GroupOffset) ([]AppendT
 	}
 	for i, at := range asked {
 		got := &reply.Partitions[i]
-		times[at] = AppendTime{Err: got.Err, Appended: got.Appended, LogStartOffset: got.LogStartOffset, HighWatermark: got.HighWatermark}
+		times[at] = AppendTime{Err: got.Err, Appended: got.Appended, Age: got.Age, LogStartOffset: got.LogStartOffset, HighWatermark: got.HighWatermark}
 	}
 	return times, nil
 }

@@ -107,12 +107,14 @@ func (g *GroupConsumer) leavingEpoch() int32 {
 
 // heartbeat says where the member stands: everything when it joins, or when the coordinator may have missed something.
 func (g *GroupConsumer) heartbeat(epoch int32) *wire.ConsumerHeartbeat {
-	q := &wire.ConsumerHeartbeat{Group: g.group, Member: g.memberID, MemberEpoch: epoch, Instance: g.cfg.Instance}
+	q := &wire.ConsumerHeartbeat{
+		Group: g.group, Member: g.memberID, MemberEpoch: epoch, Instance: g.cfg.Instance, ClientID: g.cfg.ClientID,
+	}
 	if epoch < wire.MemberJoins {
 		return q
 	}
 	if g.state == joining || g.whole {
-		q.Rack, q.ClientID, q.Assignor = g.cfg.Rack, g.cfg.ClientID, g.cfg.Assignor
+		q.Rack, q.Assignor = g.cfg.Rack, g.cfg.Assignor
 		q.RebalanceTimeout = g.cfg.MaxPollInterval
 		q.Subscribed, q.Topics = true, g.cfg.Consumer.Topics
 		if g.cfg.Consumer.Pattern != nil {

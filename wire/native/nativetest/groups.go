@@ -158,6 +158,7 @@ func (c *cluster) heartbeat(q *wire.ConsumerHeartbeat) *wire.ConsumerHeartbeatRe
 	case q.MemberEpoch != m.Epoch:
 		return &wire.ConsumerHeartbeatReply{Err: wire.FencedMemberEpoch}
 	}
+	m.ClientID = q.ClientID // who it is comes with every request
 	if q.Subscribed && !slices.Equal(q.Topics, m.SubscribedTopics) {
 		m.SubscribedTopics = q.Topics
 		c.rebalance(g)
@@ -403,7 +404,7 @@ func (b *Broker) ListGroups(_ context.Context, q *wire.ListGroups) wire.GroupLis
 	return list
 }
 
-// AppendTimes says that every record was appended an hour after 1970 began.
+// AppendTimes says that every record was appended an hour after 1970 began, a minute ago.
 func (b *Broker) AppendTimes(_ context.Context, queries []wire.AppendTimeQuery) []wire.AppendTime {
 	c := b.cluster
 	c.mu.Lock()
@@ -418,7 +419,7 @@ func (b *Broker) AppendTimes(_ context.Context, queries []wire.AppendTimeQuery) 
 		p := t.partitions[q.Partition]
 		times[i] = wire.AppendTime{LogStartOffset: p.start, HighWatermark: p.end, Leader: wire.NoHint}
 		if q.Offset < p.end {
-			times[i].Appended = time.UnixMilli(time.Hour.Milliseconds())
+			times[i].Appended, times[i].Age = time.UnixMilli(time.Hour.Milliseconds()), time.Minute
 		}
 	}
 	return times
