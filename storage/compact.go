@@ -155,7 +155,7 @@ func (l *Log) compact(now time.Time, maxBytes int64, spend func(int64) bool) err
 	}
 	l.noteCleaned(limit, generation)
 	l.horizon.Store(c.horizon)
-	l.dir.log.Info("log compacted", "topic", l.ref.Topic, "partition", l.ref.Partition, "offset", limit,
+	l.dir.log.Debug("log compacted", "topic", l.ref.Topic, "partition", l.ref.Partition, "offset", limit,
 		"from", c.read, "to", c.written, "took", l.dir.cfg.Now().Sub(now))
 	return nil
 }

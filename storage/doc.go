@@ -14,6 +14,7 @@
 //	    |--- RequestSync --->  syncer: fsync, Synced{UpTo} -->  one goroutine per directory
 //	    '--- RequestCut  --->          truncate, Cut{End} --->
 //	                           keeper: indexes, checkpoints, removals, free space     another one
+//	                           cleaner: compaction, at a limited rate                 another one
 //	readers  --- Read: a stretch of a file, lent --->           any goroutine
 //
 // Offsets, all exclusive:
@@ -32,13 +33,16 @@
 //   - A failed write or sync takes the directory offline. It is never tried again. A full disk is no
 //     failure: appends are refused until space is free, and everything else goes on.
 //   - Batches may leave gaps, never overlap; their leader epochs never go down.
+//   - Compaction drops a record only if a later one of its key stays, or its tombstone has had its
+//     time; nobody sees it half done (compact.go).
 //   - Indexes, snapshots and checkpoints are caches: missing or wrong ones cost time, not data.
 //   - An idle log has no goroutine, no timer and no open file.
 //
 // The bytes are Apache Kafka's, so that its tools read them; FORMAT.md draws them all.
 //
 // Begin with log.go and append.go; then read.go, syncer.go, recover.go and keeper.go; replicate.go,
-// cut.go and salvage.go are for copies of a log that is led elsewhere. The WAL (wal.go) stands on
+// cut.go and salvage.go are for copies of a log that is led elsewhere, compact.go is for topics that
+// keep the last record of each key. The WAL (wal.go) stands on
 // its own. FS (fs.go) is what all of it asks of a disk; crashfs forgets what was not synced and
 // faultfs fails the n-th call.
 package storage

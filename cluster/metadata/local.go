@@ -211,12 +211,6 @@ func (c *TopicConfig) set(levels *compressionLevels, key, value string) {
 		policies := splitList(value)
 		c.Delete, c.Compact = slices.Contains(policies, policyDelete), slices.Contains(policies, policyCompact)
 		c.Limits.Compacted = c.Compact
-	case "min.compaction.lag.ms":
-		c.MinCompactionLag = longest(number())
-	case "max.compaction.lag.ms":
-		c.MaxCompactionLag = longest(number())
-	case "delete.retention.ms":
-		c.DeleteRetention = longest(number())
 	case "min.cleanable.dirty.ratio":
 		c.MinDirtyRatio, _ = strconv.ParseFloat(value, 64)
 	case "compression.type":
@@ -227,6 +221,20 @@ func (c *TopicConfig) set(levels *compressionLevels, key, value string) {
 		levels.lz4 = int(number())
 	case "compression.zstd.level":
 		levels.zstd = int(number())
+	default:
+		c.setLag(key, number())
+	}
+}
+
+// setLag is set for the times of compaction.
+func (c *TopicConfig) setLag(key string, millis int64) {
+	switch key {
+	case "min.compaction.lag.ms":
+		c.MinCompactionLag = longest(millis)
+	case "max.compaction.lag.ms":
+		c.MaxCompactionLag = longest(millis)
+	case "delete.retention.ms":
+		c.DeleteRetention = longest(millis)
 	}
 }
 
