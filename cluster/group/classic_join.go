@@ -1,7 +1,6 @@
 package group
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -17,6 +16,9 @@ type rebalanceCause struct {
 
 // maxExpected bounds the members that were told their id and have not come back. The oldest has to ask again.
 const maxExpected = 10_000
+
+// maxNameBytes is how much of a client's or an instance's name is part of the ids that members are given.
+const maxNameBytes = 256
 
 // join handles JoinGroup: the first half of a rebalance.
 func (g *Group) join(t *turn, q *wire.JoinGroup, call Call) {
@@ -39,6 +41,9 @@ func (c *Config) checkJoin(q *wire.JoinGroup) error {
 	tooLong := max(len(q.Member), len(q.Instance), len(q.ClientID), len(q.ClientHost), len(q.ProtocolType)) > maxStringBytes
 	for _, p := range q.Protocols {
 		tooLong = tooLong || len(p.Name) > maxStringBytes
+	}
+	if len(q.Protocols) > maxProtocols {
+		return wire.Errorf(wire.InvalidRequest, "the member has %d protocols, and may have %d", len(q.Protocols), maxProtocols)
 	}
 	if tooLong {
 		return wire.Errorf(wire.InvalidRequest, "a name is longer than %d bytes", maxStringBytes)
@@ -101,55 +106,16 @@ func (c *classic) admits(q *wire.JoinGroup) error {
 		return wire.Errorf(wire.GroupMaxSizeReached, "the members' metadata would take %d bytes, and may take %d",
 			size, c.group.config.MaxRecordBytes)
 	}
-	return nil
-}
-
-// supports says whether the member can take part: it has a protocol that all the others have too.
-func (c *classic) supports(q *wire.JoinGroup) bool {
-	if q.ProtocolType == "" || len(q.Protocols) == 0 {
-		return false
-	}
-	if len(c.members) == 0 {
-		return true
-	}
-	if q.ProtocolType != c.protocolType {
-		return false
-	}
-	return slices.ContainsFunc(q.Protocols, func(p wire.GroupProtocol) bool {
-		return c.allSupport(p.Name, nil)
-	})
-}
-
-// allSupport says that all members have the protocol, leaving one out.
-func (c *classic) allSupport(protocol string, but *classicMember) bool {
+	bytes := protocolBytes(q.Protocols)
 	for _, m := range c.members {
-		if m != but && !m.supports(protocol) {
-			return false
+		if m != known {
+			bytes += protocolBytes(m.protocols)
 		}
 	}
-	return true
-}
-
-func (m *classicMember) supports(protocol string) bool {
-	_, ok := m.metadata(protocol)
-	return ok
-}
-
-// metadata is what the member says of itself in the words of a protocol.
-func (m *classicMember) metadata(protocol string) ([]byte, bool) {
-	for _, p := range m.protocols {
-		if p.Name == protocol {
-			return p.Metadata, true
-		}
+	if bytes > maxProtocolBytes {
+		return wire.Errorf(wire.GroupMaxSizeReached, "all protocols of the members would take %d bytes, and may take %d", bytes, maxProtocolBytes)
 	}
-	return nil, false
-}
-
-// matches says that a JoinGroup repeats what the member said before.
-func (m *classicMember) matches(q *wire.JoinGroup) bool {
-	return slices.EqualFunc(m.protocols, q.Protocols, func(a, b wire.GroupProtocol) bool {
-		return a.Name == b.Name && string(a.Metadata) == string(b.Metadata)
-	})
+	return nil
 }
 
 // joinNew handles a member that comes without an id.
@@ -158,7 +124,7 @@ func (c *classic) joinNew(t *turn, q *wire.JoinGroup, call Call) {
 	if q.Instance != "" {
 		name = q.Instance
 	}
-	id := c.group.config.NewMemberID(name)
+	id := c.group.config.NewMemberID(clipped(name, maxNameBytes)) // Kafka: takes the whole name
 	if q.Instance != "" {
 		if m := c.staticMember(q.Instance); m != nil {
 			c.replaceStatic(t, m, id, q, call)
@@ -244,15 +210,6 @@ func (c *classic) rejoin(t *turn, m *classicMember, q *wire.JoinGroup, call Call
 	m.clientID, m.clientHost = q.ClientID, q.ClientHost
 	m.join, m.joined = call, true
 	c.heard(t, m)
-}
-
-// ownProtocols copies what a request has brought: its slices may be those of the frame it came in.
-func ownProtocols(protocols []wire.GroupProtocol) []wire.GroupProtocol {
-	own := make([]wire.GroupProtocol, len(protocols))
-	for i, p := range protocols {
-		own[i] = wire.GroupProtocol{Name: p.Name, Metadata: slices.Clone(p.Metadata)}
-	}
-	return own
 }
 
 // prepareOrComplete begins a rebalance or, where one has begun, ends its first half if all have joined.
@@ -380,29 +337,6 @@ func (c *classic) electLeader() bool {
 	return true
 }
 
-// vote chooses the protocol: of those that all members have, the one that most of them like best. Of equals it is the one
-// the leader likes better.
-func (c *classic) vote() string {
-	votes := map[string]int{}
-	for _, m := range c.members {
-		for _, p := range m.protocols {
-			if c.allSupport(p.Name, m) {
-				votes[p.Name]++
-				break
-			}
-		}
-	}
-	chosen := ""
-	if leader := c.member(c.leader); leader != nil {
-		for _, p := range leader.protocols {
-			if votes[p.Name] > votes[chosen] {
-				chosen = p.Name
-			}
-		}
-	}
-	return chosen
-}
-
 // joinedGroup tells a member of the present generation.
 func (c *classic) joinedGroup(m *classicMember) *wire.JoinedGroup {
 	reply := &wire.JoinedGroup{
@@ -425,52 +359,4 @@ func (c *classic) joinedMembers() []wire.JoinedMember {
 		members[i] = wire.JoinedMember{Member: m.id, Instance: m.instance, Metadata: metadata}
 	}
 	return members
-}
-
-// replaceStatic gives a static member's place to whoever comes with its instance: usually itself, restarted (KIP-345).
-// Where that changes nothing for the others there is no rebalance.
-func (c *classic) replaceStatic(t *turn, m *classicMember, id wire.MemberID, q *wire.JoinGroup, call Call) {
-	fenced := wire.Errorf(wire.FencedInstanceID, "another member has taken over instance id %q", q.Instance)
-	t.answer(m.join, &wire.JoinedGroup{Err: fenced, Member: m.id})
-	t.answer(m.sync, &wire.SyncedGroup{Err: fenced})
-	m.join, m.sync = 0, 0
-	oldLeader := c.leader
-	if c.leads(m) {
-		c.leader = id
-	}
-	c.group.history.renamed(m.id, id)
-	m.id = id
-	wasJoined := m.joined
-	c.rejoin(t, m, q, call)
-	cause := rebalanceCause{trigger: wire.SubscriptionChanged, member: id, detail: fmt.Sprintf("instance %s is back; %s", q.Instance, q.Reason)}
-	switch c.state {
-	case wire.GroupStable:
-		if c.vote() != c.protocol {
-			cause.trigger = wire.ProtocolChanged
-			c.prepare(t, cause)
-			return
-		}
-		m.join, m.joined, m.synced = 0, false, true
-		c.log(t)
-		reply := c.joinedGroup(m)
-		if q.MaySkipAssignment {
-			if c.leads(m) {
-				reply.SkipAssignment = true
-				reply.Members = c.joinedMembers()
-			}
-		} else {
-			// One that cannot be told to skip the assignment is told that somebody else leads (KIP-814).
-			reply.Leader = oldLeader
-		}
-		t.answer(call, reply)
-	case wire.GroupCompletingRebalance:
-		// The leader may have been told the old id already: under the new one there would be no assignment.
-		cause.trigger = wire.MemberJoined
-		c.prepare(t, cause)
-	default:
-		if !wasJoined {
-			c.joinedAfter(t, m)
-		}
-		c.completeIfAllJoined(t)
-	}
 }

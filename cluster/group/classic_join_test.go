@@ -400,7 +400,7 @@ func TestNothingOfARequestIsKeptByReference(t *testing.T) {
 	if !bytes.Equal(joined.Members[0].Metadata, want) {
 		t.Error("the metadata has changed with the request's frame")
 	}
-	assignment := assigning("orders", 1)
+	assignment := assigning(1)
 	want = bytes.Clone(assignment)
 	ask[*wire.SyncedGroup](d, &wire.SyncGroup{Group: "g", Member: joined.Member, Generation: 1, Assignments: []wire.MemberAssignment{{Member: joined.Member, Assignment: assignment}}})
 	clear(assignment)

@@ -169,7 +169,13 @@ func (g *Group) leave(t *turn, q *wire.LeaveGroup, call Call) {
 	}
 }
 
+// maxLeaving bounds how many members one request takes out.
+const maxLeaving = 10_000
+
 func (c *classic) leaveGroup(t *turn, q *wire.LeaveGroup) *wire.LeftGroup {
+	if len(q.Members) > maxLeaving {
+		return &wire.LeftGroup{Err: wire.Errorf(wire.InvalidRequest, "%d members are to leave, and %d may at once", len(q.Members), maxLeaving)}
+	}
 	reply := &wire.LeftGroup{Members: make([]wire.LeftMember, len(q.Members))}
 	var cause rebalanceCause
 	for i, leaving := range q.Members {

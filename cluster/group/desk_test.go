@@ -256,8 +256,8 @@ func owning(owned ...topicPartitions) []byte {
 	return newSubscription(&embeddedSubscription{version: 1, topics: []string{"orders"}, owned: owned})
 }
 
-func assigning(topic string, partitions ...int32) []byte {
-	return newAssignment(&embeddedAssignment{partitions: []topicPartitions{{topic, partitions}}})
+func assigning(partitions ...int32) []byte {
+	return newAssignment(&embeddedAssignment{partitions: []topicPartitions{{"orders", partitions}}})
 }
 
 // form makes a stable group of so many members, and returns them; the first leads.
@@ -286,7 +286,7 @@ func (d *desk) stabilize(calls []Call) []wire.MemberID {
 	}
 	sync := &wire.SyncGroup{Group: "g", Generation: leader.Generation}
 	for i, m := range leader.Members {
-		sync.Assignments = append(sync.Assignments, wire.MemberAssignment{Member: m.Member, Assignment: assigning("orders", int32(i))})
+		sync.Assignments = append(sync.Assignments, wire.MemberAssignment{Member: m.Member, Assignment: assigning(int32(i))})
 	}
 	for _, m := range members {
 		if m != leader.Leader {

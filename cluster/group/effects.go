@@ -36,10 +36,26 @@ type turn struct {
 	now     time.Time
 	records []Record
 	answers []Answer
+	size    int // of the records
 }
 
+// One turn's records go into the log together. maxSweep and maxTurnBytes bound them where a turn could have any number;
+// what is left over is done in another turn.
+const (
+	maxSweep     = 50_000
+	maxTurnBytes = 8 << 20
+)
+
+// full says that no more records should be emitted that can wait.
+func (t *turn) full() bool { return len(t.records) >= maxSweep || t.size >= maxTurnBytes }
+
 // emit appends records to the log. The state has to be what a fold of them makes of it by the end of the turn.
-func (t *turn) emit(records ...Record) { t.records = append(t.records, records...) }
+func (t *turn) emit(records ...Record) {
+	t.records = append(t.records, records...)
+	for _, r := range records {
+		t.size += len(r.Key) + len(r.Value)
+	}
+}
 
 // answer answers a call; that of nobody is dropped.
 func (t *turn) answer(call Call, reply wire.GroupReply) {

@@ -125,7 +125,7 @@ func (c *chaos) anySync() *wire.SyncGroup {
 	if classic := c.g.classic; classic != nil && c.r.IntN(2) == 0 {
 		q.Member = classic.leader
 		for i, m := range classic.members {
-			q.Assignments = append(q.Assignments, wire.MemberAssignment{Member: m.id, Assignment: assigning("orders", int32(i%6))})
+			q.Assignments = append(q.Assignments, wire.MemberAssignment{Member: m.id, Assignment: assigning(int32(i % 6))})
 		}
 	}
 	return q

@@ -14,6 +14,7 @@ import (
 const (
 	historySlots   = 100
 	maxPauses      = 1000
+	maxPauseBytes  = 256 << 10
 	maxDetailBytes = 256
 )
 
@@ -215,10 +216,22 @@ func (h *history) finish(t *turn, group wire.GroupID, generation int32, members 
 	slices.SortFunc(r.Pauses, func(a, b wire.PartitionPause) int {
 		return cmp.Or(cmp.Compare(b.Pause, a.Pause), cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 	})
-	r.Pauses = r.Pauses[:min(len(r.Pauses), maxPauses)]
+	r.Pauses = longest(r.Pauses)
 	record := newHistoryRecord(group, &r.Rebalance)
 	t.emit(record)
 	h.put(r.Number, record.Value)
+}
+
+// longest returns as many pauses, the longest first, as a record may have. Ids of members and names of topics can be long.
+func longest(pauses []wire.PartitionPause) []wire.PartitionPause {
+	bytes := 0
+	for i, p := range pauses {
+		bytes += len(p.Topic) + len(p.From) + len(p.To)
+		if i == maxPauses || bytes > maxPauseBytes {
+			return pauses[:i]
+		}
+	}
+	return pauses
 }
 
 // put takes over what a record says.

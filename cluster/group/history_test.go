@@ -59,7 +59,7 @@ func (d *desk) share(leader wire.MemberID, shares map[wire.MemberID][]int32) {
 	d.t.Helper()
 	var assignments []wire.MemberAssignment
 	for m, partitions := range shares {
-		assignments = append(assignments, wire.MemberAssignment{Member: m, Assignment: assigning("orders", partitions...)})
+		assignments = append(assignments, wire.MemberAssignment{Member: m, Assignment: assigning(partitions...)})
 	}
 	wantError(d.t, ask[*wire.SyncedGroup](d, syncing(leader, d.generation(), assignments...)).Err, wire.None)
 	for m := range shares {

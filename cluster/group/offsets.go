@@ -141,11 +141,15 @@ func (o *offsets) remove(t *turn, group wire.GroupID, topic *topicOffsets, parti
 	o.drop(topic, partition)
 }
 
-// removeTopic forgets all offsets of a topic.
-func (o *offsets) removeTopic(t *turn, group wire.GroupID, topic *topicOffsets) {
+// removeTopic forgets the offsets of a topic, all that one turn may. It is false when some are left.
+func (o *offsets) removeTopic(t *turn, group wire.GroupID, topic *topicOffsets) bool {
 	for _, p := range topic.sorted() {
+		if t.full() {
+			return false
+		}
 		o.remove(t, group, topic, p)
 	}
+	return true
 }
 
 // sorted returns the topics in the order of their names, so that what shows does not depend on a map.
@@ -178,12 +182,8 @@ func (topic *topicOffsets) see(view wire.View) (deleted bool) {
 // dropDeletedTopics forgets the offsets of topics that were deleted.
 func (g *Group) dropDeletedTopics(t *turn) {
 	for _, topic := range g.offsets.sorted() {
-		if len(t.records) >= maxSweep {
-			g.offsets.expiry = t.now // the rest with the next tick
-			return
-		}
-		if topic.see(t.view) {
-			g.offsets.removeTopic(t, g.id, topic)
+		if topic.see(t.view) && !g.offsets.removeTopic(t, g.id, topic) {
+			return // the rest with the next image, or when they expire
 		}
 	}
 }

@@ -6,9 +6,6 @@ import (
 	"github.com/troupe-mq/troupe/wire"
 )
 
-// maxCommitBytes bounds the records of one commit: they go into the log together.
-const maxCommitBytes = 8 << 20
-
 // commit handles CommitOffsets.
 func (g *Group) commit(t *turn, q *wire.CommitOffsets, call Call) {
 	reply := &wire.CommittedOffsets{Errs: make([]error, len(q.Offsets))}
@@ -19,9 +16,8 @@ func (g *Group) commit(t *turn, q *wire.CommitOffsets, call Call) {
 		t.answer(call, reply)
 		return
 	}
-	room := maxCommitBytes
 	for i, o := range q.Offsets {
-		reply.Errs[i] = g.commitOffset(t, o, &room)
+		reply.Errs[i] = g.commitOffset(t, o)
 	}
 	t.answer(call, reply)
 }
@@ -63,7 +59,7 @@ func (c *classic) mayCommit(t *turn, q *wire.CommitOffsets) error {
 }
 
 // commitOffset commits one offset, if it can be.
-func (g *Group) commitOffset(t *turn, o wire.OffsetCommit, room *int) error {
+func (g *Group) commitOffset(t *turn, o wire.OffsetCommit) error {
 	present, err := committable(t.view, o)
 	if err != nil {
 		return err
@@ -85,13 +81,14 @@ func (g *Group) commitOffset(t *turn, o wire.OffsetCommit, room *int) error {
 		v.leaderEpoch, v.topic = int32(wire.NoEpoch), wire.TopicID{}
 	}
 	r := newOffsetRecord(g.id, present.Name, o.Partition, v)
-	*room -= len(r.Key) + len(r.Value)
-	if *room < 0 {
-		return wire.Errorf(wire.InvalidCommitOffsetSize, "one commit may take %d bytes", maxCommitBytes)
+	if t.size+len(r.Key)+len(r.Value) > maxTurnBytes {
+		return wire.Errorf(wire.InvalidCommitOffsetSize, "one commit may take %d bytes", maxTurnBytes)
 	}
 	topic := g.offsets.topic(present.Name)
 	if !topic.id.IsZero() && topic.id != present.ID { // of one that is deleted
-		g.offsets.removeTopic(t, g.id, topic)
+		if !g.offsets.removeTopic(t, g.id, topic) {
+			return wire.Errorf(wire.CoordinatorNotAvailable, "the offsets of a deleted topic %q are forgotten in steps: ask again", present.Name)
+		}
 		topic = g.offsets.topic(present.Name)
 	}
 	t.emit(r)
@@ -137,6 +134,8 @@ func (g *Group) deleteOffsets(t *turn, q *wire.DeleteOffsets, call Call) {
 			case err != nil:
 			case subscribed:
 				err = wire.Errorf(wire.GroupSubscribedToTopic, "members are subscribed to topic %q", asked.Topic)
+			case committed && t.full():
+				err = wire.Errorf(wire.CoordinatorNotAvailable, "so many offsets are deleted in steps: ask again")
 			case committed:
 				g.offsets.remove(t, g.id, topic, p)
 			case !there || p < 0 || p >= present.Partitions:

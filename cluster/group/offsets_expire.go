@@ -7,9 +7,6 @@ import (
 	"github.com/troupe-mq/troupe/wire"
 )
 
-// maxSweep bounds how many offsets one event forgets, since their tombstones go into the log together.
-const maxSweep = 50_000
-
 // Offsets expire when a group has had no members for the retention time, and none was committed since (KIP-211). Those of
 // groups that never had members, whose consumers choose their partitions themselves, count from their commit; and those of
 // old clients when the client said.
@@ -74,10 +71,10 @@ func (g *Group) expireOffsets(t *turn) {
 			if !deleted && g.dueAt(topic.partitions[p]) > now {
 				continue
 			}
-			g.offsets.remove(t, g.id, topic, p)
-			if len(t.records) >= maxSweep {
+			if t.full() {
 				return // the rest with the next tick, which is due already
 			}
+			g.offsets.remove(t, g.id, topic, p)
 		}
 	}
 	if g.offsets.none() {
@@ -97,14 +94,11 @@ func (topic *topicOffsets) isDeleted(view wire.View) bool {
 	return !there
 }
 
-// forget deletes the offsets of a group, all that one event may. It is false when some are left.
+// forget deletes the offsets of a group, all that one turn may. It is false when some are left.
 func (o *offsets) forget(t *turn, group wire.GroupID) bool {
 	for _, topic := range o.sorted() {
-		for _, p := range topic.sorted() {
-			if len(t.records) >= maxSweep {
-				return false
-			}
-			o.remove(t, group, topic, p)
+		if !o.removeTopic(t, group, topic) {
+			return false
 		}
 	}
 	o.expiry = time.Time{}

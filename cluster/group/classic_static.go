@@ -1,0 +1,55 @@
+package group
+
+import (
+	"fmt"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// replaceStatic gives a static member's place to whoever comes with its instance: usually itself, restarted (KIP-345).
+// Where that changes nothing for the others there is no rebalance.
+func (c *classic) replaceStatic(t *turn, m *classicMember, id wire.MemberID, q *wire.JoinGroup, call Call) {
+	fenced := wire.Errorf(wire.FencedInstanceID, "another member has taken over instance id %q", q.Instance)
+	t.answer(m.join, &wire.JoinedGroup{Err: fenced, Member: m.id})
+	t.answer(m.sync, &wire.SyncedGroup{Err: fenced})
+	m.join, m.sync = 0, 0
+	oldLeader := c.leader
+	if c.leads(m) {
+		c.leader = id
+	}
+	c.group.history.renamed(m.id, id)
+	m.id = id
+	wasJoined := m.joined
+	c.rejoin(t, m, q, call)
+	cause := rebalanceCause{trigger: wire.SubscriptionChanged, member: id, detail: fmt.Sprintf("instance %s is back; %s", q.Instance, q.Reason)}
+	switch c.state {
+	case wire.GroupStable:
+		if c.vote() != c.protocol {
+			cause.trigger = wire.ProtocolChanged
+			c.prepare(t, cause)
+			return
+		}
+		m.join, m.joined, m.synced = 0, false, true
+		c.log(t)
+		reply := c.joinedGroup(m)
+		if q.MaySkipAssignment {
+			if c.leads(m) {
+				reply.SkipAssignment = true
+				reply.Members = c.joinedMembers()
+			}
+		} else {
+			// One that cannot be told to skip the assignment is told that somebody else leads (KIP-814).
+			reply.Leader = oldLeader
+		}
+		t.answer(call, reply)
+	case wire.GroupCompletingRebalance:
+		// The leader may have been told the old id already: under the new one there would be no assignment.
+		cause.trigger = wire.MemberJoined
+		c.prepare(t, cause)
+	default:
+		if !wasJoined {
+			c.joinedAfter(t, m)
+		}
+		c.completeIfAllJoined(t)
+	}
+}
