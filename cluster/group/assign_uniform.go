@@ -2,7 +2,6 @@ package group
 
 import (
 	"cmp"
-	"container/heap"
 	"encoding/binary"
 	"slices"
 )
@@ -175,7 +174,7 @@ func (u *uniform) handOut(p *pool) {
 			sh := poorest[0]
 			sh.take(number)
 			sh.carrier.load++
-			heap.Fix(poorest, 0)
+			poorest.sink()
 		}
 	}
 }
@@ -302,19 +301,32 @@ func (u *uniform) results() []assignment {
 	return results
 }
 
-// byLoad is a heap of shares, that of the least loaded member first. It neither grows nor shrinks.
+// byLoad is a heap of shares, that of the least loaded member first.
 type byLoad []*share
 
 func newByLoad(shares []*share) byLoad {
 	h := byLoad(slices.Clone(shares))
-	heap.Init(h)
+	slices.SortFunc(h, compareLoad) // what is sorted is a heap
 	return h
 }
 
-func (h byLoad) Len() int { return len(h) }
-func (h byLoad) Less(i, j int) bool {
-	return cmp.Or(cmp.Compare(h[i].carrier.load, h[j].carrier.load), cmp.Compare(h[i].carrier.member, h[j].carrier.member)) < 0
+func compareLoad(a, b *share) int {
+	return cmp.Or(cmp.Compare(a.carrier.load, b.carrier.load), cmp.Compare(a.carrier.member, b.carrier.member))
 }
-func (h byLoad) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h byLoad) Push(any)      {}
-func (h byLoad) Pop() any      { return nil }
+
+// sink puts the first share in its place after its load has grown.
+func (h byLoad) sink() {
+	for i := 0; ; {
+		least := i
+		for child := 2*i + 1; child <= 2*i+2 && child < len(h); child++ {
+			if compareLoad(h[child], h[least]) < 0 {
+				least = child
+			}
+		}
+		if least == i {
+			return
+		}
+		h[i], h[least] = h[least], h[i]
+		i = least
+	}
+}

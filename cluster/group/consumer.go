@@ -189,11 +189,10 @@ func (c *consumer) heartbeat(t *turn, q *wire.ConsumerHeartbeat, migrates bool) 
 	before := m.assigned
 	c.hear(t, m, q, &because)
 	c.advance(t, m, because, owned, q.OwnedTold)
+	m.joinBy, m.syncBy = time.Time{}, time.Time{}
 	c.hears(t, m)
 
-	reply := &wire.ConsumerHeartbeatReply{
-		Member: m.id, MemberEpoch: m.epoch, HeartbeatInterval: c.group.config.ConsumerHeartbeatInterval,
-	}
+	reply := &wire.ConsumerHeartbeatReply{Member: m.id, MemberEpoch: m.epoch, HeartbeatInterval: c.nextHeartbeat(t, m)}
 	// Who tells everything does not know where it stands: some answer did not reach it.
 	//
 	// Kafka: a new epoch is told without the assignment, if that is as it was. A member can be mistaken about it, though, when

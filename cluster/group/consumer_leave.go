@@ -1,6 +1,7 @@
 package group
 
 import (
+	"hash/fnv"
 	"time"
 
 	"github.com/troupe-mq/troupe/wire"
@@ -104,6 +105,38 @@ func (c *consumer) hears(t *turn, m *consumerMember) {
 	m.heard = t.now
 	m.expires = t.now.Add(c.sessionTimeout(m))
 	c.wake(m.expires)
+}
+
+// nextHeartbeat tells a member when to come again. One that waits for partitions comes more often than usual; and when
+// somebody's time is about to be up, the others come just after that, each at another time, so that what becomes free is
+// nobody's for a moment only.
+//
+// Kafka: the interval is always as configured.
+func (c *consumer) nextHeartbeat(t *turn, m *consumerMember) time.Duration {
+	const hurry = 5 // times as often as usual
+	usual := c.group.config.ConsumerHeartbeatInterval
+	next := usual
+	if m.state == memberUnreleasedPartitions {
+		next = usual / hurry
+	}
+	if c.due.Sub(t.now) < next {
+		c.lookForDue() // it may be later than was known
+	}
+	if left := max(c.due.Sub(t.now), 0); left < next {
+		spread := fnv.New32a()
+		_, _ = spread.Write([]byte(m.id)) // never fails
+		later := time.Duration(spread.Sum32()%1000) * usual / hurry / 1000
+		next = min(next, left+later+time.Millisecond)
+	}
+	return next
+}
+
+// lookForDue finds the first deadline of any member.
+func (c *consumer) lookForDue() {
+	c.due = time.Time{}
+	for _, m := range c.members {
+		c.wake(m.deadline())
+	}
 }
 
 // wake makes sure that Tick looks at the members by then.

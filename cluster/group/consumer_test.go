@@ -122,6 +122,62 @@ func TestWhoDoesNotGiveUpInTimeIsFenced(t *testing.T) {
 	young.has(0, 1)
 }
 
+// What a dead member had is another's at once when its session ends, though heartbeats are 5 s apart: the others are told to come
+// just after that.
+func TestWhatADeadMemberHadIsSoonTaken(t *testing.T) {
+	b := newConsumerBench(t, map[string]int{"t": 30})
+	dead := b.client("dead", "t").join()
+	others := make([]*consumerClient, 9)
+	for i := range others {
+		others[i] = b.client(fmt.Sprint("m", i), "t").join()
+	}
+	b.settle(append(others, dead)...)
+	died := b.now
+	next := make([]time.Time, len(others))
+	for i := range others { // they come at various times
+		next[i] = b.now.Add(time.Duration(i) * 500 * time.Millisecond)
+	}
+	b.folds = false
+	coming := map[time.Duration]int{}
+	for b.now.Sub(died) < 50*time.Second {
+		for i, m := range others {
+			if b.now.Before(next[i]) {
+				continue
+			}
+			reply := m.beat()
+			m.adopt()
+			next[i] = b.now.Add(reply.HeartbeatInterval)
+			coming[next[i].Sub(died).Truncate(100*time.Millisecond)]++
+		}
+		taken := 0
+		for _, m := range others {
+			taken += m.owned.count()
+		}
+		if after := b.now.Sub(died); taken < 30 && after > 46*time.Second {
+			t.Fatalf("%v after the death %d partitions are nobody's", after, 30-taken)
+		}
+		b.pass(10 * time.Millisecond)
+	}
+	for at, n := range coming {
+		if n > 5 {
+			t.Errorf("%d members come %v after the death", n, at)
+		}
+	}
+}
+
+func TestAMemberThatWaitsComesMoreOften(t *testing.T) {
+	b := newConsumerBench(t, map[string]int{"t": 2})
+	old, young := b.client("old", "t").join(), b.client("young", "t").join()
+	old.adopt()
+	if got := young.beat().HeartbeatInterval; got != time.Second {
+		t.Errorf("it waits, and is to come after %v", got)
+	}
+	b.settle(old, young)
+	if got := young.beat().HeartbeatInterval; got != 5*time.Second {
+		t.Errorf("it has all that it is to have, and is to come after %v", got)
+	}
+}
+
 func TestEpochsFence(t *testing.T) {
 	b := newConsumerBench(t, map[string]int{"t": 4})
 	m := b.client("m", "t").join()
@@ -409,6 +465,72 @@ func TestDescribeTellsWhoHasWhat(t *testing.T) {
 	young.send(young.request(wire.MemberLeaves))
 	if got := b.g.Listed().State; got != wire.GroupAssigning {
 		t.Errorf("a member left, and the group is %s", got)
+	}
+}
+
+func TestOffsetsOfSubscribedTopicsAreNotDeleted(t *testing.T) {
+	b := newConsumerBench(t, map[string]int{"t": 1, "p": 1, "u": 1})
+	m := b.client("m", "t")
+	m.pattern = "p"
+	m.join()
+	for topic, want := range map[string]wire.ErrorCode{"t": wire.GroupSubscribedToTopic, "p": wire.GroupSubscribedToTopic, "u": wire.None} {
+		reply := b.ask(&wire.DeleteOffsets{Group: "g", Topics: []wire.OffsetTopic{{Topic: topic, Partitions: []int32{0}}}}).(*wire.CommittedOffsets)
+		if wire.Code(reply.Errs[0]) != want {
+			t.Errorf("topic %s: %v", topic, reply.Errs[0])
+		}
+	}
+}
+
+// A group that is deleted leaves nothing in the log.
+func TestADeletedGroupLeavesNothing(t *testing.T) {
+	b := newConsumerBench(t, map[string]int{"t": 1})
+	m := b.client("m", "t")
+	m.pattern = "u.*"
+	m.join()
+	if reply := b.ask(&wire.DeleteGroup{Group: "g"}); wire.Code(reply.Failure()) != wire.NonEmptyGroup {
+		t.Errorf("it has a member, and its deletion gets %v", reply.Failure())
+	}
+	m.send(m.request(wire.MemberLeaves))
+	if reply := b.ask(&wire.DeleteGroup{Group: "g"}); reply.Failure() != nil || !b.last.Gone {
+		t.Errorf("it is empty, and its deletion gets %v", reply.Failure())
+	}
+	for _, r := range b.compacted() {
+		if r.Value != nil {
+			t.Errorf("left in the log: %x", r.Key)
+		}
+	}
+}
+
+// A group that nobody is in and that has no offsets is forgotten.
+func TestAnEmptyGroupIsForgotten(t *testing.T) {
+	b := newConsumerBench(t, map[string]int{"t": 1})
+	m := b.client("m", "t").join()
+	m.send(m.request(wire.MemberLeaves))
+	for i := 0; !b.last.Gone; i++ {
+		if b.last.Deadline.IsZero() || i > 5 {
+			t.Fatalf("it is not, and nothing is due: %v", b.last.Deadline)
+		}
+		b.pass(b.last.Deadline.Sub(b.now))
+	}
+}
+
+// No target is larger than a record may be.
+func TestASingleMemberOfTooManyPartitionsGetsWhatARecordHolds(t *testing.T) {
+	b := newConsumerBench(t, map[string]int{"t": 5000, "u": 5000})
+	b.configure(func(c *Config) { c.MaxRecordBytes = 16 << 10 })
+	m := b.client("m", "t", "u").join()
+	if n := m.assigned.count(); n < 1000 || n > 4096/3*2 {
+		t.Errorf("it has %d", n)
+	}
+	for _, r := range b.log {
+		if len(r.Value) > 16<<10 {
+			t.Errorf("a record has %d bytes", len(r.Value))
+		}
+	}
+	other := b.client("other", "t", "u").join()
+	b.settle(m, other)
+	if m.assigned.count()+other.assigned.count() < 2000 {
+		t.Errorf("they have %d and %d", m.assigned.count(), other.assigned.count())
 	}
 }
 
