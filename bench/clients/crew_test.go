@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ const settleLimit = 90 * time.Second
 // crew is a group and those of its members that a test drives.
 type crew struct {
 	t            *testing.T
+	bootstrap    string
 	topic, group string
 	partitions   int32
 	produced     []int64 // by partition
@@ -57,13 +59,25 @@ type hand struct {
 // newCrew has a topic of its own and a group of the same name.
 func newCrew(t *testing.T, partitions int32) *crew {
 	t.Helper()
-	topic := newTopic(t, partitions)
-	c, err := kgo.NewClient(kgo.SeedBrokers(bootstrap))
+	return newCrewAt(t, bootstrap, partitions, 1)
+}
+
+func newCrewAt(t *testing.T, bootstrap string, partitions int32, replicas int16) *crew {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(bootstrap, ",")...))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(c.Close)
-	return &crew{t: t, topic: topic, group: topic, partitions: partitions, produced: make([]int64, partitions), admin: kadm.NewClient(c), seen: map[place]string{}}
+	t.Cleanup(client.Close)
+	c := &crew{
+		t: t, bootstrap: bootstrap, topic: topicName(t), partitions: partitions, produced: make([]int64, partitions),
+		admin: kadm.NewClient(client), seen: map[place]string{},
+	}
+	c.group = c.topic
+	if _, err := c.admin.CreateTopic(t.Context(), partitions, replicas, nil, c.topic); err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // join has a client of that kind join the group.
@@ -73,7 +87,7 @@ func (c *crew) join(k kind, how request) *hand {
 	if k.openMember != nil {
 		open = k.openMember
 	}
-	h := &hand{name: k.name, client: open(c.t, bootstrap), crew: c, done: make(chan struct{}), read: map[place]bool{}}
+	h := &hand{name: k.name, client: open(c.t, c.bootstrap), crew: c, done: make(chan struct{}), read: map[place]bool{}}
 	how.Op, how.Topic, how.Group = "join", c.topic, c.group
 	if _, err := h.client.do(c.t.Context(), how); err != nil {
 		c.t.Fatalf("%s joins: %v", k.name, err)
@@ -165,7 +179,7 @@ func (c *crew) produce(n int) {
 		}
 		c.produced[partition] += int64(n)
 	}
-	produce(c.t, franz{bootstrap}, request{Topic: c.topic, Codec: "none", Acks: "all", Idempotent: true, Records: all})
+	produce(c.t, franz{c.bootstrap}, request{Topic: c.topic, Codec: "none", Acks: "all", Idempotent: true, Records: all})
 }
 
 // settle waits until all that was produced has been read and is committed. A member that keeps its
@@ -213,8 +227,21 @@ func (c *crew) unread() string {
 	return ""
 }
 
+// offsets asks what is committed, with a client of its own: one that has found a coordinator asks that one until it
+// is told that there is another, and who is dead tells nothing.
+func (c *crew) offsets() (kadm.OffsetResponses, error) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(c.bootstrap, ",")...))
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(c.t.Context(), answerLimit)
+	defer cancel()
+	return kadm.NewClient(client).FetchOffsets(ctx, c.group)
+}
+
 func (c *crew) uncommitted() string {
-	offsets, err := c.admin.FetchOffsets(c.t.Context(), c.group)
+	offsets, err := c.offsets()
 	if err != nil {
 		return fmt.Sprintf("the offsets cannot be read: %v", err)
 	}

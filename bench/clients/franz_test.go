@@ -3,6 +3,7 @@ package clients
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,7 +35,7 @@ func (f franz) do(ctx context.Context, r request) (answer, error) {
 
 func (f franz) produce(ctx context.Context, r request) error {
 	options := []kgo.Opt{
-		kgo.SeedBrokers(f.bootstrap), kgo.DefaultProduceTopic(r.Topic),
+		kgo.SeedBrokers(strings.Split(f.bootstrap, ",")...), kgo.DefaultProduceTopic(r.Topic),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchCompression(map[string]kgo.CompressionCodec{
 			"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(),
@@ -73,7 +74,7 @@ func (f franz) consume(ctx context.Context, r request) ([]*kgo.Record, error) {
 	default:
 		return nil, fmt.Errorf("consume from %q", r.From)
 	}
-	c, err := kgo.NewClient(kgo.SeedBrokers(f.bootstrap),
+	c, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(f.bootstrap, ",")...),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{r.Topic: {r.Partition: from}}))
 	if err != nil {
 		return nil, err
@@ -91,7 +92,7 @@ func (f franz) consume(ctx context.Context, r request) ([]*kgo.Record, error) {
 }
 
 func (f franz) administer(ctx context.Context, r request) (answer, error) {
-	c, err := kgo.NewClient(kgo.SeedBrokers(f.bootstrap))
+	c, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(f.bootstrap, ",")...))
 	if err != nil {
 		return answer{}, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -92,7 +93,7 @@ func (m *franzMember) join(r request) (err error) {
 		"cooperative-sticky": kgo.CooperativeStickyBalancer(), "uniform": kgo.StickyBalancer(),
 	}[r.Assignor]
 	options := []kgo.Opt{
-		kgo.SeedBrokers(m.bootstrap), kgo.Dialer(m.lines.dial), kgo.ClientID("franz-go"),
+		kgo.SeedBrokers(strings.Split(m.bootstrap, ",")...), kgo.Dialer(m.lines.dial), kgo.ClientID("franz-go"),
 		kgo.ConsumerGroup(r.Group), kgo.ConsumeTopics(r.Topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.Balancers(balancer), kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(heartbeatInterval),
 		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),

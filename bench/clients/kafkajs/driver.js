@@ -26,7 +26,7 @@ const codecs = {
   zstd: CompressionTypes.ZSTD,
 }
 
-const kafka = new Kafka({ clientId: 'kafkajs', brokers: [process.argv[2]], logLevel: logLevel.NOTHING })
+const kafka = new Kafka({ clientId: 'kafkajs', brokers: process.argv[2].split(','), logLevel: logLevel.NOTHING })
 const bytes = (text) => (text === null || text === undefined ? null : Buffer.from(text, 'base64'))
 
 const operations = {

@@ -12,7 +12,7 @@ import (
 
 func (c *client) Join(r driver.Request) error {
 	c.reader = kafka.NewReader(kafka.ReaderConfig{
-		Brokers: []string{c.bootstrap}, Topic: r.Topic, GroupID: r.Group, StartOffset: kafka.FirstOffset,
+		Brokers: c.bootstrap, Topic: r.Topic, GroupID: r.Group, StartOffset: kafka.FirstOffset,
 		MinBytes: 1, MaxBytes: 16 << 20, MaxWait: 200 * time.Millisecond,
 		SessionTimeout: driver.SessionTimeout, HeartbeatInterval: driver.HeartbeatInterval,
 		GroupBalancers: []kafka.GroupBalancer{map[string]kafka.GroupBalancer{

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -14,17 +15,17 @@ import (
 )
 
 func main() {
-	driver.Run("kafka-go", "github.com/segmentio/kafka-go", &client{bootstrap: os.Args[1]})
+	driver.Run("kafka-go", "github.com/segmentio/kafka-go", &client{bootstrap: strings.Split(os.Args[1], ",")})
 }
 
 type client struct {
-	bootstrap string
+	bootstrap []string
 	reader    *kafka.Reader // in a group; nil before it joins one
 }
 
 // admin is new for each request: a transport answers metadata from its memory for some seconds.
 func (c *client) admin() *kafka.Client {
-	return &kafka.Client{Addr: kafka.TCP(c.bootstrap), Timeout: driver.Timeout, Transport: &kafka.Transport{}}
+	return &kafka.Client{Addr: kafka.TCP(c.bootstrap...), Timeout: driver.Timeout, Transport: &kafka.Transport{}}
 }
 
 // toPartition is a balancer that keeps what the test chose: a Writer's message names no partition.
@@ -46,7 +47,7 @@ func (c *client) Produce(r driver.Request) error {
 	defer transport.CloseIdleConnections()
 	for partition, messages := range byPartition {
 		w := &kafka.Writer{
-			Addr: kafka.TCP(c.bootstrap), Transport: transport, Topic: r.Topic, Balancer: toPartition(partition), BatchTimeout: 10 * time.Millisecond,
+			Addr: kafka.TCP(c.bootstrap...), Transport: transport, Topic: r.Topic, Balancer: toPartition(partition), BatchTimeout: 10 * time.Millisecond,
 			Compression:  map[string]kafka.Compression{"gzip": kafka.Gzip, "snappy": kafka.Snappy, "lz4": kafka.Lz4, "zstd": kafka.Zstd}[r.Codec],
 			RequiredAcks: map[string]kafka.RequiredAcks{"0": kafka.RequireNone, "1": kafka.RequireOne, "all": kafka.RequireAll}[r.Acks],
 		}
@@ -61,7 +62,7 @@ func (c *client) Consume(r driver.Request) ([]driver.Record, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), driver.Timeout)
 	defer cancel()
 	reader := kafka.NewReader(kafka.ReaderConfig{
-		Brokers: []string{c.bootstrap}, Topic: r.Topic, Partition: int(r.Partition),
+		Brokers: c.bootstrap, Topic: r.Topic, Partition: int(r.Partition),
 		MinBytes: 1, MaxBytes: 16 << 20, MaxWait: 200 * time.Millisecond,
 	})
 	defer reader.Close()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -13,7 +14,7 @@ import (
 )
 
 func main() {
-	driver.Run("sarama", "github.com/IBM/sarama", &client{bootstrap: os.Args[1:2]})
+	driver.Run("sarama", "github.com/IBM/sarama", &client{bootstrap: strings.Split(os.Args[1], ",")})
 }
 
 type client struct {

@@ -1,0 +1,107 @@
+package clients
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/troupe-mq/troupe/bench/testbed"
+)
+
+// The broker of a coordinator is killed: its group is coordinated elsewhere within a moment, from what was
+// committed, and its members go on.
+func TestGroupsOutliveTheBrokerOfTheirCoordinator(t *testing.T) {
+	if process == nil {
+		t.Skip("another's brokers are not ours to kill")
+	}
+	ctx := context.Background() // the brokers are stopped below, whatever becomes of the test
+	binary, err := testbed.Build(ctx, t.TempDir(), "cmd/troupe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster, err := testbed.StartCluster(ctx, testbed.ClusterConfig{Binary: binary, Dir: t.TempDir(), Brokers: 3, Flags: groupSettings})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	if err := cluster.AwaitVoters(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range kinds {
+		for _, protocol := range []string{"classic", modern} {
+			how := request{Protocol: protocol, Assignor: "range"}
+			switch {
+			case protocol == modern && !k.can(modernGroups), len(k.assignors) == 0:
+				continue
+			case protocol != modern:
+				how.Assignor = k.assignors[0]
+			}
+			t.Run(k.name+"/"+protocol, func(t *testing.T) {
+				c := newCrewAt(t, cluster.Kafka(), 4, 3)
+				first, second := c.join(k, how), c.join(k, how)
+				c.share(first, second)
+				down := c.killCoordinator(cluster)
+				c.expectCommitted()
+				c.share(first, second)
+				restart(t, down)
+
+				third := c.join(k, how)
+				down = c.killCoordinator(cluster) // in the middle of the rebalance
+				c.expectCommitted()
+				c.share(first, second, third)
+				restart(t, down)
+			})
+		}
+	}
+}
+
+// killCoordinator kills the broker that coordinates the group.
+func (c *crew) killCoordinator(cluster *testbed.Cluster) *testbed.Member {
+	c.t.Helper()
+	found := c.admin.FindGroupCoordinators(c.t.Context(), c.group)
+	if err := found.Error(); err != nil {
+		c.t.Fatal(err)
+	}
+	m := cluster.Member(found[c.group].NodeID)
+	if m == nil {
+		c.t.Fatalf("the coordinator is broker %d", found[c.group].NodeID)
+	}
+	testbed.KillAll(m)
+	c.t.Cleanup(func() { // for the next test, where this one fails
+		if err := testbed.StartAll(context.Background(), m); err != nil {
+			c.t.Error(err)
+		}
+	})
+	return m
+}
+
+func restart(t *testing.T, m *testbed.Member) {
+	t.Helper()
+	if err := m.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// expectCommitted fails when the first answer about what is committed, after a coordinator was lost, has less
+// than all that was committed when the members had last settled.
+func (c *crew) expectCommitted() {
+	c.t.Helper()
+	began := time.Now()
+	for {
+		offsets, err := c.offsets()
+		if err != nil && time.Since(began) < settleLimit {
+			time.Sleep(50 * time.Millisecond)
+			continue
+		}
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		for partition, end := range c.produced {
+			if got, ok := offsets.Lookup(c.topic, int32(partition)); !ok || got.Err != nil || got.At != end {
+				c.t.Fatalf("after %s partition %d has %s, %d was committed", time.Since(began), partition, fmt.Sprint(got.At, got.Err), end)
+			}
+		}
+		return
+	}
+}
