@@ -30,6 +30,7 @@ type shardSlot struct {
 	run      *shardRun // nil between two
 	ended    bool      // run was told to stop
 	pausing  bool      // before the next one
+	pause    *time.Timer
 	failures int       // runs in a row that ended by themselves
 	since    time.Time // when the present run began
 }
@@ -70,6 +71,9 @@ func (g *groupsActor) Receive(ctx actor.Context) {
 		g.stopping = true
 		for _, s := range g.slots {
 			g.end(ctx, s)
+			if s.pause != nil {
+				s.pause.Stop()
+			}
 		}
 	}
 }
@@ -137,17 +141,17 @@ func (g *groupsActor) onTerminated(ctx actor.Context, who *actor.PID) {
 		g.publish()
 		if !failed {
 			s.failures = 0
-		} else if g.pause(s) {
+		} else if g.mustPause(s) {
 			self, send := ctx.Self(), g.send
-			time.AfterFunc(shardPauseAfter(s.failures), func() { send(self, &shardPause{partition: number}) })
+			s.pause = time.AfterFunc(shardPauseAfter(s.failures), func() { send(self, &shardPause{partition: number}) })
 		}
 		g.look(ctx, s)
 		return
 	}
 }
 
-// pause notes that a shard has failed and says if the next one has to wait.
-func (g *groupsActor) pause(s *shardSlot) bool {
+// mustPause notes that a shard has failed and says if the next one has to wait.
+func (g *groupsActor) mustPause(s *shardSlot) bool {
 	if g.now().Sub(s.since) > stableRun {
 		s.failures = 0
 	}

@@ -38,6 +38,7 @@ type groupsShard struct {
 	children map[string]*groupRun // by actor id
 	asleep   map[wire.GroupID]sleeper
 	folds    []*groupRun // that wait for what they emitted to be appended
+	pauses   map[*groupRun]*time.Timer
 	end      wire.Offset // of what is committed, as far as groups are concerned
 	appends  offsetsAppends
 	sweep    *time.Timer
@@ -74,7 +75,7 @@ func newGroupsShard(b *Broker, run *shardRun, log *storage.Log, metrics *Metrics
 	return &groupsShard{
 		Broker: b, run: run, log: log, metrics: metrics,
 		logger:   b.logger.With("topic", wire.OffsetsTopic, "partition", run.part.tp.Partition, "leader_epoch", run.epoch),
-		children: make(map[string]*groupRun), asleep: make(map[wire.GroupID]sleeper),
+		children: make(map[string]*groupRun), asleep: make(map[wire.GroupID]sleeper), pauses: make(map[*groupRun]*time.Timer),
 	}
 }
 
@@ -96,6 +97,7 @@ func (s *groupsShard) Receive(ctx actor.Context) {
 	case *actor.Terminated:
 		s.onTerminated(ctx, msg.Who)
 	case *refoldTick:
+		delete(s.pauses, msg.run)
 		s.refold(ctx, msg.run)
 	case *groupRefolded:
 		s.onRefolded(ctx, msg)
@@ -230,7 +232,7 @@ func (s *groupsShard) refoldAppended(ctx actor.Context) {
 			s.refold(ctx, run)
 		default:
 			self := ctx.Self()
-			time.AfterFunc(shardPauseAfter(run.failures), func() { s.send(self, &refoldTick{run: run}) })
+			s.pauses[run] = time.AfterFunc(shardPauseAfter(run.failures), func() { s.send(self, &refoldTick{run: run}) })
 		}
 	}
 	clear(s.folds[len(waiting):])
@@ -293,6 +295,9 @@ func (s *groupsShard) fail(ctx actor.Context, err error) {
 func (s *groupsShard) onStopping() {
 	s.run.end(wire.NotCoordinator)
 	s.run.each(func(run *groupRun) { run.end(wire.NotCoordinator) })
+	for _, pause := range s.pauses {
+		pause.Stop()
+	}
 	s.appends.stop()
 	if s.sweep != nil {
 		s.sweep.Stop()

@@ -89,12 +89,12 @@ func (h *havoc) breakDisk(id wire.BrokerID, kind int) {
 	switch kind {
 	case 7:
 		h.note("the disk of broker %d is full", id)
-		disk.Fail(faultfs.Rule{Kind: faultfs.Write, Match: faultfs.Under("/data/orders-1"), Times: -1, Err: syscall.ENOSPC, Short: 20})
+		disk.Fail(faultfs.Rule{Kind: faultfs.Write, Match: faultfs.Under("/data/" + h.name + "-1"), Times: -1, Err: syscall.ENOSPC, Short: 20})
 		h.pause(15 * time.Second)
 		disk.Heal()
 	case 8:
 		h.note("the disk of broker %d fails", id)
-		disk.Fail(faultfs.Rule{Kind: faultfs.Sync, Match: faultfs.Under("/data/orders-1")})
+		disk.Fail(faultfs.Rule{Kind: faultfs.Sync, Match: faultfs.Under("/data/" + h.name + "-1")})
 		h.pause(5 * time.Second)
 		h.crash(id, false)
 		h.start(id)
@@ -115,7 +115,7 @@ func (h *havoc) reassign(away wire.BrokerID) {
 	ctx, cancel := context.WithTimeout(h.t.Context(), 5*time.Second)
 	defer cancel()
 	outcomes, err := h.any().AlterReassignments(ctx, wire.AlterReassignments{
-		Partitions: []wire.Reassignment{{Topic: "orders", Partition: partition, Replicas: to}},
+		Partitions: []wire.Reassignment{{Topic: h.name, Partition: partition, Replicas: to}},
 	})
 	if err == nil && outcomes[0].Err != nil {
 		h.t.Errorf("partition %d does not move to %v: %v", partition, to, outcomes[0].Err)

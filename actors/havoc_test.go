@@ -30,6 +30,7 @@ var (
 type havoc struct {
 	*cluster
 	rng        *mathrand.Rand
+	name       string // of the topic
 	topic      wire.TopicID
 	replicated bool
 
@@ -53,7 +54,7 @@ func TestNothingAcknowledgedIsLostWhateverBreaks(t *testing.T) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := &havoc{
-					cluster: startCluster(t, havocBrokers), rng: newRand(seed), replicated: seed%3 == 0,
+					cluster: startCluster(t, havocBrokers), rng: newRand(seed), name: "orders", replicated: seed%3 == 0,
 					acked: make([]map[wire.Offset]string, havocPartitions),
 				}
 				defer h.end()
