@@ -78,7 +78,7 @@ func (c *cleaner) paced() func(bytes int64) bool {
 // pass compacts all logs for which it is time.
 func (c *cleaner) pass(spend func(int64) bool) {
 	d := c.dir
-	for d.Err() == nil && d.Writable() {
+	for d.Err() == nil {
 		now := d.cfg.Now()
 		l := c.dirtiest(now)
 		if l == nil {
@@ -94,18 +94,22 @@ func (c *cleaner) pass(spend func(int64) bool) {
 	}
 }
 
-// rest has the cleaner leave a log alone that it could not compact: for some time, or when that would
-// not change anything until it is opened again.
+// rest has the cleaner leave a log alone that it could not compact: until the next pass, for some time, or
+// when that would not change anything until it is opened again.
 func (l *Log) rest(now time.Time, err error) {
 	if l.closed.Load() {
 		l.resting.Store(math.MaxInt64)
 		return
 	}
-	until := int64(math.MaxInt64)
-	if passes(err) {
-		until = now.Add(cleanAgainAfter).UnixMilli()
+	switch {
+	case errors.Is(err, errChanged):
+		l.resting.Store(now.Add(max(l.dir.cfg.CleanInterval, time.Millisecond)).UnixMilli())
+		return
+	case passes(err) || errors.Is(err, errNoRoom):
+		l.resting.Store(now.Add(cleanAgainAfter).UnixMilli())
+	default:
+		l.resting.Store(math.MaxInt64)
 	}
-	l.resting.Store(until)
 	l.dir.log.Warn("log cannot be compacted", "topic", l.ref.Topic, "partition", l.ref.Partition, "err", err)
 }
 

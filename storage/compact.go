@@ -43,7 +43,7 @@ type compaction struct {
 	log   *Log
 	cfg   LogConfig
 	now   time.Time
-	spend func(bytes int64) bool // waits as the rate demands; false: stop
+	spend func(bytes int64) bool // see Log.compact
 
 	cleaned wire.Offset // below, each key has one record
 	limit   wire.Offset // where the range ends that is compacted
@@ -62,8 +62,12 @@ type compaction struct {
 	read, written int64
 }
 
-// errStopped ends a compaction that is to be taken up again another time.
-var errStopped = errors.New("the compaction was stopped")
+// What ends a compaction that is to be taken up again another time.
+var (
+	errStopped = errors.New("the cleaner is to stop")
+	errChanged = errors.New("the log was changed while it was compacted")
+	errNoRoom  = errors.New("there is no room for a compacted segment")
+)
 
 // source is a segment that is being compacted.
 type source struct {
@@ -125,13 +129,15 @@ func (l *Log) SetStableOffset(offset wire.Offset) { l.stable.Store(int64(offset)
 // CleanedOffset returns the offset below which each key has one record.
 func (l *Log) CleanedOffset() wire.Offset { return wire.Offset(l.cleaned.Load()) }
 
-// compact compacts all of the log that may be. maxBytes bounds the memory for keys.
+// compact compacts all of the log that may be. maxBytes bounds the memory for keys. It calls spend with the
+// bytes that it has read or is about to write, which waits as long as they are too many, and says
+// false when the compaction is to end.
 func (l *Log) compact(now time.Time, maxBytes int64, spend func(int64) bool) error {
 	sources, limit, err := l.compactable(now)
-	if err != nil || limit <= l.CleanedOffset() && !l.tombstonesDue(now) {
+	if err != nil || len(sources) == 0 || limit <= l.CleanedOffset() && !l.tombstonesDue(now) {
 		return err
 	}
-	generation := l.Generation()
+	start, generation := l.StartOffset(), l.Generation()
 	c := &compaction{
 		log: l, cfg: *l.config.Load(), now: now, spend: spend, cleaned: l.CleanedOffset(), limit: limit,
 		last: l.knownProducers(limit), epochs: map[wire.Offset]bool{}, horizon: record.NoTimestamp,
@@ -139,24 +145,49 @@ func (l *Log) compact(now time.Time, maxBytes int64, spend func(int64) bool) err
 	for _, e := range l.Epochs() {
 		c.epochs[e.StartOffset] = true
 	}
-	for top := limit; ; {
-		down, err := c.round(sources, top, maxBytes)
-		if err != nil {
-			return err
-		}
-		if down <= c.cleaned {
-			break
-		}
-		top = down
-		if sources, _, err = l.compactable(now); err != nil {
-			return err
-		}
-		sources = slices.DeleteFunc(sources, func(s source) bool { return s.next > limit })
+	err = c.rounds(sources, maxBytes)
+	switch {
+	case err == nil:
+	case errors.Is(err, errStopped):
+		return err
+	case l.wasCut(generation) || l.StartOffset() != start:
+		return errChanged // what it looked at went away
+	default:
+		return err
 	}
 	l.noteCleaned(limit, generation)
 	l.horizon.Store(c.horizon)
 	l.dir.log.Debug("log compacted", "topic", l.ref.Topic, "partition", l.ref.Partition, "offset", limit,
 		"from", c.read, "to", c.written, "took", l.dir.cfg.Now().Sub(now))
+	return nil
+}
+
+// rounds goes through the segments until all keys of the dirty ones have been in the set.
+func (c *compaction) rounds(sources []source, maxBytes int64) error {
+	for top := c.limit; ; {
+		down, err := c.round(sources, top, maxBytes)
+		if err != nil || down <= c.cleaned {
+			return err
+		}
+		top = down
+		if sources, _, err = c.log.compactable(c.now); err != nil {
+			return err
+		}
+		sources = slices.DeleteFunc(sources, func(s source) bool { return s.next > c.limit })
+		if n := len(sources); n == 0 || sources[n-1].next < c.limit {
+			return errChanged
+		}
+	}
+}
+
+// pace is to be called again and again, with the bytes read or about to be written since.
+func (c *compaction) pace(bytes int64) error {
+	if c.log.closed.Load() || c.log.cutting.Load() {
+		return errChanged
+	}
+	if !c.spend(bytes) {
+		return errStopped
+	}
 	return nil
 }
 
@@ -196,8 +227,8 @@ func (c *compaction) count(sources []source, top wire.Offset) (records int64, er
 		if s.next <= c.cleaned || s.base >= top {
 			continue
 		}
-		if !c.spend(0) {
-			return 0, errStopped
+		if err := c.pace(0); err != nil {
+			return 0, err
 		}
 		n, err := c.countSegment(s)
 		if err != nil {

@@ -26,6 +26,9 @@ const writeBytes = 1 << 20
 // less than there was, or otherwise worth a swap.
 func (c *compaction) copy(group []source, marked []marks, top, down wire.Offset) (m *made, changed bool, err error) {
 	first, last := group[0], group[len(group)-1]
+	if err := c.log.dir.roomFor(group); err != nil {
+		return nil, false, err
+	}
 	m = &made{log: c.log, name: c.log.file(first.base, logSuffix) + cleanedSuffix, segment: newSegment(first.base), next: last.next}
 	if m.file, err = c.log.dir.fsys.OpenFile(m.name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, filePerm); err != nil {
 		return nil, false, err
@@ -47,6 +50,29 @@ func (c *compaction) copy(group []source, marked []marks, top, down wire.Offset)
 		err = c.fatal(m.file.Sync())
 	}
 	return m, true, err
+}
+
+// roomFor says whether the volume has room for what a group may become. A directory that takes appends must
+// go on doing so; one that does not may have some of its reserve for what will make room.
+func (d *Dir) roomFor(group []source) error {
+	if d.cfg.ReserveBytes == 0 {
+		return nil
+	}
+	_, free, err := d.fsys.Space(d.path)
+	if err != nil {
+		return nil // as when it is looked whether appends may go on
+	}
+	for _, s := range group {
+		free -= s.size
+	}
+	least := d.cfg.ReserveBytes / 4
+	if d.Writable() {
+		least = d.cfg.ReserveBytes
+	}
+	if free < least {
+		return errNoRoom
+	}
+	return nil
 }
 
 func (c *compaction) modified(s source) int64 {
@@ -101,8 +127,8 @@ func (c *compaction) copyBatch(m *made, f *openFile, s *segment, b *placed, v *v
 	}
 	defer batch.Release()
 	c.read += int64(b.Size())
-	if !c.spend(int64(b.Size())) {
-		return false, errStopped
+	if err := c.pace(int64(b.Size())); err != nil {
+		return false, err
 	}
 	if b.Count > 0 && !replaces(&b.Header) {
 		return false, c.put(m, &b.Header, batch.Bytes)
@@ -212,8 +238,8 @@ func (c *compaction) flush(m *made) error {
 	if n == 0 {
 		return nil
 	}
-	if !c.spend(n) {
-		return errStopped
+	if err := c.pace(n); err != nil {
+		return err
 	}
 	_, err := m.file.WriteAt(c.buffer, m.segment.size-n)
 	c.buffer = c.buffer[:0]
@@ -224,6 +250,14 @@ func (c *compaction) flush(m *made) error {
 // fatal takes the directory offline when a write or a sync failed otherwise than for want of room.
 func (c *compaction) fatal(err error) error {
 	if err == nil || passes(err) || c.log.closed.Load() {
+		return err
+	}
+	return c.offline(err)
+}
+
+// offline takes the directory offline, unless the log was deleted under us.
+func (c *compaction) offline(err error) error {
+	if err == nil || c.log.closed.Load() {
 		return err
 	}
 	err = c.log.wrap("compact", c.log.StartOffset(), err)

@@ -71,9 +71,6 @@ func (c *compaction) mark(s *segment, size int64, top, floor wire.Offset) (m mar
 				return m, down, err
 			}
 		}
-		if !c.spend(0) {
-			return m, floor, errStopped
-		}
 	}
 	return m, floor, nil
 }
@@ -144,8 +141,8 @@ func (c *compaction) markBatch(f *openFile, s *segment, b *placed, m *marks, top
 		return floor, c.log.corruption(s, b.position, b.BaseOffset, err)
 	}
 	defer c.reader.Close()
-	if !c.spend(int64(b.Size())) {
-		return floor, errStopped
+	if err := c.pace(int64(b.Size())); err != nil {
+		return floor, err
 	}
 	// The records of a batch can only be read forwards, so a large one is gone through again and
 	// again, a window less each time, rather than remembered whole.

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -51,7 +52,7 @@ func (c *compaction) swap(group []source, m *made) error {
 	l.dir.keeper.ticking.Lock()
 	defer l.dir.keeper.ticking.Unlock()
 	if l.closed.Load() || l.cutting.Load() || !l.holds(group) {
-		return errStopped
+		return errChanged
 	}
 	if err := m.file.Close(); err != nil {
 		return c.fatal(err)
@@ -62,6 +63,9 @@ func (c *compaction) swap(group []source, m *made) error {
 		return c.fatal(err)
 	}
 	if err := l.dir.fsys.SyncDir(l.path); err != nil {
+		if passes(err) { // nothing has been touched yet
+			err = errors.Join(err, l.dir.fsys.Rename(swap, m.name))
+		}
 		return c.fatal(err)
 	}
 	m.segment.swap = swap
@@ -73,12 +77,15 @@ func (c *compaction) swap(group []source, m *made) error {
 	l.reshaping.Unlock()
 	if !published {
 		l.indexing.Unlock()
-		return c.fatal(l.removeFiles([]string{filepath.Base(swap)})) // retention was faster
+		if err := l.removeFiles([]string{filepath.Base(swap)}); err != nil {
+			return c.offline(err)
+		}
+		return errChanged // retention was faster
 	}
 	err := l.finishSwap(group, m, swap)
 	l.indexing.Unlock()
 	if err != nil {
-		return c.fatal(err)
+		return c.offline(err)
 	}
 	if err := l.writeIndexes(m.segment); err != nil {
 		l.dir.keeper.reindex(l, m.segment) // it will say what is wrong
@@ -135,12 +142,22 @@ func (l *Log) publish(group []source, made *segment) bool {
 	return at >= 0
 }
 
-// finishSwap makes the files what readers have been shown.
+// finishSwap makes the files what readers have been shown. It cannot be called off: an error takes the
+// directory offline.
 func (l *Log) finishSwap(group []source, m *made, swap string) error {
 	for _, s := range group {
 		l.forgetFiles(s.segment)
 	}
-	if err := l.removeSwapped(m.segment.base, m.next); err != nil {
+	var names []string
+	for i, s := range group {
+		if i > 0 {
+			names = append(names, offsetFile(s.base, logSuffix))
+		}
+		for _, suffix := range []string{indexSuffix, timesSuffix, appendedSuffix} {
+			names = append(names, offsetFile(s.base, suffix))
+		}
+	}
+	if err := l.removeFiles(names); err != nil {
 		return err
 	}
 	l.naming.Lock()
@@ -155,8 +172,8 @@ func (l *Log) finishSwap(group []source, m *made, swap string) error {
 	return l.dir.fsys.SyncDir(l.path)
 }
 
-// removeSwapped removes the files of the segments from base up to next, durably: all but the .log file
-// of the first one, over which the new one's is renamed.
+// removeSwapped is for recovery, which does not know the segments: it removes the files of those from base
+// up to next, durably, all but the .log file of the first one.
 func (l *Log) removeSwapped(base, next wire.Offset) error {
 	entries, err := l.dir.fsys.ReadDir(l.path)
 	if err != nil {
