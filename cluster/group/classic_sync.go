@@ -165,7 +165,7 @@ func (g *Group) leave(t *turn, q *wire.LeaveGroup, call Call) {
 	case g.consumer != nil:
 		g.leaveConsumer(t, q, call)
 	default:
-		t.answer(call, &wire.LeftGroup{Err: wire.Errorf(wire.UnknownMemberID, "group %q has no members", g.id)})
+		t.answer(call, newClassic(g).leaveGroup(t, q)) // none of them is a member
 	}
 }
 

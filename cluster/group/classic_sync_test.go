@@ -197,6 +197,30 @@ func TestAGroupIsEmptyWhenItsLastMemberLeaves(t *testing.T) {
 	wantError(t, ask[*wire.LeftGroup](d, &wire.LeaveGroup{Group: "g", Members: []wire.LeavingMember{{Member: members[0]}}}).Members[0].Err, wire.UnknownMemberID)
 }
 
+func TestNobodyLeavesAGroupThatDoesNotExist(t *testing.T) {
+	d := newDesk(t)
+	reply := ask[*wire.LeftGroup](d, &wire.LeaveGroup{Group: "g", Members: []wire.LeavingMember{{Member: "nobody"}, {Instance: "i"}}})
+	wantError(t, reply.Err, wire.None)
+	wantError(t, reply.Members[0].Err, wire.UnknownMemberID)
+	wantError(t, reply.Members[1].Err, wire.UnknownMemberID)
+	if !d.gone {
+		t.Error("leaving has made a group")
+	}
+}
+
+func TestWhileMembersJoinTheyMayStillHaveWhatTheyWereAssigned(t *testing.T) {
+	d := newDesk(t)
+	members := d.form(1)
+	d.call(joining(""))
+	description := ask[*wire.GroupDescription](d, &wire.DescribeGroup{Group: "g"})
+	if description.State != wire.GroupPreparingRebalance || description.Protocol != "" {
+		t.Errorf("%+v", description)
+	}
+	if m := description.Members[0]; m.Member != members[0] || len(m.Metadata) != 0 || len(m.Assigned) != 1 {
+		t.Errorf("%+v", m)
+	}
+}
+
 func TestAMemberThatLeavesWhileItJoinsIsAnswered(t *testing.T) {
 	d := newDesk(t)
 	members := d.form(2)

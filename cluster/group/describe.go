@@ -37,8 +37,8 @@ func (g *Group) describe(t *turn) *wire.GroupDescription {
 	return d
 }
 
-// describe tells of a classic group. What its members say and have is told only while it is stable: else they have not
-// agreed on it.
+// describe tells of a classic group. What its members say is told only while it is stable: else they have not agreed on how
+// they say it. What they were assigned last they may still have.
 func (c *classic) describe(t *turn, d *wire.GroupDescription) {
 	d.ProtocolType = c.protocolType
 	d.Generation = c.generation
@@ -54,19 +54,19 @@ func (c *classic) describe(t *turn, d *wire.GroupDescription) {
 			ClientHost: m.clientHost,
 			Classic:    true,
 			Epoch:      wire.ClassicMemberEpochs,
+			Assignment: m.assignment,
 		}
 		if stable {
 			dm.Metadata, _ = m.metadata(c.protocol)
-			dm.Assignment = m.assignment
-			c.describeEmbedded(t, m, &dm)
 		}
+		c.describeEmbedded(t, &dm)
 		d.Members = append(d.Members, dm)
 	}
 	slices.SortFunc(d.Members, func(a, b wire.DescribedMember) int { return strings.Compare(string(a.Member), string(b.Member)) })
 }
 
 // describeEmbedded adds what can be read of the words of a consumer.
-func (c *classic) describeEmbedded(t *turn, m *classicMember, dm *wire.DescribedMember) {
+func (c *classic) describeEmbedded(t *turn, dm *wire.DescribedMember) {
 	if c.protocolType != consumerProtocolType {
 		return
 	}
@@ -74,7 +74,7 @@ func (c *classic) describeEmbedded(t *turn, m *classicMember, dm *wire.Described
 		dm.SubscribedTopics = slices.Sorted(slices.Values(s.topics))
 		dm.Rack = s.rack
 	}
-	if a, err := readAssignment(m.assignment); err == nil {
+	if a, err := readAssignment(dm.Assignment); err == nil {
 		dm.Assigned = namedInOrder(t.view, a.partitions)
 	}
 }

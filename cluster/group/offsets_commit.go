@@ -132,14 +132,14 @@ func (g *Group) deleteOffsets(t *turn, q *wire.DeleteOffsets, call Call) {
 			committed := topic != nil && has(topic.partitions, p)
 			switch {
 			case err != nil:
+			case !committed && (!there || p < 0 || p >= present.Partitions):
+				err = wire.Errorf(wire.UnknownTopicOrPartition, "there is no partition %d of topic %q", p, asked.Topic)
 			case subscribed:
 				err = wire.Errorf(wire.GroupSubscribedToTopic, "members are subscribed to topic %q", asked.Topic)
 			case committed && t.full():
 				err = wire.Errorf(wire.CoordinatorNotAvailable, "so many offsets are deleted in steps: ask again")
 			case committed:
 				g.offsets.remove(t, g.id, topic, p)
-			case !there || p < 0 || p >= present.Partitions:
-				err = wire.Errorf(wire.UnknownTopicOrPartition, "there is no partition %d of topic %q", p, asked.Topic)
 			}
 			reply.Errs = append(reply.Errs, err)
 		}

@@ -346,13 +346,13 @@ func TestDeletingOffsets(t *testing.T) {
 	}}
 	d.wantCommitted(q, wire.None, wire.None, wire.None)
 	reply := ask[*wire.CommittedOffsets](d, deleting(
-		wire.OffsetTopic{Topic: "orders", Partitions: []int32{0}}, // subscribed to
+		wire.OffsetTopic{Topic: "orders", Partitions: []int32{0, 6}}, // subscribed to
 		wire.OffsetTopic{Topic: "payments", Partitions: []int32{0, 2, 3}},
 		wire.OffsetTopic{Topic: "nothing", Partitions: []int32{0}},
 	))
 	wantError(t, reply.Err, wire.None)
 	for i, want := range []wire.ErrorCode{
-		wire.GroupSubscribedToTopic, wire.None, wire.None, wire.UnknownTopicOrPartition, wire.UnknownTopicOrPartition,
+		wire.GroupSubscribedToTopic, wire.UnknownTopicOrPartition, wire.None, wire.None, wire.UnknownTopicOrPartition, wire.UnknownTopicOrPartition,
 	} {
 		wantError(t, reply.Errs[i], want)
 	}
