@@ -213,20 +213,25 @@ func TestAMemberThatIsSilentIsGoneWithItsSession(t *testing.T) {
 	})
 }
 
+// configure changes a key of all brokers.
+func (c *company) configure(key, value string) {
+	c.t.Helper()
+	changed := c.AlterConfigs(c.t.Context(), []wire.AlterConfigs{{
+		Resource: wire.ConfigResource{Type: wire.ConfigBroker}, Changes: []wire.ConfigChange{{Name: key, Value: &value}},
+	}}, false)
+	if changed[0] != nil {
+		c.t.Fatal(changed[0])
+	}
+	synctest.Wait()
+}
+
 func TestGroupsAreConfiguredWhileTheyLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := start(t, crashfs.New())
 		defer c.end()
 		c.topic("orders", 1)
 		c.commits("billing", "orders", 1)
-		value := "3"
-		changed := c.AlterConfigs(t.Context(), []wire.AlterConfigs{{
-			Resource: wire.ConfigResource{Type: wire.ConfigBroker}, Changes: []wire.ConfigChange{{Name: "offset.metadata.max.bytes", Value: &value}},
-		}}, false)
-		if changed[0] != nil {
-			t.Fatal(changed[0])
-		}
-		synctest.Wait()
+		c.configure("offset.metadata.max.bytes", "3")
 		for _, group := range []wire.GroupID{"billing", "new"} {
 			q := commitOf(group, "orders", 2)
 			q.Offsets[0].Metadata = "long"
