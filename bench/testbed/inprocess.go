@@ -49,15 +49,22 @@ type Broker struct {
 // at the end of the test. With TROUPE_TEST_LOG set, their logs go to the test's.
 func Start(t TB, n int) *Bed {
 	t.Helper()
+	return StartTuned(t, n, func(int, *node.Config) {})
+}
+
+// StartTuned is Start with another configuration for each broker, which are numbered from 0.
+func StartTuned(t TB, n int, tune func(i int, cfg *node.Config)) *Bed {
+	t.Helper()
 	b := &Bed{t: t, log: &gate{}}
 	if os.Getenv("TROUPE_TEST_LOG") != "" {
 		b.log.out = t.Output()
 	}
 	t.Cleanup(b.close)
-	for range n {
+	for i := range n {
 		const anyPort = "127.0.0.1:0"
 		cfg := node.DefaultConfig()
 		cfg.Data, cfg.Listen, cfg.Cluster, cfg.Admin = []string{"/data"}, anyPort, anyPort, anyPort
+		tune(i, &cfg)
 		broker := &Broker{bed: b, name: len(b.Brokers) + 1, cfg: cfg, disk: crashfs.New()}
 		b.Brokers = append(b.Brokers, broker)
 		broker.Start()
@@ -146,6 +153,9 @@ func (b *Broker) Node() *node.Node { return b.node }
 
 // Kafka is the address for clients.
 func (b *Broker) Kafka() string { return b.cfg.Listen }
+
+// Admin is the address of the admin server.
+func (b *Broker) Admin() string { return b.cfg.Admin }
 
 // Kafka are the addresses for clients of all brokers.
 func (b *Bed) Kafka() []string {
