@@ -30,13 +30,19 @@ func (g *Group) upgrade(t *turn) error {
 	c := newConsumer(g)
 	c.subs.look(t.view)
 	c.epoch, c.assignmentEpoch = int32(classic.generation), int32(classic.generation)
+	kept := make(map[*consumerMember]assignment)
 	for _, m := range classic.members {
 		if m.fresh { // it does not know its id yet, and will ask again as somebody else
 			continue
 		}
-		if err := c.adopt(t, classic, m); err != nil {
+		adopted, owned, err := c.adopt(t, classic, m)
+		if err != nil {
 			return wire.Errorf(wire.GroupIDNotFound, "group %q is a classic group, and stays one: member %q: %v", g.id, m.id, err)
 		}
+		kept[adopted] = owned
+	}
+	for _, m := range c.members {
+		c.keep(t, m, kept[m])
 	}
 	classic.fail(t, wire.Errorf(wire.RebalanceInProgress, "the group moves to the consumer protocol"))
 	classic.end(t)
@@ -55,19 +61,20 @@ func (g *Group) upgrade(t *turn) error {
 	return nil
 }
 
-// adopt makes a member of a classic one, with what it was assigned. If members were joining or syncing, they do so again.
-func (c *consumer) adopt(t *turn, classic *classic, old *classicMember) error {
+// adopt makes a member of a classic one, with what it was assigned, and tells what else it had when it joined. If members
+// were joining or syncing, they do so again.
+func (c *consumer) adopt(t *turn, classic *classic, old *classicMember) (*consumerMember, assignment, error) {
 	metadata, ok := old.metadata(classic.protocol)
 	if !ok && len(old.protocols) > 0 { // no generation has chosen a protocol yet
 		metadata = old.protocols[0].Metadata
 	}
 	said, err := readSubscription(metadata)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	assigned, err := readAssignment(old.assignment)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	m := &consumerMember{id: old.id, known: true, said: memberValue{
 		instance: old.instance, rack: said.rack, clientID: old.clientID, clientHost: old.clientHost,
@@ -84,10 +91,19 @@ func (c *consumer) adopt(t *turn, classic *classic, old *classicMember) error {
 	c.count(m, 1)
 	c.own(t, m, standing{}, t.now)
 	c.hears(t, m)
-	return nil
+	return m, identified(t.view, said.owned), nil
 }
 
-// identified turns partitions by name into an assignment, leaving out what does not exist.
+// keep leaves a member what it had when it joined and nobody was assigned since. A cooperative member that its leader took
+// something from goes on with it until it has heard of that, and has given it up: it says so when it joins again.
+func (c *consumer) keep(t *turn, m *consumerMember, owned assignment) {
+	before := m.standing
+	m.standing.assigned = m.standing.assigned.plus(owned.filter(func(tp wire.TopicPartition) bool { return c.owners[tp] == nil }))
+	c.own(t, m, before, t.now)
+}
+
+// identified turns partitions by name into an assignment, leaving out topics that do not exist. Partitions are kept that
+// a topic does not have: its leader may know of them before this broker does, and they are not free because of that.
 func identified(view wire.View, all []topicPartitions) assignment {
 	told := make([]wire.AssignedTopic, 0, len(all))
 	for _, tp := range all {
@@ -95,8 +111,8 @@ func identified(view wire.View, all []topicPartitions) assignment {
 		if !ok {
 			continue
 		}
-		exist := slices.DeleteFunc(slices.Clone(tp.partitions), func(p int32) bool { return p < 0 || p >= topic.Partitions })
-		told = append(told, wire.AssignedTopic{Topic: topic.ID, Partitions: exist})
+		valid := slices.DeleteFunc(slices.Clone(tp.partitions), func(p int32) bool { return p < 0 })
+		told = append(told, wire.AssignedTopic{Topic: topic.ID, Partitions: valid})
 	}
 	return normalized(told)
 }

@@ -475,6 +475,88 @@ func TestAClassicMemberThatWasTakenOutComesBackAsANewOneOnly(t *testing.T) {
 	}
 }
 
+func TestAClassicMemberThatDoesNotSyncIsFenced(t *testing.T) {
+	b := newConsumerBench(t, map[string]int{"t": 2})
+	young := b.client("young", "t").join()
+	old := b.oldClient(true, "t")
+	old.join()
+	b.turns([]*oldClient{old}, young)
+	b.ask(&wire.JoinGroup{
+		Group: "g", Member: old.id, SessionTimeout: 45 * time.Second, RebalanceTimeout: time.Minute,
+		ProtocolType: consumerProtocolType, Protocols: old.protocols(),
+	})
+	for i := range 13 {
+		reply := b.ask(&wire.GroupHeartbeat{Group: "g", Member: old.id, Generation: old.generation})
+		want := wire.None
+		if i == 12 {
+			want = wire.UnknownMemberID
+		}
+		if wire.Code(reply.Failure()) != want {
+			t.Fatalf("after %d s: %v", i*5, reply.Failure())
+		}
+		young.beat()
+		b.pass(5 * time.Second)
+	}
+}
+
+// A group that has another epoch by the time that a member syncs has it join once more.
+func TestASyncThatComesTooLateIsARebalanceInProgress(t *testing.T) {
+	b := newConsumerBench(t, map[string]int{"t": 2})
+	young := b.client("young", "t").join()
+	old := b.oldClient(true, "t")
+	old.join()
+	b.turns([]*oldClient{old}, young)
+	b.topics(map[string]int{"t": 4})
+	young.beat()
+	reply := b.ask(&wire.SyncGroup{Group: "g", Member: old.id, Generation: old.generation})
+	if wire.Code(reply.Failure()) != wire.RebalanceInProgress {
+		t.Errorf("told %v", reply.Failure())
+	}
+	b.turns([]*oldClient{old}, young)
+	b.checkShares([]*oldClient{old}, young)
+}
+
+// What a leader took from a cooperative member is the member's until it joins again, and what a leader knows of that this
+// broker does not is nobody else's: a group that moves must not give either away.
+func TestNothingIsFreeThatAMemberMayHaveWhenItsGroupMoves(t *testing.T) {
+	for name, test := range map[string]struct {
+		known    int     // partitions of the topic, when the group moves
+		assigned []int32 // of the three that the leader had and knows
+	}{
+		"given up, and not done with": {known: 3, assigned: []int32{0}},
+		"not known here yet":          {known: 1, assigned: []int32{0, 1, 2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newConsumerBench(t, map[string]int{"t": 3})
+			old := b.oldClient(true, "t")
+			b.classicGroup(old)
+			q := &wire.SyncGroup{Group: "g", Member: old.id}
+			q.Generation = b.ask(&wire.JoinGroup{
+				Group: "g", Member: old.id, SessionTimeout: 45 * time.Second, RebalanceTimeout: time.Minute,
+				ProtocolType: consumerProtocolType, Protocols: old.protocols(),
+			}).(*wire.JoinedGroup).Generation
+			a := &embeddedAssignment{partitions: []topicPartitions{{"t", test.assigned}}}
+			q.Assignments = []wire.MemberAssignment{{Member: old.id, Assignment: newAssignment(a)}}
+			if err := b.ask(q).Failure(); err != nil {
+				t.Fatal(err)
+			}
+			old.generation = q.Generation
+			b.topics(map[string]int{"t": test.known})
+			young := b.client("young", "t").join()
+			b.topics(map[string]int{"t": 3})
+			for range 3 {
+				young.beat()
+				young.adopt()
+				young.has()
+				b.pass(5 * time.Second)
+			}
+			old.owned = test.assigned
+			b.turns([]*oldClient{old}, young)
+			b.checkShares([]*oldClient{old}, young)
+		})
+	}
+}
+
 func TestLeavingByTheClassicProtocol(t *testing.T) {
 	b := newConsumerBench(t, map[string]int{"t": 3})
 	young, static, gone := b.client("young", "t").join(), b.client("static", "t"), b.client("gone", "t").join()
