@@ -38,7 +38,7 @@ func (m *classicMember) assign(joined *wire.JoinedGroup) []wire.MemberAssignment
 	}
 	for _, p := range w.image.places(func(string) bool { return true }) {
 		to, owned := owner[p]
-		if !owned || !members[to].wants(p.topic) {
+		if !owned || !members[to].wants(p.topic) { // it is consumed no more
 			to = least(members, p)
 		}
 		if to >= 0 {
@@ -70,7 +70,7 @@ type assignee struct {
 
 func (a *assignee) wants(topic string) bool { return slices.Contains(a.topics, topic) }
 
-// least is the member with the fewest partitions of those that want one; -1: nobody does.
+// least is the member with the fewest partitions of those that want one; -1: nobody does. Whoever has a partition wants it.
 func least(members []assignee, p place) int {
 	found := -1
 	for i := range members {
@@ -81,19 +81,23 @@ func least(members []assignee, p place) int {
 	return found
 }
 
-// balance moves one partition to a member that has at least two fewer. It says whether there was one.
+// balance moves one partition from who has the most to a member that has at least two fewer. It says whether there was one.
 func balance(members []assignee) bool {
+	from, to, at, widest := 0, 0, 0, 1
 	for i := range members {
-		from := &members[i]
-		for n := len(from.has) - 1; n >= 0; n-- {
-			if to := least(members, from.has[n]); to >= 0 && len(members[to].has)+1 < len(from.has) {
-				members[to].has = append(members[to].has, from.has[n])
-				from.has = slices.Delete(from.has, n, n+1)
-				return true
+		for n := len(members[i].has) - 1; n >= 0; n-- {
+			other := least(members, members[i].has[n])
+			if wide := len(members[i].has) - len(members[other].has); wide > widest {
+				from, to, at, widest = i, other, n, wide
 			}
 		}
 	}
-	return false
+	if widest == 1 {
+		return false
+	}
+	members[to].has = append(members[to].has, members[from].has[at])
+	members[from].has = slices.Delete(members[from].has, at, at+1)
+	return true
 }
 
 // claim takes what a member says that it owns, unless one of a later generation says so, too.

@@ -11,9 +11,10 @@ type broker struct {
 	w    *World
 	id   wire.BrokerID
 	skew time.Duration
-	run  *process // nil: it is down
-	view *image   // as it has heard of it
-	led  *shard   // what it leads, or takes itself to lead
+	run  *process         // nil: it is down
+	view *image           // as it has heard of it
+	told wire.LeaderEpoch // the latest that it has heard of
+	led  *shard           // what it leads, or takes itself to lead
 }
 
 func (b *broker) clock() time.Time { return epoch0.Add(b.w.now + b.skew) }
@@ -23,7 +24,7 @@ func (b *broker) start() {
 		return
 	}
 	b.run = &process{}
-	b.view = b.w.image
+	b.view, b.told = b.w.image, 0
 	b.w.note(b.name(), "starts")
 }
 
@@ -53,9 +54,10 @@ func (b *broker) hears(view *image) {
 
 // leads tells a broker that it leads in an epoch, or that another one does.
 func (b *broker) leads(epoch wire.LeaderEpoch, leader *broker) {
-	if b.run == nil || b.led != nil && b.led.epoch >= epoch {
+	if b.run == nil || b.told >= epoch {
 		return
 	}
+	b.told = epoch
 	if b.led != nil {
 		b.led.end(wire.NotCoordinator)
 		b.led = nil

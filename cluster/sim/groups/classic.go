@@ -178,7 +178,7 @@ func (m *classicMember) sync(joined *wire.JoinedGroup) {
 			m.late = m.seen > foundingVersion // its predecessor may have gone before the topics changed
 		} else {
 			q.Assignments = assignments
-			w.truth(m.group).assigned(m.generation, q.Assignments)
+			w.truth(m.group).assigned(joined, q.Assignments)
 		}
 	}
 	late := w.between(0, 10*time.Millisecond)

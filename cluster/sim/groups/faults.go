@@ -181,7 +181,7 @@ func (w *World) newClient(number int, instance string) *client {
 		classic(w.roll(number)...)
 	case Consumer:
 		modern()
-		if w.chance(20) {
+		if w.chance(20) && c.instance == "" {
 			c.topics = nil
 		}
 	case Migrating, EagerMigrating:
@@ -194,7 +194,10 @@ func (w *World) newClient(number int, instance string) *client {
 			classic(eager)
 		}
 	}
-	if w.faulty(w.profile.Churn, 15) {
+	// A static member that comes back wants what it wanted before: a coordinator of the classic protocol does not look. Nor is
+	// the assignor of cooperative members one that keeps partitions where they are when not everybody wants everything.
+	picky := kind == Eager || kind == Consumer || kind == EagerMigrating
+	if picky && (c.instance == "" && w.faulty(w.profile.Churn, 15) || c.instance == "instance3") {
 		c.topics = []string{"orders"}
 	}
 	w.clients = append(w.clients, c)
@@ -263,6 +266,18 @@ func (w *World) useTool() {
 	tool.ask(q, requestTimeout, func(wire.GroupReply, error) {})
 }
 
+// oneOfEach ends clients that have a name in common with a later one: one of them would wait for the other for ever.
+func (w *World) oneOfEach() {
+	for i, c := range w.clients {
+		for _, later := range w.clients[i+1:] {
+			if c.alive() && c.instance != "" && later.instance == c.instance && later.group == c.group {
+				c.crash()
+			}
+		}
+	}
+	w.forget()
+}
+
 // heal ends all that goes wrong. Each group has at least one member.
 func (w *World) heal() {
 	w.calm = true
@@ -277,6 +292,7 @@ func (w *World) heal() {
 	for _, c := range w.clients {
 		c.run.pausedUntil = 0
 	}
+	w.oneOfEach()
 	for number := range w.profile.Groups {
 		w.roll(number)
 		has := 0

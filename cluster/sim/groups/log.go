@@ -17,8 +17,9 @@ type offsetsLog struct {
 	epoch     wire.LeaderEpoch
 	leader    *broker // nil while there is none
 	records   []logged
-	end       int64 // the offset that the next record gets
-	committed int64 // all below is
+	end       int64   // the offset that the next record gets
+	committed int64   // all below is
+	ends      []int64 // of batches that were not committed when the epoch began: each is kept or lost as a whole
 }
 
 // logged is a record at its offset. Compaction takes records out and moves none.
@@ -51,6 +52,7 @@ func (l *offsetsLog) append(epoch wire.LeaderEpoch, records []group.Record, done
 		l.records = append(l.records, logged{l.end, r})
 		l.end++
 	}
+	l.ends = append(l.ends, l.end)
 	upTo := l.end
 	took := w.between(200*time.Microsecond, 5*time.Millisecond)
 	if w.faulty(w.profile.SlowAppends, 5) {
@@ -90,9 +92,14 @@ func (l *offsetsLog) elect(b *broker) {
 	keep := l.committed
 	if l.end > l.committed {
 		w.stats.Tails++
-		keep += w.random.Int64N(l.end - l.committed + 1)
+		for _, end := range l.ends {
+			if end > keep && w.chance(50) {
+				keep = end
+			}
+		}
 		w.stats.Lost += l.end - keep
 	}
+	l.ends = l.ends[:0]
 	l.records = l.records[:l.index(keep)]
 	l.end = keep
 	l.epoch++

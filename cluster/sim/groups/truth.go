@@ -36,8 +36,8 @@ type generation struct {
 	leader   wire.MemberID
 	by       *coordinator
 	intended map[wire.MemberID][]place // as the leader sent them
+	static   map[string][]place        // by instance
 	told     map[wire.MemberID][]place
-	holders  map[place]wire.MemberID
 }
 
 // holder is who was given a partition last.
@@ -52,14 +52,14 @@ type standing struct {
 	id          wire.MemberID
 	instance    string
 	classic     bool
-	established bool              // it was told an assignment
-	over        bool              // it left, or another one took its instance
-	epoch       wire.GenerationID // it was told
-	decided     wire.GenerationID // and what was decided last, which it may not have been told
-	assigned    []place           // of KIP-848, as was decided
-	given       []place           // and as it was told
-	doubted     time.Duration     // when it came to a coordinator that may want something of it; 0: it was heard there
-	heard       time.Duration     // when it was last heard with success
+	established bool                 // it was told an assignment
+	over        bool                 // it left, or another one took its instance
+	epoch       wire.GenerationID    // it was told
+	decided     wire.GenerationID    // and what was decided last, which it may not have been told
+	assigned    []wire.AssignedTopic // of KIP-848, as was decided
+	given       []wire.AssignedTopic // and as it was told
+	doubted     time.Duration        // when it came to a coordinator that may want something of it; 0: it was heard there
+	heard       time.Duration        // when it was last heard with success
 	joined      time.Duration
 	told        time.Duration // since when it is to join, to sync, or to give up partitions; 0: it is not
 }
@@ -89,19 +89,25 @@ func (t *truth) generation(g wire.GenerationID) *generation {
 	known := t.generations[g]
 	if known == nil {
 		known = &generation{
-			intended: make(map[wire.MemberID][]place), told: make(map[wire.MemberID][]place), holders: make(map[place]wire.MemberID),
+			intended: make(map[wire.MemberID][]place), static: make(map[string][]place), told: make(map[wire.MemberID][]place),
 		}
 		t.generations[g] = known
 	}
 	return known
 }
 
-// assigned notes what a leader wants for a generation.
-func (t *truth) assigned(g wire.GenerationID, assignments []wire.MemberAssignment) {
+// assigned notes what a leader wants for a generation. What it wants for a static member is also for whoever comes in its
+// place.
+func (t *truth) assigned(joined *wire.JoinedGroup, assignments []wire.MemberAssignment) {
+	g := t.generation(joined.Generation)
 	for _, a := range assignments {
 		places, _ := decodeAssignment(a.Assignment)
-		known := t.generation(g)
-		known.intended[a.Member] = append(known.intended[a.Member], places...)
+		g.intended[a.Member] = append(g.intended[a.Member], places...)
+		for _, m := range joined.Members {
+			if m.Member == a.Member && m.Instance != "" {
+				g.static[m.Instance] = append(g.static[m.Instance], places...)
+			}
+		}
 	}
 }
 
@@ -286,7 +292,7 @@ func (t *truth) leaves(q *wire.LeaveGroup) {
 	for _, leaving := range q.Members {
 		for _, id := range t.order {
 			m := t.members[id]
-			if id == leaving.Member || leaving.Member == "" && m.instance == leaving.Instance {
+			if id == leaving.Member || leaving.Member == "" && leaving.Instance != "" && m.instance == leaving.Instance {
 				m.over = true
 			}
 		}
@@ -319,7 +325,7 @@ func (t *truth) decideCommit(q *wire.CommitOffsets, reply *wire.CommittedOffsets
 	}
 	for i, err := range reply.Errs {
 		p, id := place{q.Offsets[i].Topic, q.Offsets[i].Partition}, w.commits[q.Offsets[i].Metadata].topic
-		if h, ok := t.holders[p]; err == nil && ok && h.topic == id && h.member != q.Member && t.members[h.member].instance == "" {
+		if h, ok := t.holders[p]; err == nil && ok && h.topic == id && !id.IsZero() && h.member != q.Member && t.members[h.member].instance == "" {
 			t.violate("%v: a commit of %s at %d is accepted, and %s was given it at %d", p, q.Member, q.Generation, h.member, h.epoch)
 		}
 	}
@@ -342,17 +348,16 @@ func (t *truth) decideBeat(q *wire.ConsumerHeartbeat, reply *wire.ConsumerHeartb
 		t.replace(m)
 	}
 	m.classic, m.heard, m.decided = false, w.now, wire.GenerationID(reply.MemberEpoch)
-	if q.OwnedTold && within(w.placesOf(q.Owned), m.assigned) {
+	if q.OwnedTold && covered(q.Owned, m.assigned) {
 		m.told, m.doubted = 0, 0
 	}
 	if !reply.Assigned {
 		return
 	}
-	assigned := w.placesOf(reply.Assignment)
-	if !within(m.assigned, assigned) && m.told == 0 {
+	if !covered(m.assigned, reply.Assignment) && m.told == 0 {
 		m.told = w.now
 	}
-	m.assigned = assigned
+	m.assigned = reply.Assignment
 }
 
 // within says that all of some places are among others.
@@ -360,6 +365,24 @@ func within(some, others []place) bool {
 	for _, p := range some {
 		if !slices.Contains(others, p) {
 			return false
+		}
+	}
+	return true
+}
+
+// covered says the same of partitions in the words of KIP-848.
+func covered(some, others []wire.AssignedTopic) bool {
+	has := make(map[wire.TopicPartition]bool)
+	for _, a := range others {
+		for _, p := range a.Partitions {
+			has[wire.TopicPartition{Topic: a.Topic, Partition: p}] = true
+		}
+	}
+	for _, a := range some {
+		for _, p := range a.Partitions {
+			if !has[wire.TopicPartition{Topic: a.Topic, Partition: p}] {
+				return false
+			}
 		}
 	}
 	return true
@@ -393,24 +416,22 @@ func (t *truth) shares(c *coordinator, q *wire.SyncGroup, reply *wire.SyncedGrou
 		t.violate("the assignment of %s is %x", q.Member, reply.Assignment)
 		return
 	}
-	g := t.generation(q.Generation)
-	intended, ok := g.intended[q.Member]
-	for _, id := range t.order { // a static member is given what its predecessor was to have
-		if other := t.members[id]; other.instance != "" && other.instance == q.Instance && id != q.Member {
-			intended = append(slices.Clip(intended), g.intended[id]...)
-		}
+	m := t.standing(q.Member)
+	m.established = !m.over
+	m.epoch = max(m.epoch, q.Generation)
+	t.give(c, m, places, q.Generation)
+	if c.rules.Listed().Type != wire.ClassicGroup {
+		return
 	}
-	if !within(places, intended) && len(g.intended) > 0 && (ok || g.leader != "") { // else it was one of KIP-848 before
+	g := t.generation(q.Generation)
+	intended := append(slices.Clip(g.intended[q.Member]), g.static[q.Instance]...)
+	if !within(places, intended) && len(g.intended) > 0 { // else it was one of KIP-848 before
 		t.violate("generation %d: %s is told %v, and the leader wants %v", q.Generation, q.Member, places, intended)
 	}
-	m := t.standing(q.Member)
 	if before, again := g.told[q.Member]; again && g.leader != "" && !slices.Equal(before, places) {
 		t.violate("generation %d: %s is told %v and then %v", q.Generation, q.Member, before, places)
 	}
 	g.told[q.Member] = places
-	m.established = !m.over
-	m.epoch = max(m.epoch, q.Generation)
-	t.give(c, m, places, q.Generation)
 }
 
 // stands is a member of KIP-848 that is told where it stands.
@@ -421,21 +442,27 @@ func (t *truth) stands(c *coordinator, r *wire.ConsumerHeartbeatReply) {
 		m.epoch = wire.GenerationID(r.MemberEpoch)
 	}
 	if r.Assigned {
-		m.given = t.w.placesOf(r.Assignment)
+		m.given = r.Assignment
 		t.give(c, m, t.w.placesOf(r.Assignment), wire.GenerationID(r.MemberEpoch))
 	}
 }
 
-// give notes who has what. What a coordinator says that is none any more was said before,
-// and who has left since has nothing.
+// give notes who has what. What a coordinator says that is none any more counts only if
+// nothing else was said since, and who has left since has nothing.
 func (t *truth) give(c *coordinator, m *standing, places []place, epoch wire.GenerationID) {
-	if c.s.epoch != t.w.log.epoch || m.over {
+	stale := c.s.epoch != t.w.log.epoch
+	if m.over {
 		return
 	}
-	t.newest = max(t.newest, epoch)
+	if !stale {
+		t.newest = max(t.newest, epoch)
+	}
 	for _, p := range places {
 		topic, _ := c.s.b.view.Topic(p.topic)
 		before, ok := t.holders[p]
+		if ok && stale && before.epoch >= epoch {
+			continue
+		}
 		if ok && before.member != m.id && before.epoch >= epoch {
 			other := t.members[before.member]
 			if epoch == before.epoch && !other.over {
