@@ -4,7 +4,8 @@
 //	socket -> frames.go   cuts the stream into frames, which lie in pooled wire.Buffers
 //	       -> conn.go     reads the request header, finds the API in versions.go, serves it
 //	       -> produce.go  Produce: checked here, handed to the Backend, answered later
-//	       |  fetch.go    Fetch: answered from files by sendfile, or parked until there is more
+//	       |  fetch.go    Fetch: answered from files by sendfile, or parked until there is more;
+//	       |              fetch_session.go has what a client fetches from, from request to request
 //	       |  <api>.go    everything else: decoded and encoded by kmsg, one file for each API
 //	       -> answers.go  the order of answers, and who writes them
 //
