@@ -277,6 +277,9 @@ func (m *consumerClient) commit() error {
 	return reply.Errs[0]
 }
 
+// target is what the group is to give it.
+func (m *consumerClient) target() assignment { return m.b.g.consumer.byID[m.id].target }
+
 func (m *consumerClient) has(partitions ...int32) {
 	m.b.t.Helper()
 	if got := m.assigned.partitionsOf(topicID("t")); !slices.Equal(got, partitions) {

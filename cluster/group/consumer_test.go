@@ -122,6 +122,65 @@ func TestWhoDoesNotGiveUpInTimeIsFenced(t *testing.T) {
 	young.has(0, 1)
 }
 
+// A coordinator that takes over gives the member its whole rebalance timeout once more, and no longer.
+func TestTheRebalanceTimeoutOutlivesTheCoordinator(t *testing.T) {
+	b := newConsumerBench(t, map[string]int{"t": 2})
+	old := b.client("old", "t").join()
+	old.adopt()
+	young := b.client("young", "t").join()
+	old.beat()
+	b.restart()
+	for range 12 {
+		if old.beat(); old.err != nil {
+			t.Fatal(old.err)
+		}
+		young.beat()
+		b.pass(5 * time.Second)
+	}
+	old.beat()
+	old.wants(wire.UnknownMemberID)
+}
+
+// What a member was told with an old epoch it may not know to be over: it is told its assignment with each new one. Here a
+// heartbeat of it came twice, and it never heard what came of the second.
+func TestANewEpochIsToldWithItsAssignment(t *testing.T) {
+	b := newConsumerBench(t, map[string]int{"t": 2})
+	m := b.client("m", "t").join() // has both, and does not use them yet
+	twice := m.request(m.epoch)
+	young := b.client("young", "t").join()
+	b.ask(twice) // asks it to give 1 up
+	m.beat()     // tells that it uses nothing
+	m.has(0)
+	m.adopt()
+	young.beat()
+	young.has(1)
+}
+
+// What a member has given up stays its own until it gets another epoch. Here it has not: the heartbeat that says so is an old
+// one that comes once more, while it is to give up more.
+func TestWhatIsGivenUpIsFreeWithTheNextEpochOnly(t *testing.T) {
+	b := newConsumerBench(t, map[string]int{"t": 3, "u": 3})
+	m := b.client("m", "t", "u").join()
+	early := m.request(m.epoch) // of a time when it used u alone
+	early.OwnedTold, early.Owned = true, assignment{{Topic: topicID("u"), Partitions: []int32{0, 1, 2}}}
+	b.ask(early)
+	m.adopt()
+	young := b.client("young", "t").join()
+	m.beat() // is to give up what young is to have of t
+	b.client("third", "u").join()
+	b.ask(early) // now it is to give up some of u, too
+
+	got := b.g.consumer.byID["m"]
+	if got.state != memberUnrevokedPartitions || got.epoch != m.epoch || !got.revoking.holdsAll(young.target()) {
+		t.Fatalf("it is %+v, and young is to have %v", got.standing, young.target())
+	}
+	young.beat()
+	young.has()
+	if err := m.commit(); err != nil {
+		t.Errorf("it does not know that it has given anything up, and its commit gets %v", err)
+	}
+}
+
 // What a dead member had is another's at once when its session ends, though heartbeats are 5 s apart: the others are told to come
 // just after that.
 func TestWhatADeadMemberHadIsSoonTaken(t *testing.T) {
