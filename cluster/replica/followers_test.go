@@ -312,3 +312,20 @@ func TestAnotherRunIsMatchedAnew(t *testing.T) {
 		t.Fatalf("%+v", m)
 	}
 }
+
+// A leader that deleted records, and led no more before it said so.
+func TestWhoLacksTheFirstRecordsIsKnownToBothSides(t *testing.T) {
+	f, _ := NewFollower(Self{}, 1, 5, FollowerLog{Start: 4, End: 9, Flushed: 9, HighWatermark: 9, LastEpoch: 4}, true, true)
+	if f.Gone() != wire.NoOffset || f.LogStartOffset() != 4 {
+		t.Errorf("before it has heard of its leader: gone below %d, log from %d", f.Gone(), f.LogStartOffset())
+	}
+	for start, want := range map[wire.Offset]wire.Offset{2: 2, 4: 4, 6: 6} {
+		f, _ := NewFollower(Self{}, 1, 5, FollowerLog{Start: 4, End: 9, Flushed: 9, HighWatermark: 9, LastEpoch: 4}, true, true)
+		if applies, _ := f.Append(&wire.Append{LeaderEpoch: 5, PrevOffset: 9, PrevEpoch: 4, HighWatermark: 9, LogStartOffset: start}); !applies {
+			t.Fatal("the leader is not heard")
+		}
+		if f.Gone() != want {
+			t.Errorf("a leader whose log begins at %d: gone below %d", start, f.Gone())
+		}
+	}
+}
