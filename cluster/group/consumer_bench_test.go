@@ -262,19 +262,18 @@ func (m *consumerClient) wants(code wire.ErrorCode) {
 	}
 }
 
+// commit commits offsets of all that it uses of t.
 func (m *consumerClient) commit() error {
 	m.b.t.Helper()
-	reply, _ := m.b.ask(&wire.CommitOffsets{
-		Group: "g", Member: m.id, Generation: wire.GenerationID(m.epoch), Modern: true,
-		Offsets: []wire.OffsetCommit{{Topic: "t", Partition: 0, Offset: 1}},
-	}).(*wire.CommittedOffsets)
+	q := &wire.CommitOffsets{Group: "g", Member: m.id, Generation: wire.GenerationID(m.epoch), Modern: true}
+	for _, p := range m.owned.partitionsOf(topicID("t")) {
+		q.Offsets = append(q.Offsets, wire.OffsetCommit{Topic: "t", Partition: p, Offset: 1})
+	}
+	reply, _ := m.b.ask(q).(*wire.CommittedOffsets)
 	if reply == nil {
 		m.b.t.Fatal("a commit is not answered")
 	}
-	if reply.Err != nil {
-		return reply.Err
-	}
-	return reply.Errs[0]
+	return errors.Join(append(reply.Errs, reply.Err)...)
 }
 
 // target is what the group is to give it.

@@ -65,6 +65,8 @@ func (c *consumer) subscribed(_ *turn, topic string) bool {
 
 // mayCommit says whether a commit is accepted: from a member at its present epoch, since which nobody else has had what it has;
 // and while there are no members, from whoever says that it is none.
+//
+// Kafka: since 4.3 also at an older epoch, if the member has had since then all that it commits (KIP-1251).
 func (c *consumer) mayCommit(_ *turn, q *wire.CommitOffsets) error {
 	m := c.byID[q.Member]
 	switch {

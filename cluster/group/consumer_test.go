@@ -273,8 +273,16 @@ func TestEpochsFence(t *testing.T) {
 			}
 		})
 	}
-	// Commits are accepted at the very epoch alone.
-	for epoch, want := range map[int32]wire.ErrorCode{1: wire.StaleMemberEpoch, 2: wire.None, 3: wire.StaleMemberEpoch} {
+}
+
+// A commit is accepted at the very epoch alone.
+func TestACommitOfAnotherEpochIsStale(t *testing.T) {
+	b := newConsumerBench(t, map[string]int{"t": 4})
+	m, other := b.client("m", "t").join(), b.client("other", "t").join()
+	b.settle(m, other)
+	for epoch, want := range map[int32]wire.ErrorCode{
+		-1: wire.StaleMemberEpoch, 0: wire.StaleMemberEpoch, 1: wire.StaleMemberEpoch, 2: wire.None, 3: wire.StaleMemberEpoch,
+	} {
 		m.epoch = epoch
 		if err := m.commit(); wire.Code(err) != want {
 			t.Errorf("commit at epoch %d: %v", epoch, err)
