@@ -32,6 +32,8 @@ type crew struct {
 	partitions   int32
 	produced     []int64 // by partition
 	admin        *kadm.Client
+	// forgiving lets members go on after an error: while brokers die, some clients have their application try again.
+	forgiving bool
 
 	mu   sync.Mutex
 	seen map[place]string // by whom last
@@ -104,6 +106,11 @@ func (h *hand) work(ctx context.Context) {
 	for ctx.Err() == nil {
 		// The request itself is not cut short: a driver would take the next one for its answer.
 		a, err := h.client.do(context.WithoutCancel(ctx), request{Op: "poll", Count: 1000, Millis: 200})
+		if err != nil && h.crew.forgiving && ctx.Err() == nil {
+			h.crew.t.Logf("%s goes on after: %v", h.name, err)
+			err = nil
+			time.Sleep(heartbeatInterval)
+		}
 		h.mu.Lock()
 		h.fault = err
 		h.crew.mu.Lock()

@@ -39,6 +39,7 @@ func TestGroupsOutliveTheBrokerOfTheirCoordinator(t *testing.T) {
 			}
 			t.Run(k.name+"/"+protocol, func(t *testing.T) {
 				c := newCrewAt(t, cluster.Kafka(), 4, 3)
+				c.forgiving = true
 				first, second := c.join(k, how), c.join(k, how)
 				c.share(first, second)
 				down := c.killCoordinator(cluster)

@@ -102,14 +102,15 @@ const operations = {
     const ends = new Map(taken.map((r) => [r.partition, {
       topic: r.topic, partition: r.partition, offset: String(BigInt(r.message.offset) + 1n),
     }]))
+    const answer = { records: taken.map(recordOf) } // what was read is told also when it cannot be committed
     if (ends.size > 0) {
       try {
         await member.commitOffsets([...ends.values()])
       } catch (e) {
-        if (!rebalanced.has(e.type)) throw e
+        if (!rebalanced.has(e.type)) answer.error = String(e)
       }
     }
-    return { records: taken.map(recordOf) }
+    return answer
   },
 
   leave: () => member.disconnect(),

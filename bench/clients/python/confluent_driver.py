@@ -136,20 +136,18 @@ def poll(request):
         if m.error():
             raise confluent_kafka.KafkaException(m.error())
         messages.append(m)
+    failure = None
     if messages:
         ends = {m.partition(): TopicPartition(m.topic(), m.partition(), m.offset() + 1) for m in messages}
         try:
             for place in member.commit(offsets=list(ends.values()), asynchronous=False):
-                if place.error and place.error.code() not in REBALANCED:
+                if place.error:
                     raise confluent_kafka.KafkaException(place.error)
         except confluent_kafka.KafkaException as e:
             if e.args[0].code() not in REBALANCED:
-                raise
-    return {
-        "records": [
-            protocol.record(m.partition(), m.offset(), m.timestamp()[1], m.key(), m.value(), m.headers()) for m in messages
-        ]
-    }
+                failure = e
+    records = [protocol.record(m.partition(), m.offset(), m.timestamp()[1], m.key(), m.value(), m.headers()) for m in messages]
+    return protocol.polled(records, failure)
 
 
 def leave(_):

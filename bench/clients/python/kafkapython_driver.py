@@ -11,7 +11,7 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from kafka.errors import CommitFailedError, RebalanceInProgressError
+from kafka.errors import CommitFailedError, KafkaError, RebalanceInProgressError
 
 import protocol
 
@@ -99,7 +99,7 @@ def join(request):
 
 
 def poll(request):
-    records = []
+    records, failure = [], None
     for place, messages in member.poll(request["millis"], max_records=request["count"]).items():
         records += [protocol.record(place.partition, m.offset, m.timestamp, m.key, m.value, m.headers) for m in messages]
     if records:
@@ -107,7 +107,9 @@ def poll(request):
             member.commit()
         except (CommitFailedError, RebalanceInProgressError):
             pass  # somebody else will read the records
-    return {"records": records}
+        except KafkaError as e:
+            failure = e
+    return protocol.polled(records, failure)
 
 
 def leave(_):

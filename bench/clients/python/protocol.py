@@ -39,6 +39,11 @@ def headers_of(given):
     return [(h["key"], decode(h["value"])) for h in given["headers"] or []]
 
 
+def polled(records, failure):
+    """Returns the answer to poll: what was read is told also when it could not be committed."""
+    return {"records": records} | ({"error": f"{type(failure).__name__}: {failure}"} if failure else {})
+
+
 def run(name, version, operations):
     """Says hello and answers until standard input ends. operations maps the name of an
     operation to a function from the request to the answer."""

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -46,9 +47,16 @@ func (c *client) Join(r driver.Request) error {
 	go func() {
 		defer close(m.done)
 		for ctx.Err() == nil { // one session after the other
-			if err := group.Consume(ctx, []string{r.Topic}, m); err != nil {
+			err := group.Consume(ctx, []string{r.Topic}, m)
+			if errors.Is(err, sarama.ErrFencedInstancedId) {
 				m.failed <- err
 				return
+			}
+			if err != nil { // a broker that is gone: the next session finds another
+				select {
+				case <-ctx.Done():
+				case <-time.After(driver.HeartbeatInterval):
+				}
 			}
 		}
 	}()

@@ -101,7 +101,7 @@ public final class Driver {
                 Map.of(topic, NewPartitions.increaseTo(request.path("partitions").asInt()))).all().get();
             case "delete" -> admin.deleteTopics(List.of(topic)).all().get();
             case "join" -> join(request, topic);
-            case "poll" -> poll(request, answer.putArray("records"));
+            case "poll" -> poll(request, answer.putArray("records")); // which stay there when the commit fails
             case "leave" -> member.close();
             default -> throw new IllegalArgumentException("unknown op " + request.path("op"));
         }
