@@ -27,9 +27,10 @@ type groupsActor struct {
 // shardSlot is the place of a shard.
 type shardSlot struct {
 	part     *partition
-	run      *shardRun // nil between two
-	ended    bool      // run was told to stop
-	pausing  bool      // before the next one
+	run      *shardRun  // nil between two
+	last     *appending // of the run before; it may still be on its way
+	ended    bool       // run was told to stop
+	pausing  bool       // before the next one
 	pause    *time.Timer
 	failures int       // runs in a row that ended by themselves
 	since    time.Time // when the present run began
@@ -120,7 +121,7 @@ func (g *groupsActor) end(ctx actor.Context, s *shardSlot) {
 func (g *groupsActor) begin(ctx actor.Context, s *shardSlot, view *replicaView) {
 	run := &shardRun{ending: newEnding(), part: s.part, epoch: view.leaderEpoch, groups: make(map[wire.GroupID]*groupRun)}
 	pid, err := ctx.SpawnNamed(childProps(func() actor.Actor {
-		return newGroupsShard(g.Broker, run, view.log, g.metrics)
+		return newGroupsShard(g.Broker, run, view.log, s.last, g.metrics)
 	}), strconv.Itoa(int(s.part.tp.Partition)))
 	if err != nil {
 		panic("actors: a shard of groups is there twice: " + err.Error())
@@ -137,6 +138,7 @@ func (g *groupsActor) onTerminated(ctx actor.Context, who *actor.PID) {
 		}
 		s.run.end(wire.NotCoordinator)
 		failed := !s.ended
+		s.last = s.run.flight.Load()
 		s.run, s.ended = nil, false
 		g.publish()
 		if !failed {

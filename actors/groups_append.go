@@ -163,9 +163,11 @@ func (s *groupsShard) flush(ctx actor.Context) {
 	batch := b.builder.Finish(wire.NoProducer, -1, -1)
 	buffer := wire.NewBuffer(len(batch)) // the leader patches it, and followers may read it later on
 	copy(buffer.Bytes, batch)
+	flight := &appending{shard: ctx.Self(), send: s.send, batch: b, landed: make(chan struct{})}
+	s.run.flight.Store(flight)
 	m, pid := s.run.part.door.enterNow(&wire.Produce{
 		Topic: s.run.part.tp.Topic, Partition: s.run.part.tp.Partition, Acks: wire.AcksAll, Deadline: b.since.Add(appendPatience),
-		Batches: buffer.Bytes, Buffer: buffer, Done: &appending{shard: ctx.Self(), send: s.send, batch: b},
+		Batches: buffer.Bytes, Buffer: buffer, Done: flight,
 	}, s.run.epoch)
 	if m != nil {
 		s.send(pid, m)
@@ -177,9 +179,12 @@ type appending struct {
 	shard *actor.PID
 	send  func(to *actor.PID, message any)
 	batch *offsetsBatch
+	// landed is closed when the outcome is known: whatever comes of it in the log is there by then.
+	landed chan struct{}
 }
 
 func (a *appending) ProduceDone(_ int, reply wire.ProduceReply) {
+	close(a.landed)
 	a.send(a.shard, &offsetsAppended{batch: a.batch, reply: reply})
 }
 

@@ -37,7 +37,7 @@ func TestACoordinatorThatIsCutOffFallsSilentBeforeTheNextOneSpeaks(t *testing.T)
 				other = c
 			}
 		}
-		commit := old.later(commitOf(neighbourOf("billing"), "orders", 2))
+		commit := old.later(commitOf(neighbour(), "orders", 2))
 		cl.awaitAtMost(metadata.SessionTimeout+10*time.Second, "another one coordinates", func() bool {
 			id, err := other.FindCoordinator(t.Context(), "billing")
 			return err == nil && id != old.Self()
@@ -56,7 +56,7 @@ func TestACoordinatorThatIsCutOffFallsSilentBeforeTheNextOneSpeaks(t *testing.T)
 			t.Error("a commit that nobody else has was acknowledged")
 		}
 		cl.awaitReady()
-		if got := cl.coordinator("billing").committed(neighbourOf("billing"), "orders"); got != wire.NoOffset {
+		if got := cl.coordinator("billing").committed(neighbour(), "orders"); got != wire.NoOffset {
 			t.Errorf("offset %d, which nobody has committed", got)
 		}
 		if got := cl.coordinator("billing").committed("billing", "orders"); got != 3 {

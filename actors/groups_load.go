@@ -13,7 +13,7 @@ import (
 
 // offsetsLoad folds a partition of the offsets topic into groups. It reads the disk, and runs on a goroutine of its own.
 //
-// It reads to where the log ended when it was made, and so to what every coordinator before it may have acknowledged.
+// It reads to where the log ended when it began, and so to what every coordinator before it may have acknowledged.
 // What is not committed yet it waits for: as long as that could be lost, nobody may act on it.
 type offsetsLoad struct {
 	broker *Broker
@@ -58,6 +58,19 @@ const (
 )
 
 var errLoadEnded = errors.New("the partition is not led here any more")
+
+// all loads all groups, once nothing of the shard before can be appended any more.
+func (l *offsetsLoad) all(before *appending) *groupsLoaded {
+	if before != nil {
+		select {
+		case <-before.landed:
+		case <-l.run.gone:
+			return &groupsLoaded{err: errLoadEnded}
+		}
+	}
+	l.end = l.log.EndOffset()
+	return l.groups()
+}
 
 // groups does the load.
 func (l *offsetsLoad) groups() *groupsLoaded {

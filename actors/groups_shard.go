@@ -32,6 +32,7 @@ type groupsShard struct {
 	*Broker
 	run     *shardRun
 	log     *storage.Log
+	before  *appending // the last append of the shard before, or nil
 	metrics *Metrics
 	logger  *slog.Logger
 
@@ -71,9 +72,9 @@ const (
 	sweepInterval = time.Minute
 )
 
-func newGroupsShard(b *Broker, run *shardRun, log *storage.Log, metrics *Metrics) *groupsShard {
+func newGroupsShard(b *Broker, run *shardRun, log *storage.Log, before *appending, metrics *Metrics) *groupsShard {
 	return &groupsShard{
-		Broker: b, run: run, log: log, metrics: metrics,
+		Broker: b, run: run, log: log, before: before, metrics: metrics,
 		logger:   b.logger.With("topic", wire.OffsetsTopic, "partition", run.part.tp.Partition, "leader_epoch", run.epoch),
 		children: make(map[string]*groupRun), asleep: make(map[wire.GroupID]sleeper), pauses: make(map[*groupRun]*time.Timer),
 	}
@@ -120,8 +121,10 @@ func (s *groupsShard) Receive(ctx actor.Context) {
 
 func (s *groupsShard) onStarted(ctx actor.Context) {
 	self := ctx.Self()
-	load := &offsetsLoad{broker: s.Broker, run: s.run, log: s.log, end: s.log.EndOffset()}
-	s.work.Go(func() { s.send(self, load.groups()) })
+	load := &offsetsLoad{broker: s.Broker, run: s.run, log: s.log}
+	before := s.before
+	s.before = nil
+	s.work.Go(func() { s.send(self, load.all(before)) })
 }
 
 func (s *groupsShard) onLoaded(ctx actor.Context, msg *groupsLoaded) {

@@ -78,6 +78,8 @@ type shardRun struct {
 	epoch  wire.LeaderEpoch // that its partition was led in when it began; it ends with it
 	pid    *actor.PID
 	loaded atomic.Bool
+	// flight is the last append, which may outlive the shard.
+	flight atomic.Pointer[appending]
 	// waiting is the requests without an answer, queued the bytes of records that are not appended yet. Both are
 	// bounded at the door (Broker.AskGroup).
 	waiting atomic.Int64
