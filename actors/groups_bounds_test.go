@@ -191,3 +191,42 @@ func TestACallerThatGivesUpIsForgotten(t *testing.T) {
 		}
 	})
 }
+
+func TestACompactedOffsetsTopicLoadsWhatIsCommitted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, crashfs.New())
+		defer c.end()
+		c.topic("orders", 1)
+		c.commits("billing", "orders", 0)
+		text := func(s string) *string { return &s }
+		changed := c.AlterConfigs(t.Context(), []wire.AlterConfigs{{
+			Resource: wire.ConfigResource{Type: wire.ConfigTopic, Name: wire.OffsetsTopic},
+			Changes:  []wire.ConfigChange{{Name: "segment.bytes", Value: text("1048576")}, {Name: "min.cleanable.dirty.ratio", Value: text("0.01")}},
+		}}, false)
+		if changed[0] != nil {
+			t.Fatal(changed[0])
+		}
+		const rounds = 4000
+		for n := range wire.Offset(rounds) {
+			q := commitOf("billing", "orders", n)
+			q.Offsets[0].Metadata = strings.Repeat("m", 1000)
+			if reply, err := c.asks(q); err != nil || reply.Failure() != nil {
+				t.Fatal(err, reply)
+			}
+		}
+		c.commits(neighbour(), "orders", 7)
+		time.Sleep(10 * time.Minute) // virtual
+		shard := c.shard("billing")
+		load := &offsetsLoad{broker: c.Broker, run: shard, log: shard.part.view.Load().log}
+		if loaded := load.all(nil); loaded.err != nil || loaded.records > rounds/2 || len(loaded.groups) != 2 {
+			t.Errorf("%d records of %d groups are left, %v", loaded.records, len(loaded.groups), loaded.err)
+		}
+		c.root.Stop(shard.pid)
+		if got := c.committed("billing", "orders"); got != rounds-1 {
+			t.Errorf("offset %d, want %d", got, rounds-1)
+		}
+		if got := c.committed(neighbour(), "orders"); got != 7 {
+			t.Errorf("the neighbour's offset is %d, want 7", got)
+		}
+	})
+}
