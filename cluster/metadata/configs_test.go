@@ -463,3 +463,15 @@ func BenchmarkTopicWithConfigurationsOfItsOwn(b *testing.B) {
 		}
 	}
 }
+
+func TestOnlyKafkasOwnReplicaSelectorsAreTaken(t *testing.T) {
+	for value, taken := range map[string]bool{
+		"org.apache.kafka.common.replica.RackAwareReplicaSelector": true, "RackAwareReplicaSelector": true,
+		"org.apache.kafka.common.replica.LeaderSelector": true, "LeaderSelector": true, "": true,
+		"com.example.NearestReplicaSelector": false, "rack": false,
+	} {
+		if err := ValidateBrokerConfig("replica.selector.class", value); (err == nil) != taken {
+			t.Errorf("%q: %v", value, err)
+		}
+	}
+}

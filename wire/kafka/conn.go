@@ -105,6 +105,9 @@ func (c *conn) end() {
 	close(c.ended)
 	_ = c.net.Close()
 	c.writer.Wait()
+	if s := c.fetch.single; s != nil {
+		s.empty(nil) // a fetch that crashed has left it as it was
+	}
 	c.in.close()
 }
 

@@ -106,16 +106,19 @@ func (c *conn) fetchWhole(q *kmsg.FetchRequest) error {
 	c.gather(s, q, true)
 	s.mu.Unlock() // nobody else knows it
 	id := int32(noSession)
-	if q.Version >= fetchHasSessions && q.SessionEpoch == sessionInitial && c.beginSession(s, q) {
-		id, f.single = s.id, nil
-	} else {
+	if q.Version >= fetchHasSessions && q.SessionEpoch == sessionInitial {
+		id = c.beginSession(s, q)
+	}
+	if id == noSession {
 		f.ready = s.empty(f.ready)
+	} else {
+		f.single = nil
 	}
 	return c.answerFetch(q, id)
 }
 
-// beginSession makes what was fetched from a session; false if it is not to be kept.
-func (c *conn) beginSession(s *fetchSession, q *kmsg.FetchRequest) bool {
+// beginSession makes what was fetched from a session and returns its id, or noSession if it is not to be kept.
+func (c *conn) beginSession(s *fetchSession, q *kmsg.FetchRequest) int32 {
 	f := &c.fetch
 	c.park(s, q)
 	for i := range f.looks {

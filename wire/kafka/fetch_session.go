@@ -45,6 +45,7 @@ type fetchPart struct {
 	parked bool         // it waits there, for something that the client has not seen
 	due    bool         // it is in due of its session
 	gone   bool         // it is not in the session any more
+	own    bool         // its memory is its own, and not a part of the list that the session began with
 	look   int          // the look that the present request took, from 1 on
 
 	// What an incremental answer would repeat. Below zero: nothing that the client knows.
@@ -117,16 +118,15 @@ func (p *fetchPart) ask(q *kmsg.FetchRequestTopicPartition) {
 	p.maxBytes = q.PartitionMaxBytes
 }
 
-// found gives a session that was filled, and settled, an id. Of a partition that the request named twice, what it
-// said last counts.
-func (s *fetchSession) found(id int32, byID bool, now time.Time) {
-	s.id, s.byID, s.epoch, s.swept = id, byID, nextSessionEpoch(sessionInitial), now
+// found makes a session that was filled and settled into one that goes on. Of a partition that the request named twice, what
+// it said last counts.
+func (s *fetchSession) found(byID bool, now time.Time) {
+	s.byID, s.epoch, s.swept, s.bytes = byID, nextSessionEpoch(sessionInitial), now, 0
 	s.parts = make(map[partKey]*fetchPart, len(s.list))
 	for i := range s.list {
 		p := &s.list[i]
 		if twice := s.parts[p.key]; twice != nil {
 			s.drop(twice)
-			s.bytes -= p.key.bytes()
 		}
 		s.parts[p.key] = p
 		s.bytes += p.key.bytes()
@@ -134,7 +134,6 @@ func (s *fetchSession) found(id int32, byID bool, now time.Time) {
 	if len(s.parts) < len(s.list) {
 		s.due = slices.DeleteFunc(s.due, func(p *fetchPart) bool { return p.gone })
 	}
-	s.list = nil
 }
 
 // check says whether a request is the next one of the session.
@@ -186,7 +185,7 @@ func (s *fetchSession) begin(q *kmsg.FetchRequest, now time.Time) {
 			key := keyOf(t, t.Partitions[j].Partition, q.Version)
 			p := s.parts[key]
 			if p == nil {
-				p = &fetchPart{key: key, highWatermark: wire.NoOffset, logStart: wire.NoOffset}
+				p = &fetchPart{key: key, own: true, highWatermark: wire.NoOffset, logStart: wire.NoOffset}
 				p.spot.Bind(s.waiter, p)
 				s.parts[key] = p
 				s.bytes += key.bytes()
@@ -213,7 +212,9 @@ func (s *fetchSession) forget(q *kmsg.FetchRequest) {
 			key := keyOf(&kmsg.FetchRequestTopic{Topic: t.Topic, TopicID: t.TopicID}, number, q.Version)
 			if p := s.parts[key]; p != nil {
 				s.drop(p)
-				s.bytes -= key.bytes()
+				if p.own { // the memory of others is there as long as any of them is
+					s.bytes -= key.bytes()
+				}
 				forgotten = forgotten || p.due
 			}
 		}

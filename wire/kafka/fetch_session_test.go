@@ -361,7 +361,7 @@ func TestFromTimeToTimeAllPartitionsOfASessionAreLookedAt(t *testing.T) {
 	for i := range s.list {
 		s.list[i].due = false
 	}
-	s.found(1, true, now())
+	s.found(true, now())
 	none := &kmsg.FetchRequest{Version: 13}
 	s.begin(none, now().Add(sessionSweep-1))
 	if len(s.due) != 0 {
@@ -399,7 +399,7 @@ func (c *fetchSessions) kept(t *testing.T, n int, now time.Time) (*fetchSession,
 	t.Helper()
 	s := &fetchSession{waiter: wire.NewWaiter()}
 	s.fill(fetchOf(13, wire.Topic{ID: wire.TopicID{1}}, 0, n))
-	return s, c.keep(s, true, now)
+	return s, c.keep(s, true, now) != noSession
 }
 
 func (c *fetchSessions) has(s *fetchSession) bool { return c.known[s.id] != nil && !s.closed }
@@ -465,8 +465,16 @@ func TestSessionsTakeNoMoreMemoryThanTheyMay(t *testing.T) {
 	if _, ok := cache.kept(t, 5, now()); ok {
 		t.Error("both take more than there is")
 	}
-	q := fetchOf(13, wire.Topic{ID: wire.TopicID{1}}, 0, 11) // five more
-	q.SessionID, q.SessionEpoch = first.id, 1
+	// Forgetting partitions that the session began with gives nothing back: they lie in one piece.
+	q := &kmsg.FetchRequest{Version: 13, SessionID: first.id, SessionEpoch: 1}
+	q.ForgottenTopics = []kmsg.FetchRequestForgottenTopic{{TopicID: wire.TopicID{1}, Partitions: []int32{0, 1, 2, 3, 4}}}
+	s, code := cache.next(q, now())
+	if code != wire.None || cache.bytes != 6*partBytes || cache.parts != 1 {
+		t.Errorf("%v: %d partitions take %d bytes", code, cache.parts, cache.bytes)
+	}
+	s.mu.Unlock()
+	q = fetchOf(13, wire.Topic{ID: wire.TopicID{1}}, 0, 7) // six more
+	q.SessionID, q.SessionEpoch = first.id, 2
 	if _, code := cache.next(q, now()); code != wire.FetchSessionIDNotFound {
 		t.Errorf("a session that grows too large is answered %v", code)
 	}
@@ -474,9 +482,9 @@ func TestSessionsTakeNoMoreMemoryThanTheyMay(t *testing.T) {
 		t.Errorf("%d sessions, %d partitions, %d bytes", len(cache.known), cache.parts, cache.bytes)
 	}
 	longer := wire.Topic{Name: string(make([]byte, 10*partBytes))}
-	s := &fetchSession{waiter: wire.NewWaiter()}
+	s = &fetchSession{waiter: wire.NewWaiter()}
 	s.fill(fetchOf(12, longer, 0, 1))
-	if cache.keep(s, false, now()) {
+	if cache.keep(s, false, now()) != noSession {
 		t.Error("the names of topics take nothing")
 	}
 }

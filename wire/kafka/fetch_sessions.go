@@ -119,25 +119,30 @@ func (c *fetchSessions) resize(kept *keptSession, parts int, bytes int64) {
 	c.metrics.partitions.Set(float64(c.parts))
 }
 
-// keep makes what a client has just fetched from a session that it may go on with; false if there is no place.
-func (c *fetchSessions) keep(s *fetchSession, byID bool, now time.Time) bool {
-	bytes := int64(0)
-	for i := range s.list {
-		bytes += s.list[i].key.bytes()
+// keep makes what a client has just fetched from a session that it may go on with, and returns its id; noSession if
+// there is no place.
+func (c *fetchSessions) keep(s *fetchSession, byID bool, now time.Time) int32 {
+	if c.slots == 0 || int64(len(s.list))*partBytes > c.room {
+		return noSession
 	}
+	s.found(byID, now)
 	c.mu.Lock()
-	evicted, ok := c.makeRoom(len(s.list), bytes, now)
+	evicted, ok := c.makeRoom(len(s.parts), s.bytes, now)
 	if ok {
-		s.found(c.unusedID(), byID, now)
+		s.id = c.unusedID()
 		kept := &keptSession{session: s, made: now, used: now}
 		c.known[s.id] = kept
 		c.resize(kept, len(s.parts), s.bytes)
 	}
+	id := s.id
 	c.mu.Unlock()
 	for _, e := range evicted {
 		e.close()
 	}
-	return ok
+	if !ok {
+		s.parts = nil
+	}
+	return id
 }
 
 // makeRoom takes out of the cache what a new session may displace, until there is a place for it: the session
