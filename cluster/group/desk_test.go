@@ -28,6 +28,7 @@ type desk struct {
 	gone    bool
 
 	generationLogged string // that the log has
+	unfolded         bool   // it is not compared with the log after each event, which takes time
 }
 
 func newDesk(t *testing.T, adjust ...func(*Config)) *desk {
@@ -74,7 +75,9 @@ func (d *desk) effect(e Effects) {
 			d.t.Fatalf("a record has %d bytes", len(r.Key)+len(r.Value))
 		}
 	}
-	d.checkFold()
+	if !d.unfolded {
+		d.checkFold()
+	}
 }
 
 // checkFold replays the log and compares. A classic group in the middle of a rebalance has the generation before in the log.
