@@ -89,11 +89,18 @@ var groupsDesc = prometheus.NewDesc("troupe_groups", "Groups that this broker co
 
 // collectGroups counts the groups by state.
 func (b *Broker) collectGroups(metrics chan<- prometheus.Metric) {
-	states := make(map[wire.GroupState]int)
+	states := map[wire.GroupState]int{ // told also while there are none
+		wire.GroupEmpty: 0, wire.GroupStable: 0, wire.GroupPreparingRebalance: 0, wire.GroupCompletingRebalance: 0,
+		wire.GroupAssigning: 0, wire.GroupReconciling: 0,
+	}
 	if table := b.groups.shards.Load(); table != nil {
 		for _, shard := range table.runs {
 			if shard != nil {
-				shard.each(func(run *groupRun) { states[run.listed.Load().State]++ })
+				shard.each(func(run *groupRun) {
+					if state := run.listed.Load().State; state != wire.GroupDead {
+						states[state]++
+					}
+				})
 			}
 		}
 	}

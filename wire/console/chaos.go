@@ -23,7 +23,7 @@ type chaos struct {
 
 // killRequest is the body of a POST to /chaos/kill.
 type killRequest struct {
-	Actor string `json:"actor"` // controller, or replica/<topic>/<partition>
+	Actor string `json:"actor"` // controller, replica/<topic>/<partition>, or group/<group id>
 	How   string `json:"how"`   // panic or stop
 }
 
@@ -43,7 +43,7 @@ func (c *chaos) serveKill(w http.ResponseWriter, r *http.Request) {
 		err = errors.New("more than one value")
 	}
 	if err != nil {
-		writeText(w, http.StatusBadRequest, `want {"actor": "controller" or "replica/<topic>/<partition>", "how": "panic" or "stop"}: `+err.Error())
+		writeText(w, http.StatusBadRequest, `want {"actor": "controller", "replica/<topic>/<partition>" or "group/<group id>", "how": "panic" or "stop"}: `+err.Error())
 		return
 	}
 	switch err := c.kill(request.Actor, request.How); {
