@@ -116,3 +116,16 @@ func TestTimesAndLengthsOfTimeThatCannotBeAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestTheCoordinatorIsFoundByJavasHashOfTheName(t *testing.T) {
+	for name, want := range map[GroupID]int32{ // as Java's Math.abs(name.hashCode()) % 50
+		"": 0, "a": 47, "billing": 9, "gr\u00fcn": 49, "\U0001F600": 49, "polygenelubricants": 0,
+	} {
+		if got := name.Partition(50); got != want {
+			t.Errorf("%q: partition %d, want %d", name, got, want)
+		}
+	}
+	if got := GroupID("a").Partition(0); got != 0 {
+		t.Errorf("of no partitions: %d", got)
+	}
+}

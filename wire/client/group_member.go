@@ -158,6 +158,9 @@ func (g *GroupConsumer) heard(q *wire.ConsumerHeartbeat, reply wire.GroupMessage
 	case code == wire.UnknownMemberID, code == wire.FencedMemberEpoch:
 		g.lose(fmt.Errorf("group %s: %w", g.group, err))
 	case retriable(err), errors.Is(err, context.DeadlineExceeded):
+		if code == wire.NotCoordinator {
+			g.client.refresh.ask()
+		}
 		g.failures++
 		g.again = at.Add(g.client.backoff(g.failures))
 		g.whole = true
@@ -170,6 +173,10 @@ func (g *GroupConsumer) heard(q *wire.ConsumerHeartbeat, reply wire.GroupMessage
 
 func (g *GroupConsumer) accepted(reply *wire.ConsumerHeartbeatReply) {
 	g.calm()
+	if g.state != joined {
+		g.client.refresh.want(wire.OffsetsTopic, false) // it exists now, and shows who coordinates
+		g.client.refresh.ask()
+	}
 	g.failures, g.again = 0, time.Time{}
 	g.state, g.epoch = joined, reply.MemberEpoch
 	g.interval = max(reply.HeartbeatInterval, minHeartbeatInterval)

@@ -13,7 +13,7 @@ func (c *conn) edge(kind wire.Kind, err error) error {
 	switch {
 	case err == nil || wire.Code(err) != wire.UnknownServerError:
 		return err
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return wire.RequestTimedOut
 	}
 	c.log.Error("native request failed for a cause without a code", "api", kind.String(), "err", err)
