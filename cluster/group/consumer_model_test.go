@@ -16,7 +16,7 @@ import (
 // the group changes its own time and again. After every step no two members that believe to own a partition can commit
 // it, and the state is what the log says. When all is quiet again, everything is shared out evenly.
 func TestNoPartitionEverHasTwoWhoseCommitsAreAccepted(t *testing.T) {
-	seeds := uint64(100)
+	seeds := uint64(50)
 	if testing.Short() {
 		seeds = 20
 	}

@@ -96,7 +96,7 @@ func (c *consumer) adopt(t *turn, classic *classic, old *classicMember) (*consum
 // something from goes on with it until it has heard of that, and has given it up: it says so when it joins again.
 func (c *consumer) keep(t *turn, m *consumerMember, owned assignment) {
 	before := m.standing
-	m.standing.assigned = m.standing.assigned.plus(owned.filter(func(tp wire.TopicPartition) bool { return c.owners[tp] == nil }))
+	m.assigned = m.assigned.plus(owned.filter(func(tp wire.TopicPartition) bool { return c.owners[tp] == nil }))
 	c.own(t, m, before, t.now)
 }
 
