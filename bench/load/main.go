@@ -11,6 +11,7 @@
 //	failover      a broker of three is killed, stopped or restarted under load: how long are its partitions silent
 //	join          three brokers at once, or one after the other: one cluster, and how soon
 //	cost          what a cluster costs as it grows: replicas, partitions, brokers, elections, catching up
+//	groups        what consumer groups cost: rebalances, commits, loading, lag
 //	mutants       does troupe chaos find the bugs that were planted
 //	side-by-side  floor and Troupe in turn, as ratios, which is what the README quotes
 //
@@ -47,7 +48,7 @@ func main() {
 	}
 	root.PersistentFlags().Bool("json", false, "print one JSON document instead of a table")
 	root.AddCommand(produceCommand(), consumeCommand(), latencyCommand(), idleCommand(),
-		startCommand(), killCommand(), failoverCommand(), joinCommand(), costCommand(), mutantsCommand(), sideBySideCommand())
+		startCommand(), killCommand(), failoverCommand(), joinCommand(), costCommand(), groupsCommand(), mutantsCommand(), sideBySideCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "load:", err)
 		stop()
