@@ -64,6 +64,7 @@ func (g *Group) joinClassic(t *turn, q *wire.JoinGroup, call Call) {
 	if err := c.admits(q); err != nil {
 		t.answer(call, &wire.JoinedGroup{Err: err})
 		if m := c.member(q.Member); m != nil { // the group has become too large for it
+			c.gaveUp(m, t.now)
 			c.takeOut(t, m, wire.GroupMaxSizeReached)
 			c.shrank(t, rebalanceCause{trigger: wire.MemberLeft, member: m.id, detail: "the group has too many members"})
 		}
@@ -193,8 +194,6 @@ func (c *classic) add(t *turn, id wire.MemberID, q *wire.JoinGroup, call Call) {
 		c.leader = id
 	}
 	c.rejoin(t, m, q, call)
-	// Nobody can tell a new member that waits from one that is gone: its client may ask again as somebody else, time and again.
-	m.session = t.now.Add(c.group.config.NewMemberJoinTimeout)
 	c.grew = c.grew || c.state == wire.GroupPreparingRebalance && c.initial
 	c.prepareOrComplete(t, rebalanceCause{trigger: wire.MemberJoined, member: id, detail: q.Reason})
 }
@@ -210,6 +209,10 @@ func (c *classic) rejoin(t *turn, m *classicMember, q *wire.JoinGroup, call Call
 	m.clientID, m.clientHost = q.ClientID, q.ClientHost
 	m.join, m.joined = call, true
 	c.heard(t, m)
+	if m.fresh {
+		// Nobody can tell a new member that waits from one that is gone: its client may ask again as somebody else, time and again.
+		m.session = t.now.Add(c.group.config.NewMemberJoinTimeout)
+	}
 }
 
 // prepareOrComplete begins a rebalance or, where one has begun, ends its first half if all have joined.
@@ -293,7 +296,8 @@ func (c *classic) complete(t *turn) {
 		}
 	}
 	if len(c.members) > 0 && !c.electLeader() {
-		c.joinDue = t.now.Add(c.rebalanceTimeout()) // static members alone, and none has come back yet
+		// There are static members alone, and none has come back yet.
+		c.joinDue = t.now.Add(max(c.rebalanceTimeout(), c.group.config.MinSessionTimeout))
 		return
 	}
 	c.joinDue = time.Time{}
@@ -311,6 +315,7 @@ func (c *classic) complete(t *turn) {
 	}
 	c.protocol = c.vote()
 	c.enter(t, wire.GroupCompletingRebalance)
+	c.log(t)
 	c.asked = t.now
 	c.syncDue = t.now.Add(c.rebalanceTimeout())
 	for _, m := range c.members {

@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/troupe-mq/troupe/wire"
 )
@@ -19,13 +20,18 @@ func (c *classic) replaceStatic(t *turn, m *classicMember, id wire.MemberID, q *
 	}
 	c.group.history.renamed(m.id, id)
 	m.id = id
-	wasJoined := m.joined
+	m.fresh = false // whoever has an instance can be told from the others
+	wasJoined, said := m.joined, m.protocols
 	c.rejoin(t, m, q, call)
 	cause := rebalanceCause{trigger: wire.SubscriptionChanged, member: id, detail: fmt.Sprintf("instance %s is back; %s", q.Instance, q.Reason)}
 	switch c.state {
 	case wire.GroupStable:
 		if c.vote() != c.protocol {
 			cause.trigger = wire.ProtocolChanged
+			c.prepare(t, cause)
+			return
+		}
+		if c.resubscribed(said, m.protocols) { // Kafka: it is left with what it was subscribed to before.
 			c.prepare(t, cause)
 			return
 		}
@@ -52,4 +58,20 @@ func (c *classic) replaceStatic(t *turn, m *classicMember, id wire.MemberID, q *
 		}
 		c.completeIfAllJoined(t)
 	}
+}
+
+// resubscribed says that a consumer wants other topics than before. What else it says changes with each restart.
+func (c *classic) resubscribed(before, after []wire.GroupProtocol) bool {
+	if c.protocolType != consumerProtocolType {
+		return false
+	}
+	topics := func(protocols []wire.GroupProtocol) []string {
+		metadata, _ := (&classicMember{protocols: protocols}).metadata(c.protocol)
+		s, err := readSubscription(metadata)
+		if err != nil {
+			return nil
+		}
+		return slices.Sorted(slices.Values(s.topics))
+	}
+	return !slices.Equal(topics(before), topics(after))
 }

@@ -185,20 +185,19 @@ func (c *classic) leaveGroup(t *turn, q *wire.LeaveGroup) *wire.LeftGroup {
 			reply.Members[i].Err = err
 			continue
 		}
-		if cause.trigger == "" {
-			cause = rebalanceCause{trigger: wire.MemberLeft, member: leaving.Member, detail: leaving.Reason}
-		}
 		if m == nil {
 			continue
 		}
-		if cause.member == "" {
-			cause.member = m.id
+		if cause.trigger == "" {
+			cause = rebalanceCause{trigger: wire.MemberLeft, member: m.id, detail: leaving.Reason}
 		}
 		c.gaveUp(m, t.now)
 		c.takeOut(t, m, wire.UnknownMemberID)
 	}
 	if cause.trigger != "" {
 		c.shrank(t, cause)
+	} else {
+		c.completeIfAllJoined(t) // somebody who was expected is not any more
 	}
 	return reply
 }

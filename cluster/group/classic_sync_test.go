@@ -289,6 +289,69 @@ func TestAStaticMemberThatIsBackWithAnotherProtocolRebalances(t *testing.T) {
 	d.wantState(wire.GroupPreparingRebalance)
 }
 
+func TestAStaticMemberThatIsBackWithOtherTopicsRebalances(t *testing.T) {
+	d := newDesk(t)
+	d.stabilize([]Call{d.call(static("a", joining(""))), d.call(static("b", joining("")))})
+	q := static("b", joining(""))
+	q.Protocols[0].Metadata = subscribing("payments", "orders")
+	d.waits(d.call(q))
+	d.wantState(wire.GroupPreparingRebalance)
+}
+
+func TestAStaticMemberThatIsBackIsWaitedForLongerThanItsSession(t *testing.T) {
+	d := newDesk(t)
+	members := d.form(1)
+	d.call(static("a", joining("")))
+	back := d.call(static("a", joining("")))
+	for range 4 {
+		d.pass(9 * time.Second)
+		wantError(t, d.beat(members[0]), wire.RebalanceInProgress)
+	}
+	d.waits(back)
+}
+
+func TestANewMemberThatAsksAgainIsWaitedForLongerThanItsSession(t *testing.T) {
+	d := newDesk(t)
+	members := d.form(1)
+	q := joining("")
+	q.MustKnowID = true
+	id := ask[*wire.JoinedGroup](d, q).Member
+	d.call(joining(id))
+	again := d.call(joining(id))
+	for range 4 {
+		d.pass(9 * time.Second)
+		wantError(t, d.beat(members[0]), wire.RebalanceInProgress)
+	}
+	d.waits(again)
+}
+
+func TestOneThatWasOnlyExpectedLeavesWithoutARebalance(t *testing.T) {
+	// Kafka: rebalances.
+	d := newDesk(t)
+	d.form(1)
+	q := joining("")
+	q.MustKnowID = true
+	id := ask[*wire.JoinedGroup](d, q).Member
+	ask[*wire.LeftGroup](d, &wire.LeaveGroup{Group: "g", Members: []wire.LeavingMember{{Member: id}}})
+	d.wantState(wire.GroupStable)
+}
+
+func TestAbsentStaticMembersCostNoTickAfterTick(t *testing.T) {
+	d := newDesk(t)
+	q := static("a", joining(""))
+	q.SessionTimeout, q.RebalanceTimeout = 10*time.Minute, time.Millisecond
+	members := d.stabilize([]Call{d.call(q), d.call(joining(""))})
+	ask[*wire.LeftGroup](d, &wire.LeaveGroup{Group: "g", Members: []wire.LeavingMember{{Member: members[1]}}})
+	ticks := 0
+	for end := d.now.Add(5 * time.Minute); !d.due.IsZero() && d.due.Before(end); ticks++ {
+		d.now = d.due
+		d.effect(d.g.Tick(d.view, d.now))
+	}
+	if ticks > 60 {
+		t.Errorf("%d ticks in five minutes", ticks)
+	}
+}
+
 func TestTwoMembersWithOneInstanceAreOne(t *testing.T) {
 	d := newDesk(t)
 	first := d.call(static("a", joining("")))

@@ -34,8 +34,9 @@
 //	the same calls at the same times lead to the same effects: nothing depends on the order of a map
 //
 // Begin with group.go: what is asked of a group and what comes of it. classic.go has the states of the classic protocol,
-// classic_join.go and classic_sync.go the two phases of its rebalances; consumer.go is the protocol of KIP-848,
-// assign.go how it shares partitions out, migrate.go how a group moves from one protocol to the other. offsets.go holds what is
-// committed, history.go what rebalances are remembered, records_*.go the formats. Not here: the log (package storage), the
-// mailbox (package actors), and the clients' own wire formats (package wire/kafka).
+// classic_join.go and classic_sync.go the two phases of its rebalances, classic_static.go members that come back;
+// consumer.go is the protocol of KIP-848, assign.go how it shares partitions out, migrate.go how a group moves from one protocol to
+// the other. offsets.go holds what is committed, offsets_expire.go for how long; history.go what rebalances are remembered;
+// records_*.go the formats of the log and embedded.go what consumers tell each other through it. Not here: the log
+// (package storage), the mailbox (package actors), and the clients' own wire formats (package wire/kafka).
 package group
