@@ -405,27 +405,3 @@ func TestNobodyIsGivenAnythingWhereThereIsNothing(t *testing.T) {
 		}
 	}
 }
-
-// BenchmarkAssign is what one change of a group of 1,000 members costs: how much longer does a join take for it?
-func BenchmarkAssign(b *testing.B) {
-	for _, partitions := range []int{1000, 3000, 10000} {
-		for _, name := range []string{uniformAssignor, rangeAssignor} {
-			b.Run(fmt.Sprintf("%s/partitions=%d", name, partitions), func(b *testing.B) {
-				topics, all := []int{}, []int{}
-				for t := range 10 {
-					topics, all = append(topics, partitions/10), append(all, t)
-				}
-				s := sharingOf(topics, slices.Repeat([][]int{all}, 1000)...)
-				results := assignors[name](s)
-				for m := range s.members {
-					s.members[m].target = results[m]
-				}
-				s.members[500].target = nil // it has just come
-				b.ReportAllocs()
-				for b.Loop() {
-					assignors[name](s)
-				}
-			})
-		}
-	}
-}
