@@ -19,8 +19,10 @@ import (
 //	                                        |    a member comes, goes, changes; the        Stable
 //	                                        +----- leader asks for another round --------------+
 //
-// A generation is in the log from the moment that its assignments are, so that a coordinator that takes over finds the
-// last one that was stable, or none. Whatever was going on then begins anew: the members ask again.
+// A generation is in the log before anybody is told of it, at first without a leader, and again when its assignments have
+// come. So its number is never told of another one, by whichever coordinator, and what is late or repeated from one does
+// not pass for the other's. A coordinator that takes over finds the last one: stable, or without assignments, and then all
+// are to join again. Kafka: logs it with its assignments only.
 type classic struct {
 	group *Group
 
@@ -261,7 +263,16 @@ func (c *classic) loaded(t *turn) {
 	for _, m := range c.members {
 		c.heard(t, m)
 	}
-	if len(c.members) > c.group.config.MaxSize {
+	switch {
+	case len(c.members) > c.group.config.MaxSize:
 		c.prepare(t, rebalanceCause{trigger: wire.MemberLeft, detail: "the group has more members than it may have"})
+	case c.unassigned():
+		c.state = wire.GroupStable // what members had until then may still be theirs
+		c.prepare(t, rebalanceCause{trigger: wire.NoAssignmentCame, detail: "the coordinator changed before the assignments came"})
 	}
+}
+
+// unassigned says that the generation has no assignments yet.
+func (c *classic) unassigned() bool {
+	return c.state == wire.GroupPreparingRebalance || c.state == wire.GroupCompletingRebalance
 }

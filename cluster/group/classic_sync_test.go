@@ -53,8 +53,32 @@ func TestAssignmentsAreInTheLogWithTheirAnswers(t *testing.T) {
 	before := len(d.log)
 	d.calls++
 	e := d.g.Handle(syncing(members[0], 1), d.calls, d.view, d.now)
-	if len(e.Records) == 0 || len(e.Answers) != 1 || before != 0 {
+	if len(e.Records) == 0 || len(e.Answers) != 1 || before != 1 {
 		t.Errorf("%d records before, then %d records and %d answers", before, len(e.Records), len(e.Answers))
+	}
+}
+
+// Or a coordinator that takes over would tell the number of another one, and a commit of the first that is late would pass for
+// one of the second.
+func TestAGenerationIsInTheLogBeforeItIsTold(t *testing.T) {
+	d := newDesk(t)
+	members := d.completing(2)
+	told := d.generation()
+	d.move()
+	d.wantState(wire.GroupPreparingRebalance)
+	if d.generation() != told {
+		t.Fatalf("the group is loaded in generation %d, and members were told %d", d.generation(), told)
+	}
+	wantError(t, d.beat(members[0]), wire.RebalanceInProgress)
+	wantError(t, ask[*wire.SyncedGroup](d, syncing(members[0], told)).Err, wire.RebalanceInProgress)
+	var calls []Call
+	for _, m := range members {
+		calls = append(calls, d.call(joining(m)))
+	}
+	for _, c := range calls {
+		if got := answered[*wire.JoinedGroup](d, c); got.Err != nil || got.Generation != told+1 {
+			t.Errorf("after the move %+v", got)
+		}
 	}
 }
 

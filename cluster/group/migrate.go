@@ -177,7 +177,6 @@ func (g *Group) downgrade(t *turn, because rebalanceCause, gone []*consumerMembe
 	if classic.recordBytes(nil)+size > g.config.MaxRecordBytes {
 		return false
 	}
-	classic.leader = classic.members[0].id
 	for _, m := range gone {
 		until, before := m.lastHeard(t, because), m.standing
 		m.standing = standing{}
@@ -186,7 +185,8 @@ func (g *Group) downgrade(t *turn, because rebalanceCause, gone []*consumerMembe
 	c.end(t)
 	g.consumer, g.classic = nil, classic
 	classic.enter(t, wire.GroupStable)
-	classic.log(t)
+	classic.log(t) // without a leader: whoever loads it asks them, too
+	classic.leader = classic.members[0].id
 	classic.prepare(t, rebalanceCause{trigger: wire.ProtocolChanged, member: because.member, detail: string(because.trigger)})
 	return true
 }

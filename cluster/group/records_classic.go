@@ -101,6 +101,9 @@ func (c *classic) value() classicValue {
 		leader:       string(c.leader),
 		since:        c.since.UnixMilli(),
 	}
+	if c.unassigned() {
+		v.leader = ""
+	}
 	for _, m := range c.members {
 		metadata, _ := m.metadata(c.protocol)
 		v.members = append(v.members, classicMemberEntry{
@@ -136,7 +139,11 @@ func (g *Group) foldClassic(value []byte) error {
 	if v.since >= 0 {
 		c.since = time.UnixMilli(v.since)
 	}
-	if len(v.members) > 0 {
+	switch {
+	case len(v.members) == 0:
+	case v.leader == "":
+		c.state = wire.GroupCompletingRebalance
+	default:
 		c.state = wire.GroupStable
 	}
 	for _, e := range v.members {
