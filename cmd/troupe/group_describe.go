@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/troupe-mq/troupe/wire"
 	"github.com/troupe-mq/troupe/wire/client"
@@ -122,15 +123,29 @@ func describeGroups(ctx context.Context, c *client.Client, names []string) ([]gr
 		}
 		slices.Sort(names)
 	}
+	found := make([]*groupJSON, len(names))
+	asks, ctx := errgroup.WithContext(ctx)
+	asks.SetLimit(maxAsks)
+	for i, name := range names {
+		asks.Go(func() error {
+			group, err := describeGroup(ctx, c, name)
+			switch {
+			case all && errors.Is(err, client.ErrUnknownGroup): // it has gone meanwhile
+				return nil
+			case err != nil:
+				return explain(err, hintForGroup(err, name))
+			}
+			found[i] = &group
+			return nil
+		})
+	}
+	if err := asks.Wait(); err != nil {
+		return nil, err
+	}
 	groups := []groupJSON{}
-	for _, name := range names {
-		group, err := describeGroup(ctx, c, name)
-		switch {
-		case all && errors.Is(err, client.ErrUnknownGroup): // it has gone meanwhile
-		case err != nil:
-			return nil, explain(err, hintForGroup(err, name))
-		default:
-			groups = append(groups, group)
+	for _, group := range found {
+		if group != nil {
+			groups = append(groups, *group)
 		}
 	}
 	return groups, nil

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/spf13/cobra"
 )
 
 // quickGroups has brokers hear of members often, so that nobody waits for the next heartbeat.
@@ -342,9 +344,11 @@ func TestGroupCommandsSayWhatIsWrong(t *testing.T) {
 		}
 	}
 	must(t, "", "group", "reset", "billing", "--topic=t", "--to-earliest", "--yes", bootstrap)
-	got := inProcess(t, "", "__completeNoDesc", "group", "describe", bootstrap, "b")
-	if completions, _, _ := strings.Cut(got.out, ":"); completions != "billing\n" {
-		t.Errorf("the groups complete to %q", completions)
+	for _, args := range [][]string{{"group", "describe", bootstrap, "b"}, {"consume", "t", bootstrap, "--group", ""}} {
+		got := inProcess(t, "", append([]string{cobra.ShellCompNoDescRequestCmd}, args...)...)
+		if completions, _, _ := strings.Cut(got.out, ":"); completions != "billing\n" {
+			t.Errorf("%q completes to %q", args, completions)
+		}
 	}
 }
 

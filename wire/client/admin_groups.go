@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/troupe-mq/troupe/wire"
@@ -70,25 +71,30 @@ func (cl *Client) FetchOffsets(ctx context.Context, group string) ([]GroupOffset
 // members the error is ErrorCode 25 (UNKNOWN_MEMBER_ID). A *PartitionError tells of a partition that could not be
 // committed; the others are.
 func (cl *Client) CommitOffsets(ctx context.Context, group string, offsets ...GroupOffset) error {
-	q := &wire.CommitOffsets{Group: wire.GroupID(group), Generation: wire.NoGeneration, Modern: true}
-	for i := range offsets {
-		q.Offsets = append(q.Offsets, offsets[i].wireCommit())
-	}
-	committed, err := groupAnswer[*wire.CommittedOffsets](ctx, cl, q)
-	if err == nil && len(committed.Errs) != len(offsets) {
-		err = errAnswerCount
-	}
-	if err != nil {
-		return fmt.Errorf("commit offsets of group %s: %w", group, err)
-	}
 	var refused []error
-	for i, err := range committed.Errs {
+	for part := range slices.Chunk(offsets, maxOffsetsAsked) {
+		q := &wire.CommitOffsets{Group: wire.GroupID(group), Generation: wire.NoGeneration, Modern: true}
+		for i := range part {
+			q.Offsets = append(q.Offsets, part[i].wireCommit())
+		}
+		committed, err := groupAnswer[*wire.CommittedOffsets](ctx, cl, q)
+		if err == nil && len(committed.Errs) != len(part) {
+			err = errAnswerCount
+		}
 		if err != nil {
-			refused = append(refused, &PartitionError{offsets[i].Topic, offsets[i].Partition, offsets[i].Offset, err})
+			return fmt.Errorf("commit offsets of group %s: %w", group, err)
+		}
+		for i, err := range committed.Errs {
+			if err != nil {
+				refused = append(refused, &PartitionError{part[i].Topic, part[i].Partition, part[i].Offset, err})
+			}
 		}
 	}
 	return errors.Join(refused...)
 }
+
+// maxOffsetsAsked is how many offsets are told or asked for at once: a request may have 4 MiB, and its answer is longer.
+const maxOffsetsAsked = 10_000
 
 // DeleteOffsets forgets offsets that a group has committed. While a member subscribes to the topic it is refused.
 func (cl *Client) DeleteOffsets(ctx context.Context, group string, partitions ...PartitionName) error {
@@ -142,8 +148,8 @@ type AppendTime struct {
 // first one was that is. Each answer is in the place of its question.
 func (cl *Client) AppendTimes(ctx context.Context, at ...GroupOffset) ([]AppendTime, error) {
 	times := make([]AppendTime, len(at))
-	var req wire.AppendTimesRequest
-	var asked []int
+	var queries []wire.AppendTimeQuery
+	var asked []int // which of the questions these are
 	for i, o := range at {
 		t, err := cl.topic(ctx, o.Topic, false)
 		switch {
@@ -152,24 +158,27 @@ func (cl *Client) AppendTimes(ctx context.Context, at ...GroupOffset) ([]AppendT
 		case err != nil:
 			times[i] = AppendTime{Err: err, LogStartOffset: wire.NoOffset, HighWatermark: wire.NoOffset}
 		default:
-			req.Partitions = append(req.Partitions, wire.AppendTimeQuery{Topic: t.id, Partition: o.Partition, Offset: o.Offset})
+			queries = append(queries, wire.AppendTimeQuery{Topic: t.id, Partition: o.Partition, Offset: o.Offset})
 			asked = append(asked, i)
 		}
 	}
-	if len(asked) == 0 {
-		return times, nil
-	}
-	var reply wire.AppendTimesReply
-	err := cl.askPatiently(ctx, wire.KindAppendTimes, &req, &reply)
-	if err == nil && len(reply.Partitions) != len(asked) {
-		err = errAnswerCount
-	}
-	if err != nil {
-		return nil, fmt.Errorf("ask for append times: %w", err)
-	}
-	for i, at := range asked {
-		got := &reply.Partitions[i]
-		times[at] = AppendTime{Err: got.Err, Appended: got.Appended, Age: got.Age, LogStartOffset: got.LogStartOffset, HighWatermark: got.HighWatermark}
+	done := 0
+	for part := range slices.Chunk(queries, maxOffsetsAsked) {
+		var reply wire.AppendTimesReply
+		err := cl.askPatiently(ctx, wire.KindAppendTimes, &wire.AppendTimesRequest{Partitions: part}, &reply)
+		if err == nil && len(reply.Partitions) != len(part) {
+			err = errAnswerCount
+		}
+		if err != nil {
+			return nil, fmt.Errorf("ask for append times: %w", err)
+		}
+		for i := range reply.Partitions {
+			got := &reply.Partitions[i]
+			times[asked[done+i]] = AppendTime{
+				Err: got.Err, Appended: got.Appended, Age: got.Age, LogStartOffset: got.LogStartOffset, HighWatermark: got.HighWatermark,
+			}
+		}
+		done += len(part)
 	}
 	return times, nil
 }
