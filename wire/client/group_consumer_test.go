@@ -252,6 +252,22 @@ func TestAStaticMemberFindsItsPartitionsAgain(t *testing.T) {
 	}
 }
 
+func TestAStaticMemberWaitsForTheEndOfItsFormerRun(t *testing.T) {
+	b := nativetest.New()
+	b.CreateTopic("t", 1)
+	c := connect(t, serve(t, b))
+	killed := join(t, connect(t, serve(t, b)), client.Instance("a"), client.WithClientID("killed"))
+	pollUntil(t, owns(killed, 1), killed)
+	again := join(t, c, client.Instance("a"))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := again.Poll(ctx); !errors.Is(err, wire.UnreleasedInstanceID) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Poll = %v", err)
+	}
+	b.Expire("g", "killed")
+	pollUntil(t, owns(again, 1), again)
+}
+
 func TestNothingIsReadThatMustBeCommittedAndIsNot(t *testing.T) {
 	b := nativetest.New()
 	b.CreateTopic("t", 1)

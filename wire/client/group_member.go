@@ -157,7 +157,9 @@ func (g *GroupConsumer) heard(q *wire.ConsumerHeartbeat, reply wire.GroupMessage
 		g.accepted(reply.(*wire.ConsumerHeartbeatReply))
 	case code == wire.UnknownMemberID, code == wire.FencedMemberEpoch:
 		g.lose(fmt.Errorf("group %s: %w", g.group, err))
-	case retriable(err), errors.Is(err, context.DeadlineExceeded):
+	case retriable(err), errors.Is(err, context.DeadlineExceeded), code == wire.UnreleasedInstanceID:
+		// Kafka: its members give up where another one has their instance. Here they wait, since it may be their own
+		// former run, killed, whose session has not ended yet.
 		if code == wire.NotCoordinator {
 			g.client.refresh.ask()
 		}

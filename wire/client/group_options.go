@@ -28,7 +28,7 @@ type GroupConfig struct {
 	// partitions up. 5 min.
 	MaxPollInterval time.Duration
 	// Instance is the name of a static member, the same after each of its restarts: its partitions are kept for it while it is
-	// away, until its session has ended. "" for none.
+	// away, until its session has ended. While another member has the name it waits; Config.OnRetry is told. "" for none.
 	Instance string
 	// Assignor is how the coordinator shares out partitions: "uniform", "range" or "" for its default.
 	Assignor string

@@ -144,6 +144,8 @@ func (c *cluster) heartbeat(q *wire.ConsumerHeartbeat) *wire.ConsumerHeartbeatRe
 	g := c.group(q.Group)
 	m := g.members[q.Member]
 	switch {
+	case q.MemberEpoch == wire.MemberJoins && g.taken(q):
+		return &wire.ConsumerHeartbeatReply{Err: wire.UnreleasedInstanceID}
 	case q.MemberEpoch == wire.MemberJoins:
 		m = c.join(g, q)
 	case m == nil || m.left:
@@ -179,6 +181,16 @@ func (c *cluster) heartbeat(q *wire.ConsumerHeartbeat) *wire.ConsumerHeartbeatRe
 		reply.Assigned, reply.Assignment = true, byTopic(m.told)
 	}
 	return reply
+}
+
+// taken says that another member uses the instance of one that joins.
+func (g *group) taken(q *wire.ConsumerHeartbeat) bool {
+	for id, m := range g.members {
+		if q.Instance != "" && m.Instance == q.Instance && id != q.Member && !m.left {
+			return true
+		}
+	}
+	return false
 }
 
 // join takes a member in. A static one takes the place that its instance had.
