@@ -21,11 +21,12 @@ type groupCoordinator struct {
 	metrics *Metrics
 	logger  *slog.Logger // the shard's
 
-	group   *group.Group
-	loaded  group.Effects // of what was found in the log, to be performed first
-	calls   map[group.Call]*groupAsk
-	emitted uint64 // emissions of records so far
-	gone    bool   // nothing is left of the group
+	group    *group.Group
+	loaded   group.Effects // of what was found in the log, to be performed first
+	calls    map[group.Call]*groupAsk
+	emitted  uint64 // emissions of records so far
+	gone     bool   // nothing is left of the group
+	settling bool   // a groupSettled to itself is on its way
 
 	timer *time.Timer
 	due   time.Time // when it fires; zero: never
@@ -47,7 +48,8 @@ type groupTick struct{}
 // lookAtTopics has the rules look at the metadata.
 type lookAtTopics struct{}
 
-// groupSettled says that the end of the group is committed.
+// groupSettled says that the end of the group may be committed. It comes from the shard, and from the coordinator itself, to
+// whom it says that all is done that was in the mailbox.
 type groupSettled struct{}
 
 // unaskedFor is how long a new coordinator waits for the request that it was made for.
@@ -84,6 +86,7 @@ func (c *groupCoordinator) Receive(ctx actor.Context) {
 	case *groupsConfigured:
 		c.group.Configure(*c.groups.config.Load())
 	case *groupSettled:
+		c.settling = false
 		c.leaveIfGone(ctx)
 	case *killActor:
 		panic("killed on request")
@@ -136,8 +139,10 @@ func (c *groupCoordinator) perform(ctx actor.Context, effects group.Effects) {
 		c.run.listed.Store(&listed)
 	}
 	c.arm(ctx, effects.Deadline)
-	c.gone = effects.Gone
-	c.leaveIfGone(ctx)
+	if c.gone = effects.Gone; c.gone && !c.settling {
+		c.settling = true
+		ctx.Send(ctx.Self(), &groupSettled{})
+	}
 }
 
 // take ends a call, so that it has no second answer.

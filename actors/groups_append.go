@@ -68,8 +68,9 @@ const (
 	// maxOffsetsBatch is the size from which on a batch takes nothing more. What one event of a group emits is never
 	// divided, so that a batch may be larger.
 	maxOffsetsBatch = 1 << 20
-	// appendPatience is how long a batch may take to be committed (Kafka: offsets.commit.timeout.ms).
-	appendPatience = 10 * time.Second
+	// appendPatience is how long a batch may take to be committed: longer than a follower that does not answer stays in
+	// sync. Kafka: offsets.commit.timeout.ms, 5 s, after which the caller is told so and the group goes on.
+	appendPatience = 15 * time.Second
 	// appendPause is the pause before a batch that was refused is tried again.
 	appendPause = 50 * time.Millisecond
 	// keptBatches is how many batches are kept to be used again.

@@ -230,3 +230,29 @@ func TestACompactedOffsetsTopicLoadsWhatIsCommitted(t *testing.T) {
 		}
 	})
 }
+
+func TestManyWhoAskForAGroupThatNobodyKnowsAreAnsweredAlike(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, crashfs.New())
+		defer c.end()
+		c.topic("orders", 1)
+		c.committed("unknown", "orders")
+		var all sync.WaitGroup
+		for range 1000 {
+			all.Go(func() {
+				reply, err := c.AskGroup(t.Context(), fetchOf("unknown", "orders"))
+				if err != nil || reply.Failure() != nil || reply.(*wire.FetchedOffsets).Offsets[0].Offset != wire.NoOffset {
+					t.Error(reply, err)
+				}
+				if reply, err := c.AskGroup(t.Context(), &wire.DescribeGroup{Group: "unknown"}); err != nil || !errors.Is(reply.Failure(), wire.GroupIDNotFound) {
+					t.Error(reply, err)
+				}
+			})
+		}
+		all.Wait()
+		synctest.Wait()
+		if run := c.shard("unknown").find("unknown"); run != nil {
+			t.Error("it is there because it was asked for")
+		}
+	})
+}
