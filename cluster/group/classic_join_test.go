@@ -3,6 +3,7 @@ package group
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ func TestAGroupOfTwoShares(t *testing.T) {
 	}
 	for i, m := range description.Members {
 		if m.Member != members[i] || len(m.Assigned) != 1 || m.Assigned[0].Topic != "orders" ||
-			m.Assigned[0].Partitions[0] != int32(i) || m.SubscribedTopics[0] != "orders" {
+			!slices.Equal(m.Assigned[0].Partitions, []int32{int32(i), int32(i) + 2, int32(i) + 4}) || m.SubscribedTopics[0] != "orders" {
 			t.Errorf("%+v", m)
 		}
 	}

@@ -31,7 +31,9 @@ func (c *classic) replaceStatic(t *turn, m *classicMember, id wire.MemberID, q *
 			c.prepare(t, cause)
 			return
 		}
-		if c.resubscribed(said, m.protocols) { // Kafka: it is left with what it was subscribed to before.
+		// Kafka: it is left with what it was subscribed to before, and others with what it had still to give up: a member
+		// that rebalances cooperatively joins once more for that, unless it dies.
+		if c.resubscribed(said, m.protocols) || c.leavesOut(t.view) {
 			c.prepare(t, cause)
 			return
 		}
@@ -74,4 +76,36 @@ func (c *classic) resubscribed(before, after []wire.GroupProtocol) bool {
 		return slices.Sorted(slices.Values(s.topics))
 	}
 	return !slices.Equal(topics(before), topics(after))
+}
+
+// leavesOut says that nobody has some partition of a topic that a consumer is subscribed to.
+func (c *classic) leavesOut(view wire.View) bool {
+	if c.protocolType != consumerProtocolType {
+		return false
+	}
+	assigned := map[namedPartition]bool{}
+	for _, m := range c.members {
+		c.eachAssigned(m, func(topic string, partition int32) { assigned[namedPartition{topic, partition}] = true })
+	}
+	looked := map[string]bool{}
+	for _, m := range c.members {
+		metadata, _ := m.metadata(c.protocol)
+		s, err := readSubscription(metadata)
+		if err != nil {
+			continue
+		}
+		for _, name := range s.topics {
+			topic, there := view.Topic(name)
+			if !there || looked[name] {
+				continue
+			}
+			looked[name] = true
+			for p := range topic.Partitions {
+				if !assigned[namedPartition{name, p}] {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }

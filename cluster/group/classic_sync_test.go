@@ -376,6 +376,15 @@ func TestAbsentStaticMembersCostNoTickAfterTick(t *testing.T) {
 	}
 }
 
+func TestAStaticMemberThatIsBackRebalancesWhereAPartitionIsNobodys(t *testing.T) {
+	// It may have been the one that was to give the partition up, and to join once more for that.
+	d := newDesk(t)
+	d.stabilize([]Call{d.call(static("a", joining(""))), d.call(static("b", joining("")))})
+	d.view = clusterOf(map[string]int{"orders": 7})
+	d.waits(d.call(static("b", joining(""))))
+	d.wantState(wire.GroupPreparingRebalance)
+}
+
 func TestTwoMembersWithOneInstanceAreOne(t *testing.T) {
 	d := newDesk(t)
 	first := d.call(static("a", joining("")))

@@ -289,7 +289,11 @@ func (d *desk) stabilize(calls []Call) []wire.MemberID {
 	}
 	sync := &wire.SyncGroup{Group: "g", Generation: leader.Generation}
 	for i, m := range leader.Members {
-		sync.Assignments = append(sync.Assignments, wire.MemberAssignment{Member: m.Member, Assignment: assigning(int32(i))})
+		var share []int32
+		for p := i; p < 6; p += len(leader.Members) {
+			share = append(share, int32(p))
+		}
+		sync.Assignments = append(sync.Assignments, wire.MemberAssignment{Member: m.Member, Assignment: assigning(share...)})
 	}
 	for _, m := range members {
 		if m != leader.Leader {

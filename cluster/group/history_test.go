@@ -36,9 +36,9 @@ func TestTheHistorySaysWhatTriggeredARebalanceAndWhoWasWaitedFor(t *testing.T) {
 	want := wire.Rebalance{
 		Number: 2, Began: r.Began, Took: 6 * time.Second, Type: wire.ClassicGroup, Generation: 2,
 		Trigger: wire.MemberJoined, Cause: "client-3", Detail: "scaled out", Members: 3,
-		Slowest: members[1], SlowestTook: 4 * time.Second, Moved: 0, Complete: true,
+		Slowest: members[1], SlowestTook: 4 * time.Second, Moved: 4, Complete: true,
 	}
-	if !r.Began.Equal(began) || len(r.Pauses) != 2 {
+	if !r.Began.Equal(began) || len(r.Pauses) != 6 {
 		t.Errorf("began %v, pauses %+v", r.Began, r.Pauses)
 	}
 	r.Pauses = nil

@@ -30,7 +30,7 @@ func (g *Group) mayCommit(t *turn, q *wire.CommitOffsets) error {
 		return g.classic.mayCommit(t, q)
 	case g.consumer != nil:
 		return g.consumer.mayCommit(t, q)
-	case q.Generation >= 0:
+	case q.Generation >= 0: // Kafka: GROUP_ID_NOT_FOUND from OffsetCommit 9 on, which clients take for fatal.
 		return wire.Errorf(wire.IllegalGeneration, "group %q has no members", g.id)
 	default:
 		return nil
