@@ -106,7 +106,7 @@ func newMemberID() wire.MemberID {
 // with AutoCommit the records that it has returned before count as done.
 //
 // It returns a *PartitionError when a partition cannot be read on, which then rests until Seek; ctx's error when ctx
-// ends first; and the coordinator's refusal, again and again, when the group does not take this member: ErrorCode has Kafka's number of it.
+// ends first, with the latest problem if there is one, such as a topic that does not exist yet; and the coordinator's refusal, again and again, when the group does not take this member: ErrorCode has Kafka's number of it.
 func (g *GroupConsumer) Poll(ctx context.Context) ([]Record, error) {
 	g.polling.Lock()
 	defer g.polling.Unlock()
@@ -157,12 +157,19 @@ func (g *GroupConsumer) leavePoll() {
 	g.inPoll, g.lastPoll = false, now()
 }
 
-// problem is the latest one that passes by itself: that of the member before that of a partition.
+// problem is the latest one that passes by itself: that of the member before that of a partition, and a topic that is not there
+// last, since it may be about to be created.
 func (g *GroupConsumer) problem(of error) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.trouble != nil {
 		return g.trouble
+	}
+	m := g.client.meta.Load()
+	for _, name := range g.cfg.Consumer.Topics {
+		if t := m.topics[name]; of == nil && t != nil && t.err != nil {
+			of = fmt.Errorf("topic %s: %w", name, t.err)
+		}
 	}
 	return of
 }

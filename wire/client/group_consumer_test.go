@@ -354,6 +354,23 @@ func TestAPartOfANameSelectsTopicsInAGroupTo(t *testing.T) {
 	}
 }
 
+func TestATopicThatDoesNotExistYetIsWaitedForAndNamed(t *testing.T) {
+	b := nativetest.New()
+	c := connect(t, serve(t, b))
+	g := join(t, c)
+	named := func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+		defer cancel()
+		_, err := g.Poll(ctx)
+		return errors.Is(err, client.ErrUnknownTopic) && errors.Is(err, context.DeadlineExceeded)
+	}
+	pollUntil(t, named)
+	b.CreateTopic("t", 1)
+	pollUntil(t, owns(g, 1), g)
+	fill(t, c, "t", 0, "at last")
+	pollRecords(t, g, 1)
+}
+
 func TestACommitOfWhatIsNotOwnedIsRefusedAndTheRestIsDone(t *testing.T) {
 	b := nativetest.New()
 	b.CreateTopic("t", 1)

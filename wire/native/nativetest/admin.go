@@ -106,6 +106,9 @@ func (b *Broker) grow(t *topic, partitions int32) {
 			leader: b.id, producers: make(map[wire.ProducerID]*producer), waiters: make(map[*wire.Waiter]wire.Offset),
 		})
 	}
+	for _, g := range b.cluster.groups.byID {
+		b.cluster.rebalance(g)
+	}
 }
 
 // CreateTopics creates topics that this broker leads.
