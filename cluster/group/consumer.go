@@ -59,6 +59,8 @@ type consumerMember struct {
 	revokeBy time.Time // while it is to give partitions up; zero: it is not
 	joinBy   time.Time // for a member that speaks the classic protocol; zero: it need not
 	syncBy   time.Time
+	// unsure says that it was told an assignment and has not said yet that it has it: the answer may not have reached it.
+	unsure bool
 }
 
 // standing is where a member is on the way to its target.
@@ -197,9 +199,16 @@ func (c *consumer) heartbeat(t *turn, q *wire.ConsumerHeartbeat, migrates bool) 
 	//
 	// Kafka: a new epoch is told without the assignment, if that is as it was. A member can be mistaken about it, though, when
 	// a heartbeat of its own came twice; and whatever it commits at the new epoch is accepted.
+	//
+	// Kafka: an assignment is told once. Who asked twice, the first time by a connection that broke, would never hear of what the
+	// other got; so it is told until the member says that it has it.
 	everything := q.RebalanceTimeout > 0 && (q.Subscribed || q.Pattern != nil) && q.OwnedTold
-	if q.MemberEpoch != m.epoch || everything || !before.equal(m.assigned) {
+	if q.OwnedTold {
+		m.unsure = !owned.equal(m.assigned)
+	}
+	if q.MemberEpoch != m.epoch || everything || !before.equal(m.assigned) || m.unsure {
 		reply.Assigned, reply.Assignment = true, m.assigned
+		m.unsure = !q.OwnedTold || m.unsure
 	}
 	return reply, nil
 }

@@ -23,8 +23,25 @@ func TestTheFirstMemberHasEverythingAtOnce(t *testing.T) {
 	if got := b.g.state(); got != wire.GroupStable {
 		t.Errorf("the group is %s", got)
 	}
+	m.adopt()
 	if reply := m.beat(); reply.Assigned || len(b.last.Records) > 0 {
 		t.Errorf("nothing happened, and it is told %+v, with %d records", reply, len(b.last.Records))
+	}
+}
+
+// Somebody else may have had the answer: the same member, by a connection that broke.
+func TestAnAssignmentIsToldUntilTheMemberSaysThatItHasIt(t *testing.T) {
+	b := newConsumerBench(t, map[string]int{"t": 3})
+	m := b.client("m", "t").join()
+	for range 2 {
+		if reply := m.send(m.request(m.epoch)); !reply.Assigned {
+			t.Fatal("it has not said what it has, and is told nothing")
+		}
+	}
+	m.adopt()
+	m.beat()
+	if reply := m.send(m.request(m.epoch)); reply.Assigned {
+		t.Fatalf("it has all, and is told %v", reply.Assignment)
 	}
 }
 
