@@ -103,7 +103,7 @@ func (c *classic) admits(q *wire.JoinGroup) error {
 		return wire.Errorf(wire.GroupMaxSizeReached, "group %q has its %d members", c.group.id, c.group.config.MaxSize)
 	}
 	// Kafka: lets members in until the record of the group cannot be written.
-	if size := c.recordBytes(known) + joinBytes(q); size > c.group.config.MaxRecordBytes {
+	if size := c.recordBytes(known) + c.assignmentBytes() + joinBytes(q); size > c.group.config.MaxRecordBytes {
 		return wire.Errorf(wire.GroupMaxSizeReached, "the members' metadata would take %d bytes, and may take %d",
 			size, c.group.config.MaxRecordBytes)
 	}

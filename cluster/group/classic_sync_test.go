@@ -166,6 +166,20 @@ func TestAssignmentsThatTheLogCannotHoldAreRefused(t *testing.T) {
 	d.wantState(wire.GroupPreparingRebalance)
 }
 
+func TestTheRecordOfANewGenerationHasRoomForTheAssignmentsBefore(t *testing.T) {
+	d := newDesk(t)
+	members := d.completing(1)
+	large := wire.MemberAssignment{Member: members[0], Assignment: make([]byte, d.config.MaxRecordBytes*6/10)}
+	wantError(t, ask[*wire.SyncedGroup](d, syncing(members[0], 1, large)).Err, wire.None)
+	q := joining("")
+	q.Protocols[0].Metadata = make([]byte, d.config.MaxRecordBytes*6/10)
+	wantError(t, ask[*wire.JoinedGroup](d, q).Err, wire.GroupMaxSizeReached)
+	q.Protocols[0].Metadata = make([]byte, d.config.MaxRecordBytes*3/10)
+	d.call(q)
+	d.call(joining(members[0])) // the desk looks at the size of the record
+	d.wantState(wire.GroupCompletingRebalance)
+}
+
 func TestHeartbeatsThatAreRefused(t *testing.T) {
 	d := newDesk(t)
 	wantError(t, ask[*wire.GroupHeartbeatReply](d, &wire.GroupHeartbeat{Group: "g", Member: "nobody"}).Err, wire.UnknownMemberID)

@@ -184,6 +184,14 @@ func (c *classic) recordBytes(but *classicMember) int {
 	return size
 }
 
+// assignmentBytes is what the members' assignments add to it: until there are new ones, the record has those before.
+func (c *classic) assignmentBytes() (size int) {
+	for _, m := range c.members {
+		size += len(m.assignment)
+	}
+	return size
+}
+
 // joinBytes is what a member that joins adds to it.
 func joinBytes(q *wire.JoinGroup) int {
 	const madeID = 64 // what an id has besides the client's or the instance's name
