@@ -110,7 +110,7 @@ func (m *consumerMember) reconcile() {
 		return
 	}
 	target := m.target
-	var gone, new []place
+	var gone, found []place
 	for _, p := range m.places() {
 		if !slices.Contains(target, p) {
 			gone = append(gone, p)
@@ -118,10 +118,10 @@ func (m *consumerMember) reconcile() {
 	}
 	for _, p := range target {
 		if _, ok := m.holds(p); !ok {
-			new = append(new, p)
+			found = append(found, p)
 		}
 	}
-	if len(gone)+len(new) == 0 {
+	if len(gone)+len(found) == 0 {
 		if !m.waiting && m.owes {
 			m.beat()
 		}
@@ -143,7 +143,7 @@ func (m *consumerMember) reconcile() {
 		}
 		m.w.at(took, m.run, after(func() {
 			m.give(gone)
-			m.take(new)
+			m.take(found)
 			m.changing = false
 			if !m.waiting {
 				m.beat()

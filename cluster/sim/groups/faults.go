@@ -158,7 +158,7 @@ func (w *World) forget() {
 }
 
 // newClient starts one that speaks what its group's members speak.
-func (w *World) newClient(number int, instance string) *client {
+func (w *World) newClient(number int, instance string) {
 	w.names++
 	c := &client{
 		w: w, name: fmt.Sprintf("client%d", w.names), run: &process{}, group: wire.GroupID(fmt.Sprintf("group%d", number)),
@@ -204,7 +204,6 @@ func (w *World) newClient(number int, instance string) *client {
 	c.note("begins in %s as %T, instance %q, topics %v", c.group, c.protocol, c.instance, c.topics)
 	c.protocol.begin()
 	c.work()
-	return c
 }
 
 // roll is what a client of a group speaks that moves from eager to cooperative members, as the handbooks say: first all

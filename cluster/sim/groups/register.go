@@ -203,7 +203,7 @@ func (t *truth) removes(by *coordinator, records []group.Record) {
 		case was == nil:
 			t.violate("%v: an offset is dropped that is not there", p)
 		case p.partition >= topic.Partitions || topic.ID != was.by || t.deleting:
-		case w.now-was.emitted < w.profile.Retention && !w.profile.Skew:
+		case w.now-was.emitted < w.profile.Retention-slack && !w.profile.Skew:
 			t.violate("%v: the offset is dropped %v after it was committed, and is kept for %v", p, w.now-was.emitted, w.profile.Retention)
 		default:
 			w.stats.Expired++

@@ -34,7 +34,6 @@ type truth struct {
 // generation is what is known of one of a classic group: all are told the same.
 type generation struct {
 	leader   wire.MemberID
-	by       *coordinator
 	intended map[wire.MemberID][]place // as the leader sent them
 	static   map[string][]place        // by instance
 	told     map[wire.MemberID][]place
@@ -240,11 +239,15 @@ func (t *truth) decideJoin(c *coordinator, q *wire.JoinGroup, reply *wire.Joined
 	m.classic, m.instance, m.heard, m.joined = true, q.Instance, t.w.now, t.w.now
 	m.told = t.w.now // to ask for its assignment
 	t.replace(m)
+}
+
+// leads is a member that is told who leads its generation, by whichever coordinator.
+func (t *truth) leads(reply *wire.JoinedGroup) {
 	g := t.generation(reply.Generation)
-	if g.by == c && g.leader != reply.Leader && t.classic() && t.standing(g.leader).instance == "" {
+	if g.leader != "" && g.leader != reply.Leader && t.classic() && t.standing(g.leader).instance == "" {
 		t.violate("generation %d is led by %s and by %s", reply.Generation, g.leader, reply.Leader)
 	}
-	g.by, g.leader = c, reply.Leader
+	g.leader = reply.Leader
 }
 
 // classic says that the group is one whose members are all of one generation.
@@ -395,6 +398,10 @@ func (t *truth) released(c *coordinator, q *call, reply wire.GroupReply) {
 	switch q := q.request.(type) {
 	case *wire.CommitOffsets:
 		t.acknowledges(q, reply.(*wire.CommittedOffsets))
+	case *wire.JoinGroup:
+		if reply.Failure() == nil {
+			t.leads(reply.(*wire.JoinedGroup))
+		}
 	case *wire.SyncGroup:
 		if reply.Failure() == nil {
 			t.shares(c, q, reply.(*wire.SyncedGroup))
