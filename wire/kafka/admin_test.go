@@ -28,6 +28,8 @@ func TestMetadataOfAllNoneAndSomeTopics(t *testing.T) {
 		{"empty is none, flexible", 12, []kmsg.MetadataRequestTopic{}, nil},
 		{"by name", 9, []kmsg.MetadataRequestTopic{{Topic: kmsg.StringPtr("orders")}}, []string{"orders"}},
 		{"by id", 12, []kmsg.MetadataRequestTopic{{TopicID: topic.ID}}, []string{"orders"}},
+		{"by id, as the Java client does", 12, []kmsg.MetadataRequestTopic{{Topic: new(string), TopicID: topic.ID}}, []string{"orders"}},
+		{"by id, whatever the name", 13, []kmsg.MetadataRequestTopic{{Topic: kmsg.StringPtr("invoices"), TopicID: topic.ID}}, []string{"orders"}},
 	} {
 		q := kmsg.NewPtrMetadataRequest()
 		q.SetVersion(c.version)
@@ -68,6 +70,7 @@ func TestMetadataOfATopicThatIsNotThere(t *testing.T) {
 		"invalid name":                    {version: 9, topic: kmsg.MetadataRequestTopic{Topic: name("a topic")}, auto: true, want: wire.InvalidTopic},
 		"invalid name, without creation":  {version: 9, topic: kmsg.MetadataRequestTopic{Topic: name("..")}, want: wire.InvalidTopic},
 		"unknown id":                      {version: 12, topic: kmsg.MetadataRequestTopic{TopicID: id}, want: wire.UnknownTopicID},
+		"unknown id of an unknown name":   {version: 12, topic: kmsg.MetadataRequestTopic{Topic: name("new"), TopicID: id}, auto: true, want: wire.UnknownTopicID},
 		"an id in a version without them": {version: 10, topic: kmsg.MetadataRequestTopic{Topic: name("orders"), TopicID: id}, want: wire.InvalidRequest},
 		"neither name nor id":             {version: 12, topic: kmsg.MetadataRequestTopic{}, want: wire.InvalidRequest},
 	} {
@@ -81,6 +84,12 @@ func TestMetadataOfATopicThatIsNotThere(t *testing.T) {
 		a := h.dial(t).ask(q).(*kmsg.MetadataResponse)
 		if got := wire.ErrorCode(a.Topics[0].ErrorCode); got != c.want {
 			t.Errorf("%s: %v, want %v", what, got, c.want)
+		}
+		if c.want == wire.UnknownTopicID && a.Topics[0].Topic != nil {
+			t.Errorf("%s: the answer names %q", what, *a.Topics[0].Topic)
+		}
+		if _, made := backend.View().Topic("new"); made && c.want == wire.UnknownTopicID {
+			t.Errorf("%s: a topic was created", what)
 		}
 	}
 }

@@ -85,7 +85,7 @@ func missingTopics(view wire.View, q *kmsg.MetadataRequest) []string {
 	var missing []string
 	for i := range q.Topics {
 		name := q.Topics[i].Topic
-		if name == nil || !validTopicName(*name) {
+		if name == nil || !validTopicName(*name) || !wire.TopicID(q.Topics[i].TopicID).IsZero() {
 			continue
 		}
 		if _, ok := view.Topic(*name); !ok {
@@ -119,10 +119,10 @@ func (c *conn) askedTopic(view wire.View, q *kmsg.MetadataRequestTopic, version 
 	case q.Topic == nil && version < metadataTopicIDs, !byID.IsZero() && version < metadataTopicIDs, q.Topic == nil && byID.IsZero():
 		failed.ErrorCode = c.code(wire.InvalidRequest)
 		return failed
-	case q.Topic == nil:
+	case !byID.IsZero(): // beside which a name says nothing: the Java client sends an empty one
 		topic, ok := view.TopicByID(byID)
 		if !ok {
-			failed.ErrorCode = c.code(wire.UnknownTopicID)
+			failed.Topic, failed.ErrorCode = nil, c.code(wire.UnknownTopicID)
 			return failed
 		}
 		return metadataTopic(view, &topic)
