@@ -298,10 +298,11 @@ func (m *classicModel) check() {
 	}
 }
 
-// wouldAccept says whether a commit of the client would be accepted now, without being a sign of life.
+// wouldAccept says whether a commit of the client would be accepted now, without being a sign of life. Clients that know of
+// a generation and not yet of their part in it do not commit.
 func (m *classicModel) wouldAccept(c *classicClient) bool {
 	group := m.g.classic
-	if group == nil || c.id == "" {
+	if group == nil || c.id == "" || c.joined {
 		return false
 	}
 	sessions := map[*classicMember]time.Time{}
