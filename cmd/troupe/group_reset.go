@@ -225,6 +225,9 @@ func parseOffsetLine(fields []string) (offsetLine, error) {
 	if len(fields) != 3 {
 		return offsetLine{}, fmt.Errorf("there are %d fields; write topic,partition,offset", len(fields))
 	}
+	if fields[0] == "" {
+		return offsetLine{}, errors.New("the topic is missing; write topic,partition,offset")
+	}
 	partition, err := strconv.ParseInt(strings.TrimSpace(fields[1]), 10, 32)
 	if err != nil || partition < 0 {
 		return offsetLine{}, fmt.Errorf("%q is no partition; write topic,partition,offset", fields[1])

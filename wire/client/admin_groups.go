@@ -145,11 +145,11 @@ type AppendTime struct {
 }
 
 // AppendTimes tells when the records at these offsets were appended, by the clocks of the brokers; of a record that is not kept any more, when the
-// first one was that is. Each answer is in the place of its question.
+// first one was that is. Each answer is in the place of its question. Partitions that have no leader are waited for a moment.
 func (cl *Client) AppendTimes(ctx context.Context, at ...GroupOffset) ([]AppendTime, error) {
 	times := make([]AppendTime, len(at))
-	var queries []wire.AppendTimeQuery
-	var asked []int // which of the questions these are
+	var open []int // the questions without an answer
+	queries := make([]wire.AppendTimeQuery, len(at))
 	for i, o := range at {
 		t, err := cl.topic(ctx, o.Topic, false)
 		switch {
@@ -158,27 +158,54 @@ func (cl *Client) AppendTimes(ctx context.Context, at ...GroupOffset) ([]AppendT
 		case err != nil:
 			times[i] = AppendTime{Err: err, LogStartOffset: wire.NoOffset, HighWatermark: wire.NoOffset}
 		default:
-			queries = append(queries, wire.AppendTimeQuery{Topic: t.id, Partition: o.Partition, Offset: o.Offset})
-			asked = append(asked, i)
+			queries[i] = wire.AppendTimeQuery{Topic: t.id, Partition: o.Partition, Offset: o.Offset}
+			open = append(open, i)
 		}
 	}
-	done := 0
-	for part := range slices.Chunk(queries, maxOffsetsAsked) {
-		var reply wire.AppendTimesReply
-		err := cl.askPatiently(ctx, wire.KindAppendTimes, &wire.AppendTimesRequest{Partitions: part}, &reply)
-		if err == nil && len(reply.Partitions) != len(part) {
-			err = errAnswerCount
+	for failures := 1; len(open) > 0; failures++ {
+		var again []int
+		for part := range slices.Chunk(open, maxOffsetsAsked) {
+			leaderless, err := cl.appendTimes(ctx, queries, part, times)
+			if err != nil {
+				return nil, fmt.Errorf("ask for append times: %w", err)
+			}
+			again = append(again, leaderless...)
 		}
-		if err != nil {
+		if open = again; len(open) == 0 || failures == appendTimeAttempts {
+			break
+		}
+		if err := cl.pause(ctx, failures); err != nil {
 			return nil, fmt.Errorf("ask for append times: %w", err)
 		}
-		for i := range reply.Partitions {
-			got := &reply.Partitions[i]
-			times[asked[done+i]] = AppendTime{
-				Err: got.Err, Appended: got.Appended, Age: got.Age, LogStartOffset: got.LogStartOffset, HighWatermark: got.HighWatermark,
-			}
-		}
-		done += len(part)
 	}
 	return times, nil
+}
+
+// appendTimeAttempts is how often partitions without a leader are asked for.
+const appendTimeAttempts = 10
+
+// appendTimes asks some of the questions, and returns those for which there is no leader at the moment.
+func (cl *Client) appendTimes(ctx context.Context, queries []wire.AppendTimeQuery, part []int, times []AppendTime) (leaderless []int, err error) {
+	var req wire.AppendTimesRequest
+	for _, i := range part {
+		req.Partitions = append(req.Partitions, queries[i])
+	}
+	var reply wire.AppendTimesReply
+	err = cl.askPatiently(ctx, wire.KindAppendTimes, &req, &reply)
+	if err == nil && len(reply.Partitions) != len(part) {
+		err = errAnswerCount
+	}
+	if err != nil {
+		return nil, err
+	}
+	for at, i := range part {
+		got := &reply.Partitions[at]
+		times[i] = AppendTime{
+			Err: got.Err, Appended: got.Appended, Age: got.Age, LogStartOffset: got.LogStartOffset, HighWatermark: got.HighWatermark,
+		}
+		if staleMetadata(got.Err) && wire.Code(got.Err) != wire.UnknownTopicOrPartition || errors.Is(got.Err, wire.OffsetNotAvailable) {
+			leaderless = append(leaderless, i)
+		}
+	}
+	return leaderless, nil
 }
