@@ -48,9 +48,11 @@ type compaction struct {
 	cleaned wire.Offset // below, each key has one record
 	limit   wire.Offset // where the range ends that is compacted
 	keys    *keySet
-	epochs  map[wire.Offset]bool // where leader epochs begin
-	last    map[wire.Offset]bool // last offsets of the batches by which producers are known; nil: not known
-	horizon int64                // the latest of a tombstone that is left
+	// generation of the log: after a cut a segment may be the same, but shorter than it was.
+	generation uint64
+	epochs     map[wire.Offset]bool // where leader epochs begin
+	last       map[wire.Offset]bool // last offsets of the batches by which producers are known; nil: not known
+	horizon    int64                // the latest of a tombstone that is left
 
 	// Used again and again.
 	reader   record.Reader
@@ -133,13 +135,13 @@ func (l *Log) CleanedOffset() wire.Offset { return wire.Offset(l.cleaned.Load())
 // bytes that it has read or is about to write, which waits as long as they are too many, and says
 // false when the compaction is to end.
 func (l *Log) compact(now time.Time, maxBytes int64, spend func(int64) bool) error {
+	start, generation := l.StartOffset(), l.Generation() // as they were before it looked at anything
 	sources, limit, err := l.compactable(now)
 	if err != nil || len(sources) == 0 || limit <= l.CleanedOffset() && !l.tombstonesDue(now) {
 		return err
 	}
-	start, generation := l.StartOffset(), l.Generation()
 	c := &compaction{
-		log: l, cfg: *l.config.Load(), now: now, spend: spend, cleaned: l.CleanedOffset(), limit: limit,
+		log: l, cfg: *l.config.Load(), now: now, spend: spend, cleaned: l.CleanedOffset(), limit: limit, generation: generation,
 		last: l.knownProducers(limit), epochs: map[wire.Offset]bool{}, horizon: record.NoTimestamp,
 	}
 	for _, e := range l.Epochs() {
@@ -182,7 +184,7 @@ func (c *compaction) rounds(sources []source, maxBytes int64) error {
 
 // pace is to be called again and again, with the bytes read or about to be written since.
 func (c *compaction) pace(bytes int64) error {
-	if c.log.closed.Load() || c.log.cutting.Load() {
+	if c.log.closed.Load() || c.log.wasCut(c.generation) {
 		return errChanged
 	}
 	if !c.spend(bytes) {

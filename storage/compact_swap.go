@@ -51,7 +51,7 @@ func (c *compaction) swap(group []source, m *made) error {
 	l := c.log
 	l.dir.keeper.ticking.Lock()
 	defer l.dir.keeper.ticking.Unlock()
-	if l.closed.Load() || l.cutting.Load() || !l.holds(group) {
+	if l.closed.Load() || l.wasCut(c.generation) || !l.holds(group) {
 		return errChanged
 	}
 	if err := m.file.Close(); err != nil {
