@@ -40,7 +40,8 @@ type stamp struct {
 type stamps struct {
 	mu     sync.Mutex
 	loaded bool
-	count  int64 // of entries that are right
+	count  int64       // of entries that are right
+	last   wire.Offset // of the last of them
 	// unsaved are the entries of a segment that compaction made, until they are in a file.
 	unsaved []byte
 	file    fileSlot
@@ -119,7 +120,10 @@ func (l *Log) loadStamps(s *segment, below wire.Offset) {
 		return
 	}
 	s.stamps.loaded = true
-	s.stamps.count = int64(len(l.readStamps(s.base, below)))
+	list := l.readStamps(s.base, below)
+	if s.stamps.count = int64(len(list)); len(list) > 0 {
+		s.stamps.last = list[len(list)-1].offset
+	}
 }
 
 // readStamps returns the entries of a segment's file up to the first that is wrong, or not below an
@@ -166,6 +170,9 @@ func (l *Log) stamp(s *segment, batches []byte) {
 // writeStamp adds an entry. The first time it clears away those from an earlier run that speak of
 // batches which are gone.
 func (l *Log) writeStamp(s *segment, e stamp) error {
+	if s.stamps.count > 0 && s.stamps.last >= e.offset {
+		s.stamps.loaded = false // a reader came first, and has counted those as well
+	}
 	first := !s.stamps.loaded
 	l.loadStamps(s, e.offset)
 	f, err := l.open(s, &s.stamps.file, appendedSuffix)
@@ -190,6 +197,7 @@ func (l *Log) writeStamp(s *segment, e stamp) error {
 	var entry [stampBytes]byte
 	if _, err = f.WriteAt(appendStamp(entry[:0], s.base, e), s.stamps.count*stampBytes); err == nil {
 		s.stamps.count++
+		s.stamps.last = e.offset
 	}
 	return err
 }
