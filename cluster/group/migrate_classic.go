@@ -41,9 +41,14 @@ func (c *consumer) join(t *turn, q *wire.JoinGroup) (*wire.JoinedGroup, error) {
 			return &wire.JoinedGroup{Member: id}, wire.Errorf(wire.MemberIDRequired, "join again with this member id")
 		}
 	}
+	owned := identified(t.view, subscription.owned)
 	m, because, err := c.enterClassic(t, q, id, subscription)
 	if err != nil {
 		return &wire.JoinedGroup{}, err
+	}
+	if c.othersHave(m, owned) {
+		c.fence(t, rebalanceCause{trigger: wire.MemberTooSlow, member: m.id, detail: "it goes on with what was given to others"}, m)
+		return &wire.JoinedGroup{}, wire.Errorf(wire.UnknownMemberID, "the member %q goes on with partitions that others have", m.id)
 	}
 	said := m.said
 	said.instance = cmp.Or(q.Instance, said.instance)
@@ -53,7 +58,7 @@ func (c *consumer) join(t *turn, q *wire.JoinGroup) (*wire.JoinedGroup, error) {
 	said.topics, said.pattern = sortedNames(subscription.topics), ""
 	said.classic = &classicMemberValue{sessionTimeout: milliseconds(q.SessionTimeout), protocols: ownProtocols(q.Protocols)}
 	c.say(t, m, said, &because)
-	c.advance(t, m, because, identified(t.view, subscription.owned), true)
+	c.advance(t, m, because, owned, true)
 
 	m.joinBy, m.revokeBy = time.Time{}, time.Time{}
 	m.syncBy = t.now.Add(m.rebalanceTimeout())
@@ -65,6 +70,12 @@ func (c *consumer) join(t *turn, q *wire.JoinGroup) (*wire.JoinedGroup, error) {
 	}
 	c.group.downgrade(t, because, nil) // if it was the last static one of the consumer protocol, and came back as a classic one
 	return reply, nil
+}
+
+// othersHave says that a member goes on with partitions that others were given: it missed something while the group was a
+// classic one, or moved. It would commit them once more when it gives them up.
+func (c *consumer) othersHave(m *consumerMember, owned assignment) bool {
+	return len(owned.filter(func(tp wire.TopicPartition) bool { return c.owners[tp] != nil && c.owners[tp] != m })) > 0
 }
 
 // checkJoin refuses a member of the classic protocol that the group cannot have. Nothing has changed yet.
