@@ -63,7 +63,7 @@ type classicMember struct {
 	session time.Time // when it is given up unless it is heard before
 	fresh   bool      // its first JoinGroup is unanswered: it does not know its id, and sends no heartbeats
 	joined  bool      // it has joined the rebalance that is going on
-	synced  bool      // it has asked for its assignment of this generation
+	synced  bool      // it has asked for its assignment of the last generation
 	join    Call      // its parked JoinGroup
 	sync    Call      // its parked SyncGroup
 }

@@ -232,7 +232,6 @@ func (c *classic) prepare(t *turn, cause rebalanceCause) {
 	c.beginHistory(t, cause)
 	c.initial = c.state == wire.GroupEmpty
 	for _, m := range c.members {
-		m.synced = false
 		if c.state == wire.GroupCompletingRebalance {
 			t.answer(m.sync, &wire.SyncedGroup{Err: wire.Errorf(wire.RebalanceInProgress, "a rebalance has begun")})
 			if m.sync != 0 {

@@ -298,11 +298,10 @@ func (m *classicModel) check() {
 	}
 }
 
-// wouldAccept says whether a commit of the client would be accepted now, without being a sign of life. Clients that know of
-// a generation and not yet of their part in it do not commit.
+// wouldAccept says whether a commit of the client would be accepted now, without being a sign of life.
 func (m *classicModel) wouldAccept(c *classicClient) bool {
 	group := m.g.classic
-	if group == nil || c.id == "" || c.joined {
+	if group == nil || c.id == "" {
 		return false
 	}
 	sessions := map[*classicMember]time.Time{}

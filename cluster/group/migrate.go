@@ -168,6 +168,7 @@ func (g *Group) downgrade(t *turn, because rebalanceCause, gone []*consumerMembe
 		old := &classicMember{
 			id: m.id, instance: m.said.instance, clientID: m.said.clientID, clientHost: m.said.clientHost,
 			sessionTimeout: c.sessionTimeout(m), rebalanceTimeout: m.rebalanceTimeout(), protocols: m.said.classic.protocols,
+			synced: true,
 		}
 		old.assignment = classicAssignment(t.view, m, m.target)
 		size += len(old.assignment)

@@ -50,8 +50,9 @@ func (c *classic) mayCommit(t *turn, q *wire.CommitOffsets) error {
 		return err
 	case q.Generation != c.generation:
 		return wire.Errorf(wire.IllegalGeneration, "the generation is %d, not %d", c.generation, q.Generation)
-	case c.state == wire.GroupCompletingRebalance:
-		// The member knows its generation but not yet its assignment: what it had is about to be somebody else's.
+	case c.state == wire.GroupCompletingRebalance || !m.synced:
+		// The member knows its generation but not yet its assignment: what it had may be somebody else's.
+		// Kafka: accepts it once the others have theirs, and relies on the client not to commit.
 		return wire.Errorf(wire.RebalanceInProgress, "the assignments of generation %d have not come", c.generation)
 	}
 	c.heard(t, m)

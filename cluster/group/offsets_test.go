@@ -50,6 +50,11 @@ func TestWhoMayCommit(t *testing.T) {
 			wire.CommitOffsets{Generation: 1, Member: member},
 			wire.RebalanceInProgress,
 		},
+		"a member that has not asked for its assignment": {
+			func(d *desk) { d.completing(2); d.call(syncing(member, 1)) },
+			wire.CommitOffsets{Generation: 1, Member: "client-2"},
+			wire.RebalanceInProgress,
+		},
 		"a tool, once the members are gone": {func(d *desk) {
 			for _, m := range d.form(1) {
 				d.call(&wire.LeaveGroup{Group: "g", Members: []wire.LeavingMember{{Member: m}}})

@@ -156,7 +156,7 @@ func (g *Group) foldClassic(value []byte) error {
 			rebalanceTimeout: time.Duration(e.rebalanceTimeout) * time.Millisecond,
 			protocols:        []wire.GroupProtocol{{Name: v.protocol, Metadata: e.metadata}},
 			assignment:       e.assignment,
-			synced:           true,
+			synced:           v.leader != "",
 		}
 		if e.rebalanceTimeout < 0 {
 			m.rebalanceTimeout = m.sessionTimeout
