@@ -90,7 +90,10 @@ func (c *crew) join(k kind, how request) *hand {
 		open = k.openMember
 	}
 	h := &hand{name: k.name, client: open(c.t, c.bootstrap), crew: c, done: make(chan struct{}), read: map[place]bool{}}
-	how.Op, how.Topic, how.Group = "join", c.topic, c.group
+	how.Op, how.Group = "join", c.group
+	if how.Topic == "" {
+		how.Topic = c.topic
+	}
 	if _, err := h.client.do(c.t.Context(), how); err != nil {
 		c.t.Fatalf("%s joins: %v", k.name, err)
 	}

@@ -66,7 +66,9 @@ func (m *kcatMember) join(r request) error {
 	}
 	go func() {
 		defer close(m.ended)
-		for in := bufio.NewReader(out); m.readOne(in) == nil; {
+		in := bufio.NewReader(out)
+		for err := error(nil); err == nil; {
+			err = m.readOne(in)
 		}
 		_ = m.cmd.Wait() // it was killed, or has said why it ended
 	}()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -249,6 +250,43 @@ func TestAGroupMovesFromOneProtocolToTheOtherAndBack(t *testing.T) {
 				second.leave()
 				second = c.join(k, next)
 				c.share(first, second)
+			}
+		})
+	}
+}
+
+// The coordinator finds the topics that match; one that is made later comes by itself.
+func TestMembersOfKIP848SubscribeByARegularExpression(t *testing.T) {
+	for _, k := range kinds {
+		if !k.can(modernGroups) {
+			continue
+		}
+		t.Run(k.name, func(t *testing.T) {
+			c := newCrew(t, 2)
+			c.produce(5)
+			member := c.join(k, request{Assignor: "range", Protocol: modern, Pattern: true, Topic: "^" + regexp.QuoteMeta(c.topic) + "(-[a-z]+)?$"})
+			c.settle(member)
+			for _, topic := range []string{c.topic + "-more", c.topic + "-0"} {
+				if _, err := c.admin.CreateTopic(t.Context(), 1, 1, nil, topic); err != nil {
+					t.Fatal(err)
+				}
+				produce(t, franz{c.bootstrap}, request{Topic: topic, Codec: "none", Acks: "all", Records: someRecords(kinds[0], 0, 7)})
+			}
+			for deadline := time.Now().Add(settleLimit); ; time.Sleep(50 * time.Millisecond) {
+				offsets, err := c.offsets()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, ok := offsets.Lookup(c.topic+"-more", 0); ok && got.At == 7 {
+					break
+				}
+				if time.Now().After(deadline) || member.err() != nil {
+					t.Fatalf("nobody reads the topic that was made later: %v", member.err())
+				}
+			}
+			offsets, err := c.offsets()
+			if _, ok := offsets.Lookup(c.topic+"-0", 0); ok || err != nil {
+				t.Errorf("a topic that does not match was read, or %v", err)
 			}
 		})
 	}

@@ -113,7 +113,7 @@ def join(request):
             "heartbeat.interval.ms": protocol.HEARTBEAT_MS,
         }
     member = Consumer(config)
-    member.subscribe([request["topic"]])
+    member.subscribe([request["topic"]])  # one that begins with ^ is an expression
 
 
 # A commit that comes too late: somebody else will read the records.
