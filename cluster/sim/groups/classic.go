@@ -30,6 +30,7 @@ type classicMember struct {
 	attempt    int             // joins and syncs of before are void
 	seen       int             // the image that the leader assigned by; 0: it does not lead
 	late       bool            // it leads without having assigned, and the topics may be others by now
+	missed     bool            // a generation: the leader was told that it has what it has no longer
 	watched    map[string]bool // the topics that any member of the generation wants
 	chosen     string
 	stuck      bool // its application polls no more, for the time being
@@ -150,6 +151,7 @@ func (m *classicMember) join() {
 				// What it kept may have been another member's in the generation that it missed. Kafka: its consumers commit
 				// it once more, and no coordinator of the classic protocol can tell.
 				m.lose()
+				m.missed = true
 			}
 			m.member, m.generation, m.chosen = joined.Member, joined.Generation, joined.Protocol
 			m.note("is %s in generation %d, led by %s", m.member, m.generation, joined.Leader)
@@ -212,7 +214,8 @@ func (m *classicMember) adopt(synced *wire.SyncedGroup) {
 		m.w.violate("%s: the assignment of %s is %x", m.group, m.member, synced.Assignment)
 		return
 	}
-	m.doing, m.rejoin = stable, m.late
+	m.doing, m.rejoin = stable, m.late || m.missed
+	m.missed = false
 	var gone []place
 	for _, p := range m.places() {
 		if !slices.Contains(places, p) {

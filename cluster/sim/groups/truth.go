@@ -53,6 +53,7 @@ type standing struct {
 	classic     bool
 	established bool                 // it was told an assignment
 	over        bool                 // it left, or another one took its instance
+	robbed      bool                 // of the classic protocol: something that it had was given to another
 	epoch       wire.GenerationID    // it was told
 	decided     wire.GenerationID    // and what was decided last, which it may not have been told
 	assigned    []wire.AssignedTopic // of KIP-848, as was decided
@@ -151,13 +152,14 @@ func (t *truth) turned(c *coordinator) {
 	if state == t.state {
 		return
 	}
-	if t.state == wire.GroupPreparingRebalance || t.state == wire.GroupCompletingRebalance {
+	if t.rebalancing() {
 		t.w.stats.Rebalances++
 		if t.w.now-t.since >= t.w.profile.RebalanceTimeout-slack {
 			t.w.stats.SlowRebalances++
 			t.slow = t.w.now
 		}
 	}
+	t.w.note(c.s.b.name(), "%s is %s", t.id, state)
 	t.state, t.since = state, t.w.now
 	if state == wire.GroupEmpty || state == wire.GroupDead {
 		t.ends()
@@ -191,13 +193,19 @@ func (t *truth) active() *standing {
 	return nil
 }
 
-// mayBeOut says that a member may have been taken out: it was silent for too long, or slow.
+// mayBeOut says that a member may have been taken out: it was silent for too long, or slow, or it may go on with what is
+// another's by now.
 func (t *truth) mayBeOut(m *standing) bool {
 	w := t.w
 	return w.now-m.heard >= w.profile.Session-slack ||
 		m.told != 0 && w.now-m.told >= w.profile.RebalanceTimeout-slack ||
 		m.doubted != 0 && w.now-m.doubted >= w.profile.RebalanceTimeout-slack ||
-		m.classic && t.slow >= m.joined
+		m.classic && (m.robbed || t.slow >= m.joined || t.rebalancing() && w.now-t.since >= w.profile.RebalanceTimeout-slack)
+}
+
+// rebalancing says that a classic group waits for its members.
+func (t *truth) rebalancing() bool {
+	return t.state == wire.GroupPreparingRebalance || t.state == wire.GroupCompletingRebalance
 }
 
 // decided is an answer that the rules have given, and that is not out yet.
@@ -210,8 +218,8 @@ func (t *truth) decided(c *coordinator, q *call, reply wire.GroupReply) {
 		t.decideJoin(c, q, reply.(*wire.JoinedGroup))
 	case *wire.SyncGroup:
 		t.heard(q.Member, reply.Failure(), 0)
-		if m := t.members[q.Member]; m != nil && reply.Failure() == nil {
-			m.told = 0
+		if m := t.members[q.Member]; m != nil && reply.Failure() == nil && m.told == m.joined {
+			m.told = 0 // but for a rebalance since
 		}
 	case *wire.GroupHeartbeat:
 		t.heard(q.Member, reply.Failure(), 0)
@@ -237,7 +245,7 @@ func (t *truth) decideJoin(c *coordinator, q *wire.JoinGroup, reply *wire.Joined
 	m := t.standing(reply.Member)
 	m.over = false
 	m.classic, m.instance, m.heard, m.joined = true, q.Instance, t.w.now, t.w.now
-	m.told = t.w.now // to ask for its assignment
+	m.told, m.robbed = t.w.now, false // it is to ask for its assignment
 	t.replace(m)
 }
 
@@ -478,6 +486,9 @@ func (t *truth) give(c *coordinator, m *standing, places []place, epoch wire.Gen
 			if epoch < before.epoch {
 				continue
 			}
+		}
+		if ok && before.member != m.id {
+			t.members[before.member].robbed = true
 		}
 		if !ok || before.member != m.id {
 			t.w.stats.Given++
