@@ -42,6 +42,11 @@ func (c *compaction) copy(group []source, marked []marks, top, down wire.Offset)
 		}
 		changed = changed || thinned
 	}
+	var before int64
+	for _, s := range group {
+		before += s.size
+	}
+	c.log.dir.metrics.compacted(before, m.segment.size)
 	if !changed {
 		return m, false, nil
 	}

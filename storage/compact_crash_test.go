@@ -352,3 +352,103 @@ func TestWhicheverCallOfACompactionFailsNoKeyIsLost(t *testing.T) {
 		}
 	}
 }
+
+// cleanUpToASwap has the log compacted on another goroutine, up to where the first new segment has its second
+// name, and nobody has seen it yet. There it waits at the gate.
+func (s *keyedSession) cleanUpToASwap(fsys *faultfs.FS) (gate *faultfs.Gate, cleaned chan struct{}) {
+	written := fsys.Hold("data/orders-0")
+	cleaned = make(chan struct{})
+	go func() { s.dir.Clean(); close(cleaned) }()
+	<-written.Arrived() // its file is being synced
+	gate = fsys.Hold("data/orders-0")
+	written.Release()
+	<-gate.Arrived() // now the directory is
+	return gate, cleaned
+}
+
+func TestRetentionThatIsFasterThanASwapWins(t *testing.T) {
+	fsys, k := faultfs.New(crashfs.New()), &keyed{}
+	s, err := openKeyed(fsys, "boot-1", k)
+	if err == nil {
+		err = steps(func() error { return s.put(40, 1) }, s.commit)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.dir.Close() }()
+	segments := s.log.Segments()
+	gate, cleaned := s.cleanUpToASwap(fsys)
+	end := s.log.EndOffset()
+	if err := s.log.AdvanceStart(end); err != nil {
+		t.Fatal(err)
+	}
+	k.start = end
+	gate.Release()
+	<-cleaned
+	if s.dir.Err() != nil || s.log.StartOffset() != end || s.log.Segments() >= segments {
+		t.Fatalf("the log starts at %d, with %d segments; %v", s.log.StartOffset(), s.log.Segments(), s.dir.Err())
+	}
+	s.dir.Tick()
+	entries, err := fsys.ReadDir("data/orders-0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		if bytes.HasSuffix([]byte(entry.Name()), []byte(".swap")) || bytes.HasSuffix([]byte(entry.Name()), []byte(".cleaned")) {
+			t.Errorf("%s is left", entry.Name())
+		}
+	}
+	if err := steps(func() error { return s.put(20, 2) }, s.commit, s.clean); err != nil {
+		t.Fatal(err)
+	}
+	_, records := s.read(t)
+	k.compare(t, s.log, records)
+}
+
+func TestACutWaitsForASwapAndTakesAwayWhatItMade(t *testing.T) {
+	fsys, k := faultfs.New(crashfs.New()), &keyed{}
+	s, err := openKeyed(fsys, "boot-1", k)
+	if err == nil {
+		err = steps(func() error { return s.put(40, 1) }, s.commit)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.dir.Close() }()
+	cuts := make(chan storage.Cut, 1)
+	cfg := s.log.Config()
+	cfg.Cut = func(c storage.Cut) { cuts <- c }
+	s.log.SetConfig(cfg)
+	gate, cleaned := s.cleanUpToASwap(fsys)
+	s.log.RequestCut(21, false)
+	gate.Release()
+	c := <-cuts
+	<-cleaned
+	if c.Err != nil || c.End > 21 || s.log.CleanedOffset() > c.End || s.dir.Err() != nil {
+		t.Fatalf("%+v, cleaned to %d, %v", c, s.log.CleanedOffset(), s.dir.Err())
+	}
+	k.records = slices.DeleteFunc(k.records, func(r keyedRecord) bool { return r.offset >= c.End })
+	k.flushed = 0
+	if err := steps(func() error { return s.put(30, 2) }, s.commit, s.clean, s.clean); err != nil {
+		t.Fatal(err)
+	}
+	// What was compacted away below the cut may have had its successor above it.
+	_, records := s.read(t)
+	seen := map[wire.Offset]bool{}
+	for _, r := range records {
+		if seen[r.offset] = true; !slices.Contains(k.records, r) {
+			t.Errorf("%+v was never appended", r)
+		}
+	}
+	last := map[string]keyedRecord{}
+	for _, r := range k.records {
+		if r.offset >= c.End {
+			last[r.key] = r
+		}
+	}
+	for _, r := range last {
+		if !seen[r.offset] {
+			t.Errorf("%+v is gone", r)
+		}
+	}
+}

@@ -2,7 +2,12 @@ package storage_test
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/troupe-mq/troupe/storage/faultfs"
 
 	"github.com/troupe-mq/troupe/storage"
 	"github.com/troupe-mq/troupe/storage/crashfs"
@@ -71,5 +76,42 @@ func TestWhatIsCutOffDuringACompactionDoesNotComeBack(t *testing.T) {
 				break
 			}
 		}
+	}
+}
+
+// What is left of a swap that could not be made durable would be completed by the next recovery, in whatever the
+// log has become by then.
+func TestASwapThatIsCalledOffLeavesNothingBehind(t *testing.T) {
+	for _, remove := range []error{nil, syscall.EIO} {
+		disk, k := crashfs.New(), &keyed{}
+		fsys := faultfs.New(disk)
+		s, err := openKeyed(fsys, "boot-1", k)
+		if err == nil {
+			err = steps(func() error { return s.put(40, 1) }, s.commit)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		isSwap := func(name string) bool { return strings.HasSuffix(name, ".swap") }
+		fsys.Fail(faultfs.Rule{Kind: faultfs.SyncDir, Match: faultfs.Under("data/orders-0"), Err: syscall.EMFILE})
+		if remove != nil {
+			fsys.Fail(faultfs.Rule{Kind: faultfs.Remove, Match: isSwap, Err: remove})
+			fsys.Fail(faultfs.Rule{Kind: faultfs.Rename, Match: isSwap, Err: remove})
+		}
+		s.dir.Clean()
+		entries, err := fsys.ReadDir("data/orders-0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, entry := range entries {
+			if name := entry.Name(); s.dir.Err() == nil && (isSwap(name) || strings.HasSuffix(name, ".cleaned")) {
+				t.Errorf("%s is left, and the directory in use", name)
+			}
+		}
+		if (s.dir.Err() != nil) != (remove != nil) {
+			t.Errorf("removal fails with %v: the directory with %v", remove, s.dir.Err())
+		}
+		_ = s.dir.Close()
+		k.check(t, disk.Crash(rand.New(rand.NewPCG(1, 1))), "boot-2")
 	}
 }

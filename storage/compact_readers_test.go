@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -122,4 +123,35 @@ func expectEveryKey(t *testing.T, l *Log, keys int) {
 	if len(last) != keys {
 		t.Errorf("%d keys of %d are in the log", len(last), keys)
 	}
+}
+
+func TestWhoLookedBeforeASwapIsSentToTheNewSegment(t *testing.T) {
+	k := openKeyedLog(t, t.TempDir(), quickFS{}, compactedConfig())
+	for i := range 100 {
+		k.put(fmt.Sprintf("k%d=%d", i%5, i))
+	}
+	k.settleAll()
+	var views []view
+	for i := range len(k.segments) - 1 {
+		views = append(views, k.viewAt(k.segments[i].base, k.EndOffset()))
+	}
+	k.clean(1 << 20)
+	gone := 0
+	for _, v := range views {
+		if slices.Contains(k.segments, v.s) {
+			continue // there was nothing to be left out
+		}
+		gone++
+		r, err := k.readSegment(v, v.s.base, 1<<20, true)
+		if wire.Code(err) != wire.KafkaStorageError {
+			t.Errorf("the segment at %d, which is gone, was read: %d bytes, %v", v.s.base, r.Length, err)
+		}
+		if err := k.writeIndexes(v.s); err != nil { // as the keeper might, late
+			t.Error(err)
+		}
+	}
+	if gone < 3 {
+		t.Errorf("%d segments were swapped", gone)
+	}
+	k.check()
 }

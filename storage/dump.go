@@ -126,6 +126,7 @@ const (
 	segmentFile
 	offsetIndexFile
 	timeIndexFile
+	appendedFile
 	producerFile
 	offsetsFile
 	epochsFile
@@ -137,7 +138,7 @@ const (
 func kindOf(path string) fileKind {
 	name := filepath.Base(path)
 	switch name {
-	case recoveryPointFile, logStartFile, highWatermarkFile:
+	case recoveryPointFile, logStartFile, highWatermarkFile, cleanedFile:
 		return offsetsFile
 	case epochFile:
 		return epochsFile
@@ -152,7 +153,7 @@ func kindOf(path string) fileKind {
 		return segmentFile
 	}
 	for suffix, kind := range map[string]fileKind{
-		logSuffix: segmentFile, indexSuffix: offsetIndexFile, timesSuffix: timeIndexFile, snapshotSuffix: producerFile,
+		logSuffix: segmentFile, indexSuffix: offsetIndexFile, timesSuffix: timeIndexFile, appendedSuffix: appendedFile, snapshotSuffix: producerFile,
 	} {
 		if _, ok := parseOffsetFile(name, suffix); ok {
 			return kind
@@ -196,7 +197,7 @@ func dumpFile(fsys FS, name string, opts DumpOptions, visit func(Dumped) error) 
 	switch kind {
 	case unknownFile:
 		return fmt.Errorf("%s: not a file of a log directory", name)
-	case segmentFile, offsetIndexFile, timeIndexFile:
+	case segmentFile, offsetIndexFile, timeIndexFile, appendedFile:
 	default:
 		return dumpSmall(fsys, name, kind, visit)
 	}
@@ -217,6 +218,13 @@ func dumpFile(fsys FS, name string, opts DumpOptions, visit func(Dumped) error) 
 		return dumpEntries(f, name, size, indexEntryBytes, visit, func(d *Dumped, b []byte) {
 			e := parseIndexEntry(b)
 			d.Index = &DumpedIndex{base + wire.Offset(e.offset), int64(e.position)}
+		})
+	case appendedFile:
+		return dumpEntries(f, name, size, stampBytes, visit, func(d *Dumped, b []byte) {
+			e, ok := parseStamp(b, base)
+			if d.Text = fmt.Sprintf("offset: %d appendedAt: %d", e.offset, e.millis); !ok {
+				d.Damage = errChecksum
+			}
 		})
 	default:
 		return dumpEntries(f, name, size, timeEntryBytes, visit, func(d *Dumped, b []byte) {

@@ -16,6 +16,8 @@ type Metrics struct {
 	OpenFiles       prometheus.Gauge
 	ReserveRefusals prometheus.Counter
 	ScrubbedBytes   prometheus.Counter
+	CompactedBytes  prometheus.Counter
+	KeptBytes       prometheus.Counter
 }
 
 // NewMetrics makes the metrics and registers them.
@@ -46,10 +48,16 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		ScrubbedBytes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "troupe_storage_scrubbed_bytes_total", Help: "Bytes of sealed segments read and verified in the background.",
 		}),
+		CompactedBytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "troupe_storage_compacted_bytes_total", Help: "Bytes of the segments that compaction has gone through.",
+		}),
+		KeptBytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "troupe_storage_compaction_kept_bytes_total", Help: "Bytes that compaction has left of them.",
+		}),
 	}
 	if reg != nil {
 		reg.MustRegister(m.AppendBytes, m.SyncSeconds, m.SyncErrors, m.DirsOffline, m.CorruptBatches,
-			m.OpenFiles, m.ReserveRefusals, m.ScrubbedBytes)
+			m.OpenFiles, m.ReserveRefusals, m.ScrubbedBytes, m.CompactedBytes, m.KeptBytes)
 	}
 	return m
 }
@@ -97,5 +105,12 @@ func (m *Metrics) refused() {
 func (m *Metrics) scrubbed(n int64) {
 	if m != nil {
 		m.ScrubbedBytes.Add(float64(n))
+	}
+}
+
+func (m *Metrics) compacted(from, to int64) {
+	if m != nil {
+		m.CompactedBytes.Add(float64(from))
+		m.KeptBytes.Add(float64(to))
 	}
 }

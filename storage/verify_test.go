@@ -126,6 +126,8 @@ func TestDumpTellsAllThatIsInADirectory(t *testing.T) {
 			kinds["time"]++
 		case d.Producer != nil:
 			kinds["producer"]++
+		case strings.Contains(d.Text, "appendedAt"):
+			kinds["appended"]++
 		default:
 			kinds["text"]++
 		}
@@ -134,7 +136,7 @@ func TestDumpTellsAllThatIsInADirectory(t *testing.T) {
 	if err != nil || !bytes.Equal(log, bytes.Join(batches, nil)) || records != 100 {
 		t.Fatalf("%d records, %v", records, err)
 	}
-	if kinds["batch"] != 50 || kinds["index"] < 10 || kinds["time"] < 10 || kinds["producer"] < 3 || kinds["text"] < 15 {
+	if kinds["batch"] != 50 || kinds["index"] < 10 || kinds["time"] < 10 || kinds["producer"] < 3 || kinds["appended"] < 3 || kinds["text"] < 15 {
 		t.Errorf("dumped %v", kinds)
 	}
 	stop := errors.New("enough")
