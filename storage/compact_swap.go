@@ -63,10 +63,12 @@ func (c *compaction) swap(group []source, m *made) error {
 		return c.fatal(err)
 	}
 	if err := l.dir.fsys.SyncDir(l.path); err != nil {
-		if passes(err) { // nothing has been touched yet
-			err = errors.Join(err, l.dir.fsys.Rename(swap, m.name))
+		if !passes(err) {
+			return c.fatal(err)
 		}
-		return c.fatal(err)
+		// Nothing has been touched yet. But what is in force and left behind would take the place of
+		// what these segments become by the next recovery.
+		return errors.Join(err, c.offline(l.dir.fsys.Remove(swap)))
 	}
 	m.segment.swap = swap
 	l.mergeStamps(m.segment, group)
