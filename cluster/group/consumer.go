@@ -153,16 +153,19 @@ func (g *Group) validHeartbeat(q *wire.ConsumerHeartbeat) error {
 // becomeConsumer makes the group one of KIP-848, if it is not and can be: one without members at once, one of the classic
 // protocol by taking its members over.
 func (g *Group) becomeConsumer(t *turn) error {
+	generation := wire.GenerationID(0)
 	switch {
 	case g.consumer != nil:
 		return nil
 	case g.classic != nil && !g.empty():
 		return g.upgrade(t)
 	case g.classic != nil:
+		generation = g.classic.generation
 		g.classic.end(t)
 		g.classic = nil
 	}
 	g.consumer = newConsumer(g)
+	g.consumer.epoch, g.consumer.assignmentEpoch = int32(generation), int32(generation) // Kafka: it begins anew
 	g.consumer.subs.look(t.view)
 	return nil
 }

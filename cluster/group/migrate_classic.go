@@ -10,12 +10,18 @@ import (
 
 // The classic protocol's requests in a group of KIP-848: how members go on that have not changed over yet.
 
-// joinConsumer takes a member of the classic protocol into the group, or makes an empty group a classic one.
+// joinConsumer takes a member of the classic protocol into the group, or makes an empty group a classic one. That goes on
+// counting, as what was said in an epoch before must not pass for something of its generations. Kafka: it begins with 1.
 func (g *Group) joinConsumer(t *turn, q *wire.JoinGroup, call Call) {
 	if g.empty() {
 		if q.Member == "" {
+			epoch := g.consumer.epoch
 			g.consumer.end(t)
 			g.consumer = nil
+			g.classic = newClassic(g)
+			g.classic.generation = wire.GenerationID(epoch)
+			g.classic.enter(t, wire.GroupEmpty)
+			g.classic.log(t)
 			g.joinClassic(t, q, call)
 			return
 		}

@@ -557,6 +557,23 @@ func TestNothingIsFreeThatAMemberMayHaveWhenItsGroupMoves(t *testing.T) {
 	}
 }
 
+// What was sent in an epoch before, and comes late, must not pass for something of the group that has no one of those members.
+func TestAnEmptyGroupGoesOnCountingWhenItChangesItsProtocol(t *testing.T) {
+	b := newConsumerBench(t, map[string]int{"t": 2})
+	young := b.client("young", "t").join()
+	epoch := young.epoch
+	young.send(young.request(wire.MemberLeaves))
+	old := b.oldClient(false, "t")
+	b.classicGroup(old)
+	if int32(old.generation) <= epoch {
+		t.Fatalf("the classic group begins with %d after epoch %d", old.generation, epoch)
+	}
+	b.ask(&wire.LeaveGroup{Group: "g", Members: []wire.LeavingMember{{Member: old.id}}})
+	if young = b.client("young", "t").join(); young.epoch <= int32(old.generation) {
+		t.Fatalf("the group of KIP-848 begins with %d after generation %d", young.epoch, old.generation)
+	}
+}
+
 func TestLeavingByTheClassicProtocol(t *testing.T) {
 	b := newConsumerBench(t, map[string]int{"t": 3})
 	young, static, gone := b.client("young", "t").join(), b.client("static", "t"), b.client("gone", "t").join()

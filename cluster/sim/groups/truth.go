@@ -235,6 +235,9 @@ func (t *truth) decided(c *coordinator, q *call, reply wire.GroupReply) {
 
 func (t *truth) decideJoin(c *coordinator, q *wire.JoinGroup, reply *wire.JoinedGroup) {
 	if reply.Err != nil {
+		if s, err := decodeSubscription(q.Protocols[0].Metadata); err == nil && t.members[q.Member] != nil {
+			t.members[q.Member].robbed = t.othersHave(q.Member, s.owned)
+		}
 		t.heard(q.Member, reply.Err, 0)
 		return
 	}
@@ -256,6 +259,14 @@ func (t *truth) leads(reply *wire.JoinedGroup) {
 		t.violate("generation %d is led by %s and by %s", reply.Generation, g.leader, reply.Leader)
 	}
 	g.leader = reply.Leader
+}
+
+// othersHave says that a member goes on with what was given to another.
+func (t *truth) othersHave(m wire.MemberID, owned []place) bool {
+	return slices.ContainsFunc(owned, func(p place) bool {
+		h, ok := t.holders[p]
+		return ok && h.member != m
+	})
 }
 
 // classic says that the group is one whose members are all of one generation.
