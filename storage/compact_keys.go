@@ -53,7 +53,7 @@ type fingerprint struct {
 
 // newKeySet makes a set for that many keys, or as many as go into maxBytes.
 func newKeySet(keys int64, maxBytes int64) *keySet {
-	slots := max(1, min(maxBytes/slotBytes, keys/slotLoad*10+16))
+	slots := max(2, min(maxBytes/slotBytes, keys/slotLoad*10+16)) // one is always free
 	s := &keySet{
 		slots: make([]byte, slots*slotBytes), count: uint64(slots), limit: max(1, int(slots*slotLoad/10)),
 		digest: sha256.New(),

@@ -26,6 +26,15 @@ func TestAKeySetHoldsWhatWasPutIntoIt(t *testing.T) {
 	}
 }
 
+func TestAKeySetWithNextToNoMemoryStillAnswers(t *testing.T) {
+	for memory := range int64(3 * slotBytes) {
+		s := newKeySet(10, memory)
+		if !s.add(s.of([]byte("a"))) || !s.full() || s.has(s.of([]byte("b"))) || !s.has(s.of([]byte("a"))) {
+			t.Errorf("%d bytes", memory)
+		}
+	}
+}
+
 func TestTenMillionKeysGoInto128MiB(t *testing.T) {
 	const memory = 128 << 20
 	s := newKeySet(1<<40, memory)
