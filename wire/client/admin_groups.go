@@ -144,8 +144,9 @@ type AppendTime struct {
 	HighWatermark  Offset
 }
 
-// AppendTimes tells when the records at these offsets were appended, by the clocks of the brokers; of a record that is not kept any more, when the
-// first one was that is. Each answer is in the place of its question. Partitions that have no leader are waited for a moment.
+// AppendTimes tells when the records at these offsets were appended, by the clocks of the brokers; of a record that is not kept any
+// more, when the first one was that is. Each answer is in the place of its question. Partitions that have no leader are waited for
+// a moment.
 func (cl *Client) AppendTimes(ctx context.Context, at ...GroupOffset) ([]AppendTime, error) {
 	times := make([]AppendTime, len(at))
 	var open []int // the questions without an answer

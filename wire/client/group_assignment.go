@@ -11,14 +11,15 @@ import (
 	"github.com/troupe-mq/troupe/wire"
 )
 
-// assignment is how far the member has come from what it owns to what it is to have. The consumer's mutex guards it. What goes, goes first:
+// assignment is how far the member has come from what it owns to what it is to have. The consumer's mutex guards it. What goes,
+// goes first:
 //
 //	settled --something goes--> draining --commits are done--> revoking --OnRevoked--> releasing --its commits are done--> settled
 //	settled --something comes--> locating --committed offsets are known--> beginning --OnAssigned--> settled
 //
 // Poll makes the steps out of settled, revoking and beginning; in the other states something is under way that ends by itself, and
-// Poll goes on with what it has. Only then is the coordinator told that partitions are given up: no commit of this member's can come behind
-// one of the next owner's.
+// Poll goes on with what it has. Only then is the coordinator told that partitions are given up: no commit of this member's can
+// come behind one of the next owner's.
 type assignment struct {
 	target  map[slot]bool
 	fresh   bool // Poll has not compared the target with what is owned yet

@@ -22,9 +22,9 @@ import (
 //	  |                                               |
 //	  '----> records of what it owns <-- Consumer, which reads ahead in the partitions it is given
 //
-// What happens to partitions happens inside Poll, so that a program need not lock: records that Poll has returned are done with once it is called
-// again, and are committed before their partition goes to somebody else. Partitions that stay are read on meanwhile. Poll and Close are for one goroutine; all
-// other methods may be called by many.
+// What happens to partitions happens inside Poll, so that a program need not lock: records that Poll has returned are done with
+// once it is called again, and are committed before their partition goes to somebody else. Partitions that stay are read on
+// meanwhile. Poll and Close are for one goroutine; all other methods may be called by many.
 type GroupConsumer struct {
 	client *Client
 	cfg    GroupConfig
@@ -37,6 +37,7 @@ type GroupConsumer struct {
 	polling sync.Mutex    // held by Poll and Close
 	closing chan struct{} // closed by Close: Poll returns
 	once    sync.Once     // closes it
+	ended   sync.Once     // stop has been here
 	kick    chan struct{} // for the heartbeats; holds one
 	quiet   chan struct{} // closed when there are no more heartbeats
 
@@ -102,11 +103,12 @@ func newMemberID() wire.MemberID {
 	return wire.MemberID(base64.RawURLEncoding.EncodeToString(b[:]))
 }
 
-// Poll returns records of the member's partitions, in the order of each, as soon as there are any. In Poll partitions come and go, see GroupConfig.OnAssigned;
-// with AutoCommit the records that it has returned before count as done.
+// Poll returns records of the member's partitions, in the order of each, as soon as there are any. In Poll partitions come and go,
+// see GroupConfig.OnAssigned; with AutoCommit the records that it has returned before count as done.
 //
-// It returns a *PartitionError when a partition cannot be read on, which then rests until Seek; ctx's error when ctx
-// ends first, with the latest problem if there is one, such as a topic that does not exist yet; and the coordinator's refusal, again and again, when the group does not take this member: ErrorCode has Kafka's number of it.
+// It returns a *PartitionError when a partition cannot be read on, which then rests until Seek; ctx's error when ctx ends first,
+// with the latest problem if there is one, such as a topic that does not exist yet; and the coordinator's refusal, again and again,
+// when the group does not take this member: ErrorCode has Kafka's number of it.
 func (g *GroupConsumer) Poll(ctx context.Context) ([]Record, error) {
 	g.polling.Lock()
 	defer g.polling.Unlock()
@@ -242,9 +244,11 @@ func (g *GroupConsumer) stop() {
 	g.cancel() // from here on no further task begins
 	g.mu.Unlock()
 	g.tasks.Wait()
-	if g.cfg.Consumer.Pattern != nil {
-		g.client.refresh.wantAll(-1)
-	}
+	g.ended.Do(func() {
+		if g.cfg.Consumer.Pattern != nil {
+			g.client.refresh.wantAll(-1)
+		}
+	})
 }
 
 // farewell commits, gives up and leaves.

@@ -19,8 +19,8 @@ type GroupConfig struct {
 	// MustBeCommitted has Poll return ErrNothingCommitted for a partition of which nothing is committed, in the place of reading it from
 	// Start. Seek goes on.
 	MustBeCommitted bool
-	// AutoCommit commits what Poll has returned, every AutoCommitInterval once Poll is called again, before partitions are given up, and at
-	// the end. 5 s. Without it nothing is committed but by CommitSync and CommitAsync.
+	// AutoCommit commits what Poll has returned, every AutoCommitInterval once Poll is called again, before partitions are given
+	// up, and at the end. 5 s. Without it nothing is committed but by CommitSync and CommitAsync.
 	AutoCommit         bool
 	AutoCommitInterval time.Duration
 	// MaxPollInterval is how long the program may take between two calls of Poll; then the member leaves, so that others
@@ -36,8 +36,8 @@ type GroupConfig struct {
 	Rack string
 	// ClientID names the program to people who look at the group. The software of the Client, if not told.
 	ClientID string
-	// OnAssigned is told which partitions have come to the member, before records of them are returned; the
-	// program may Seek there. OnRevoked is told which are about to go, while they are still the member's: it may commit. OnLost is told which are the
+	// OnAssigned is told which partitions have come to the member, before records of them are returned; the program may Seek there.
+	// OnRevoked is told which are about to go, while they are still the member's: it may commit. OnLost is told which are the
 	// member's no longer, without its having been asked: others may have them already, and a commit would be refused.
 	//
 	// All three are called by Poll and Close, on the goroutine of their caller. They may call every method but those two. Until
