@@ -16,6 +16,7 @@ func TestEveryClientFormsGroupsWithEveryAssignor(t *testing.T) {
 	for _, k := range kinds {
 		for _, assignor := range k.assignors {
 			t.Run(k.name+"/"+assignor, func(t *testing.T) {
+				t.Parallel()
 				comeAndGo(t, k, request{Assignor: assignor})
 			})
 		}
@@ -29,6 +30,7 @@ func TestEveryClientOfKIP848FormsGroups(t *testing.T) {
 		}
 		for _, assignor := range []string{"uniform", "range"} {
 			t.Run(k.name+"/"+assignor, func(t *testing.T) {
+				t.Parallel()
 				comeAndGo(t, k, request{Assignor: assignor, Protocol: modern})
 			})
 		}
@@ -60,6 +62,7 @@ func TestTheOthersTakeOverFromAMemberThatDied(t *testing.T) {
 			continue
 		}
 		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
 			c := newCrew(t, 4)
 			how := request{Assignor: k.assignors[0]}
 			first, second := c.join(k, how), c.join(k, how)
@@ -121,6 +124,7 @@ func TestAStaticMemberComesBackToItsPartitions(t *testing.T) {
 			continue
 		}
 		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
 			c := newCrew(t, 4)
 			as := func(instance string) request { return request{Assignor: k.assignors[0], Instance: instance} }
 			first, second := c.join(k, as("one")), c.join(k, as("two"))
@@ -169,6 +173,7 @@ func TestAnInstanceIDUsedTwiceEndsTheOlderMember(t *testing.T) {
 			continue
 		}
 		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
 			c := newCrew(t, 2)
 			how := request{Assignor: k.assignors[0], Instance: "one"}
 			older := c.join(k, how)
@@ -198,6 +203,7 @@ func TestGroupsOutliveTheirCoordinator(t *testing.T) {
 				continue
 			}
 			t.Run(k.name+"/"+protocol, func(t *testing.T) {
+				t.Parallel()
 				c := newCrew(t, 4)
 				first, second := c.join(k, how), c.join(k, how)
 				c.share(first, second)
@@ -239,6 +245,7 @@ func TestAGroupMovesFromOneProtocolToTheOtherAndBack(t *testing.T) {
 			continue
 		}
 		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
 			c := newCrew(t, 4)
 			old, fresh := request{Assignor: k.assignors[0]}, request{Assignor: "uniform", Protocol: modern}
 			first, second := c.join(k, old), c.join(k, old)
@@ -262,6 +269,7 @@ func TestMembersOfKIP848SubscribeByARegularExpression(t *testing.T) {
 			continue
 		}
 		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
 			c := newCrew(t, 2)
 			c.produce(5)
 			member := c.join(k, request{Assignor: "range", Protocol: modern, Pattern: true, Topic: "^" + regexp.QuoteMeta(c.topic) + "(-[a-z]+)?$"})
