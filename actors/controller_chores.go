@@ -16,7 +16,6 @@ import (
 // stay away go on without them.
 type chores struct {
 	well  map[wire.BrokerID]time.Time // since when each broker has been usable
-	grown []wire.BrokerID             // the brokers that were well when the internal topics last grew
 	due   time.Time
 	since time.Time // when they began
 }
@@ -62,8 +61,7 @@ func (c *controller) doChores(ctx actor.Context, now time.Time) {
 	}
 	slices.Sort(well)
 	c.onPropose(ctx, &propose{command: metadata.BalanceLeaders{To: well}})
-	if !slices.Equal(well, c.chores.grown) {
-		c.chores.grown = well
+	if len(well) == len(c.chores.well) { // else somebody has just come, and takes replicas soon
 		c.onPropose(ctx, &propose{command: metadata.GrowInternalTopics{}})
 	}
 }

@@ -148,3 +148,32 @@ func TestNoCommitIsAcknowledgedWithTooFewReplicas(t *testing.T) {
 		}
 	})
 }
+
+func TestTheOffsetsTopicOfALoneBrokerGrowsWithTheCluster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 1)
+		defer cl.end()
+		cl.any().topic("orders", 1)
+		cl.coordinator("billing").commits("billing", "orders", 1)
+		for _, id := range []wire.BrokerID{2, 3} { // the third comes while replicas are on their way to the second
+			cl.disks[id] = dataDisk(t)
+			cl.start(id)
+			time.Sleep(12 * time.Second) // virtual
+		}
+		topic, _ := cl.any().View().Topic(wire.OffsetsTopic)
+		cl.awaitAtMost(2*time.Minute, "all partitions have three replicas in sync, and need two", func() bool {
+			config, _ := metadata.EffectiveTopicConfig(cl.any().image.Load().Image, wire.OffsetsTopic)
+			for n := range topic.Partitions {
+				if p, _ := cl.any().View().Partition(topic.ID, n); len(p.Replicas) != 3 || len(p.ISR) != 3 {
+					return false
+				}
+			}
+			return config.MinISR == 2
+		})
+		cl.coordinator("billing").commits("billing", "orders", 2)
+		cl.kill(cl.coordinator("billing").Self())
+		if got := cl.coordinator("billing").committed("billing", "orders"); got != 2 {
+			t.Errorf("offset %d, want 2", got)
+		}
+	})
+}

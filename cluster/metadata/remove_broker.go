@@ -1,7 +1,6 @@
 package metadata
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/troupe-mq/troupe/wire"
@@ -154,48 +153,4 @@ func (img *Image) least(brokers []*broker, load map[wire.BrokerID]int, beside []
 		}
 	}
 	return best
-}
-
-// GrowInternalTopics gives partitions of internal topics, which were made while there were fewer
-// brokers, the replicas that they lack. The controller asks for it when a broker has come. The reply
-// is the number of partitions that grow.
-type GrowInternalTopics struct {
-	Factor int32 // 0 for three
-}
-
-// Decide implements Command.
-func (c GrowInternalTopics) Decide(img *Image, _ Env) Decision {
-	factor := cmp.Or(int(c.Factor), 3)
-	takers := slices.DeleteFunc(img.without(wire.NoBroker), func(b *broker) bool { return !b.Usable() })
-	if !slices.ContainsFunc(internalTopics, func(name string) bool { return img.topicByName(name) != nil }) {
-		return Decision{Reply: 0}
-	}
-	var changes []PartitionChange
-	load := img.replicaLoad()
-	for _, name := range internalTopics {
-		t := img.topicByName(name)
-		if t == nil {
-			continue
-		}
-		r := img.rulesOf(t, img.standing)
-		for p := range t.all {
-			if len(changes) >= removalBatch || p.adding|p.removing != 0 {
-				continue
-			}
-			target := slices.Clone(p.replicas)
-			for len(target) < min(factor, MaxReplicas) {
-				to := img.least(takers, load, target)
-				if to == nil {
-					break
-				}
-				load[to.ID]++
-				target = append(target, to.ID)
-			}
-			if len(target) > len(p.replicas) {
-				img.reassign(&p, target)
-				changes = append(changes, r.next(&p))
-			}
-		}
-	}
-	return Decision{Records: changed(changes), Reply: len(changes)}
 }

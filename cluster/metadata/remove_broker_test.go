@@ -193,8 +193,33 @@ func TestInternalTopicsGrowWithTheCluster(t *testing.T) {
 			t.Errorf("%+v", p)
 		}
 	}
+	if config, _ := EffectiveTopicConfig(c.img, wire.OffsetsTopic); config.MinISR != 2 {
+		t.Errorf("with three replicas, %d have to be in sync", config.MinISR)
+	}
+	before := c.img
+	if c.do(GrowInternalTopics{}); c.img != before {
+		t.Error("what has grown is changed again")
+	}
 	users, _ := c.img.Topic("users")
 	if p := c.partition(users.ID, 0); len(p.Replicas) != 1 {
 		t.Errorf("users' topics grow too: %+v", p)
+	}
+}
+
+func TestInternalTopicsGrowNoMoreThanTheBrokersAreConfiguredFor(t *testing.T) {
+	c := newCluster(t, 3)
+	c.env.Static = map[string]string{"offsets.topic.replication.factor": "1", "offsets.topic.num.partitions": "2"}
+	c.do(CreateInternalTopic{Name: wire.OffsetsTopic})
+	if n := c.do(GrowInternalTopics{}); n != 0 {
+		t.Errorf("%d partitions grow", n)
+	}
+	c.env.Static["offsets.topic.replication.factor"] = "2"
+	if n := c.do(GrowInternalTopics{}); n != 2 {
+		t.Errorf("%d partitions grow, want 2", n)
+	}
+	c.catchUp()
+	before := c.img
+	if c.do(GrowInternalTopics{}); c.img != before {
+		t.Error("two replicas must not need each other")
 	}
 }
