@@ -63,10 +63,7 @@ func (d *Dir) roomFor(group []source) error {
 	if d.cfg.ReserveBytes == 0 {
 		return nil
 	}
-	_, free, err := d.fsys.Space(d.path)
-	if err != nil {
-		return nil // as when it is looked whether appends may go on
-	}
+	_, free, err := d.fsys.Space(d.path) // when it is not known, there is, as for appends
 	for _, s := range group {
 		free -= s.size
 	}
@@ -74,7 +71,7 @@ func (d *Dir) roomFor(group []source) error {
 	if d.Writable() {
 		least = d.cfg.ReserveBytes
 	}
-	if free < least {
+	if err == nil && free < least {
 		return errNoRoom
 	}
 	return nil

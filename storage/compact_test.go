@@ -297,6 +297,7 @@ func TestWhatIsNotCommittedDurableAndSealedIsNotTouched(t *testing.T) {
 	for i := range 40 {
 		k.put(fmt.Sprintf("a=%d", i))
 	}
+	k.SetHighWatermark(k.EndOffset()) // as with durability=replicated
 	k.clean(1 << 20)
 	if len(k.read()) != 40 {
 		t.Fatal("records went that are not durable")
