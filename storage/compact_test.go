@@ -516,3 +516,35 @@ func TestADamagedSegmentIsNotCompacted(t *testing.T) {
 		t.Fatalf("compact: %v", err)
 	}
 }
+
+// smallVolumeFS says how much is free.
+type smallVolumeFS struct {
+	quickFS
+	free *int64
+}
+
+func (f smallVolumeFS) Space(string) (total, free int64, err error) { return 1 << 40, *f.free, nil }
+
+func TestCompactionKeepsToTheReserveUnlessItIsFull(t *testing.T) {
+	free := int64(1 << 40)
+	k := openKeyedLog(t, t.TempDir(), smallVolumeFS{free: &free}, compactedConfig())
+	for i := range 60 {
+		k.put(fmt.Sprintf("a=%d", i))
+	}
+	k.settleAll()
+	const reserve = 1 << 20
+	k.dir.cfg.ReserveBytes = reserve
+	free = reserve + 100
+	k.dir.cleaner.pass(unpaced)
+	if k.CleanedOffset() != 0 || k.dir.Err() != nil {
+		t.Fatalf("cleaned to %d where there is no room; %v", k.CleanedOffset(), k.dir.Err())
+	}
+	k.now = k.now.Add(cleanAgainAfter)
+	k.dir.full.Store(true) // nobody is kept from appending any more
+	k.dir.cleaner.pass(unpaced)
+	if k.CleanedOffset() != 60 {
+		t.Fatalf("cleaned to %d, with a reserve to make room from", k.CleanedOffset())
+	}
+	k.dir.full.Store(false)
+	k.check()
+}
