@@ -60,6 +60,11 @@ var mayImport = map[string][]string{
 	"bench/floor":   {},
 	"bench/load":    {"wire/client", "bench/measure", "bench/testbed", "bench/history", "bench/chaos"},
 	"bench/clients": {"bench/testbed"},
+
+	"bench/examples":             {},
+	"bench/examples/atleastonce": {"wire/client"},
+	"bench/examples/atmostonce":  {"wire/client"},
+	"bench/examples/exactlyonce": {"wire/client"},
 }
 
 func TestPackagesImportOnlyWhatTheMapAllows(t *testing.T) {
