@@ -210,9 +210,10 @@ func (c *conn) writeLater() {
 	})
 }
 
-// context returns one for a request that names its own time limit.
+// context returns one for a request that names its own time limit. An idle connection does not outlast it.
 func (c *conn) context(millis int32) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(c.server.context, time.Duration(max(millis, 0))*time.Millisecond)
+	limit := min(time.Duration(max(millis, 0))*time.Millisecond, c.server.config.IdleTimeout)
+	return context.WithTimeout(c.server.context, limit)
 }
 
 // names keeps one copy of each topic name that a connection uses, so that requests allocate none.

@@ -162,7 +162,8 @@ func (c *conn) gather(s *fetchSession, q *kmsg.FetchRequest, whole bool) {
 	if len(f.looks) == 0 && len(s.parts) == 0 || f.enough(q, c.server.config.MaxFetchBytes) || q.MaxWaitMillis <= 0 {
 		return
 	}
-	wait := time.Duration(q.MaxWaitMillis) * time.Millisecond
+	// A connection that is idle for longer is closed. Nobody would notice that before the wait is over.
+	wait := min(time.Duration(q.MaxWaitMillis)*time.Millisecond, c.server.config.IdleTimeout)
 	if f.timer == nil {
 		f.timer = time.NewTimer(wait)
 	} else {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"runtime"
 	"strings"
@@ -338,3 +339,24 @@ func (tame) CreateTopics(_ context.Context, topics []wire.NewTopic, _ bool) []wi
 }
 
 func (b tame) Park(w *wire.Waiter, _ wire.TopicID, _ int32, _ wire.Offset) { w.Wake() }
+
+// Nobody notices that a client is gone while its fetch is parked: it must not keep its place among the
+// connections for as many days as it said.
+func TestAFetchThatWouldWaitForDaysEndsWithItsIdleConnection(t *testing.T) {
+	inBubble(t, func(s *Server, client net.Conn) {
+		_, topic := fakeBroker()
+		q := fetchOf(12, topic, 0, 1)
+		q.MaxWaitMillis = math.MaxInt32
+		if _, err := client.Write(frameOf(q, 1)); err != nil {
+			t.Fatal(err)
+		}
+		_ = client.Close()
+		time.Sleep(2 * s.config.IdleTimeout)
+		synctest.Wait()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if n := len(s.conns); n != 0 {
+			t.Errorf("%d connections are still there", n)
+		}
+	})
+}
