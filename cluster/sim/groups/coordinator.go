@@ -109,7 +109,7 @@ func (c *coordinator) perform(e group.Effects) {
 func (c *coordinator) release() {
 	for len(c.held) > 0 && !c.ended {
 		next := c.held[0]
-		if next.after > c.committed && !c.mutantAnswersAtOnce(next.answer.Reply) {
+		if next.after > c.committed && !c.mutantAnswersAtOnce() {
 			return
 		}
 		c.held = c.held[1:]

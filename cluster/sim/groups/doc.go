@@ -12,7 +12,7 @@
 //
 //	truth    all that coordinators ever promised: none of them can see it
 //
-// What must hold is checked as it happens (truth.go, register.go):
+// What must hold is checked as it happens (truth.go, truth_members.go, truth_given.go, register.go):
 //
 //   - what was acknowledged is committed; who asks afterwards is told that or something later
 //   - an offset goes because its topic did, because somebody deleted it, or because the group had no members for long

@@ -237,7 +237,9 @@ func (w *World) changeTopics() {
 			}
 		})
 	}
-	w.note("world", "topics are now %+v", w.image.topics)
+	for _, t := range w.image.topics {
+		w.note("world", "there is topic %s %s of %d partitions", t.Name, t.ID, t.Partitions)
+	}
 }
 
 // useTool is what an operator does, and whoever else is no member.

@@ -3,6 +3,7 @@ package groups
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/troupe-mq/troupe/cluster/group"
@@ -17,7 +18,7 @@ type Mutant string
 const (
 	None                Mutant = "none"
 	AnswersAtOnce       Mutant = "answers-at-once"
-	SyncAnsweredAtOnce  Mutant = "sync-answered-at-once"
+	GenerationNotLogged Mutant = "generation-not-logged"
 	OldEpochAppends     Mutant = "old-epoch-appends"
 	LoadToWatermark     Mutant = "load-to-watermark"
 	AnswersWhileLoading Mutant = "answers-while-loading"
@@ -52,7 +53,7 @@ type Description struct {
 // Mutants are all of them.
 var Mutants = []Description{
 	{AnswersAtOnce, "answers go out before what they rest on is committed", moving},
-	{SyncAnsweredAtOnce, "an assignment goes out before it is committed", classicMoving},
+	{GenerationNotLogged, "a generation is told before it is in the log (as Kafka does)", classicMoving},
 	{OldEpochAppends, "the log accepts what a leader of an older epoch appends", moving},
 	{LoadToWatermark, "a coordinator begins with what was committed when it was elected", moving},
 	{AnswersWhileLoading, "a coordinator answers before it has loaded all", moving},
@@ -157,7 +158,7 @@ func (c *coordinator) mutateRequest(q wire.GroupRequest) wire.GroupRequest {
 		return &changed
 	case *wire.CommitOffsets:
 		changed := *q
-		changed.Member, changed.Generation = c.mutateMember(q.Member, q.Generation)
+		changed.Member, changed.Generation = c.mutateCommitter(q.Member, q.Generation)
 		return &changed
 	case *wire.SyncGroup:
 		changed := *q
@@ -177,23 +178,31 @@ func (c *coordinator) mutateMember(m wire.MemberID, g wire.GenerationID) (wire.M
 	switch c.world().mutant {
 	case SameGeneration:
 		return m, k.generation
-	case OldGenerations:
-		if epoch, ok := k.epochs[m]; ok && g >= 0 {
-			return m, epoch
-		}
-	case UnknownMembers:
-		if _, ok := k.epochs[m]; !ok && g >= 0 {
-			for _, id := range c.world().truth(c.id).order {
-				if epoch, ok := k.epochs[id]; ok {
-					return id, epoch
-				}
-			}
-		}
 	case OldStaticMembers:
 		if now, ok := k.current[k.instances[m]]; ok {
 			return now, g
 		}
 	default:
+	}
+	return m, g
+}
+
+// mutateCommitter is who a commit is taken to be of.
+func (c *coordinator) mutateCommitter(m wire.MemberID, g wire.GenerationID) (wire.MemberID, wire.GenerationID) {
+	k := &c.mutated
+	epoch, known := k.epochs[m]
+	switch mutant := c.world().mutant; {
+	case g < 0:
+	case mutant == OldGenerations && known:
+		return m, epoch
+	case mutant == UnknownMembers && !known:
+		for _, id := range c.world().truth(c.id).order {
+			if epoch, ok := k.epochs[id]; ok {
+				return id, epoch
+			}
+		}
+	default:
+		return c.mutateMember(m, g)
 	}
 	return m, g
 }
@@ -266,6 +275,10 @@ func (c *coordinator) mutateEffects(e group.Effects) group.Effects {
 		}
 	case UpgradeForgets, UpgradeLeavesTraces:
 		e.Records = c.mutateUpgrade(e.Records)
+	case GenerationNotLogged:
+		if c.rules.Listed().State == wire.GroupCompletingRebalance {
+			e.Records = slices.DeleteFunc(e.Records, func(r group.Record) bool { return kindOf(r) == classicKey })
+		}
 	default:
 	}
 	return e
@@ -310,10 +323,7 @@ func (w *World) mutateReplay(r group.Record) (_ group.Record, drop bool) {
 	}
 }
 
-func (c *coordinator) mutantAnswersAtOnce(reply wire.GroupReply) bool {
-	_, sync := reply.(*wire.SyncedGroup)
-	return c.world().mutant == AnswersAtOnce || c.world().mutant == SyncAnsweredAtOnce && sync
-}
+func (c *coordinator) mutantAnswersAtOnce() bool { return c.world().mutant == AnswersAtOnce }
 
 func (c *coordinator) mutantForgetsAlarm() bool {
 	return c.world().mutant == SessionsNotWatched && c.fromLog

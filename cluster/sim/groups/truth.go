@@ -46,24 +46,6 @@ type holder struct {
 	topic  wire.TopicID
 }
 
-// standing is a member, as it may take itself for one.
-type standing struct {
-	id          wire.MemberID
-	instance    string
-	classic     bool
-	established bool                 // it was told an assignment
-	over        bool                 // it left, or another one took its instance
-	robbed      bool                 // of the classic protocol: something that it had was given to another
-	epoch       wire.GenerationID    // it was told
-	decided     wire.GenerationID    // and what was decided last, which it may not have been told
-	assigned    []wire.AssignedTopic // of KIP-848, as was decided
-	given       []wire.AssignedTopic // and as it was told
-	doubted     time.Duration        // when it came to a coordinator that may want something of it; 0: it was heard there
-	heard       time.Duration        // when it was last heard with success
-	joined      time.Duration
-	told        time.Duration // since when it is to join, to sync, or to give up partitions; 0: it is not
-}
-
 func newTruth(w *World, id wire.GroupID) *truth {
 	return &truth{
 		w: w, id: id, members: make(map[wire.MemberID]*standing),
@@ -73,16 +55,6 @@ func newTruth(w *World, id wire.GroupID) *truth {
 
 func (t *truth) violate(format string, args ...any) {
 	t.w.violate("%s: %s", t.id, fmt.Sprintf(format, args...))
-}
-
-func (t *truth) standing(id wire.MemberID) *standing {
-	s := t.members[id]
-	if s == nil {
-		s = &standing{id: id}
-		t.members[id] = s
-		t.order = append(t.order, id)
-	}
-	return s
 }
 
 func (t *truth) generation(g wire.GenerationID) *generation {
@@ -180,34 +152,6 @@ func (t *truth) ends() {
 	}
 }
 
-// slack is what timers may be late by.
-const slack = 10 * time.Millisecond
-
-// active is a member that no coordinator has had a reason to take out.
-func (t *truth) active() *standing {
-	for _, id := range t.order {
-		if m := t.members[id]; m.established && !m.over && !t.mayBeOut(m) {
-			return m
-		}
-	}
-	return nil
-}
-
-// mayBeOut says that a member may have been taken out: it was silent for too long, or slow, or it may go on with what is
-// another's by now.
-func (t *truth) mayBeOut(m *standing) bool {
-	w := t.w
-	return w.now-m.heard >= w.profile.Session-slack ||
-		m.told != 0 && w.now-m.told >= w.profile.RebalanceTimeout-slack ||
-		m.doubted != 0 && w.now-m.doubted >= w.profile.RebalanceTimeout-slack ||
-		m.classic && (m.robbed || t.slow >= m.joined || t.rebalancing() && w.now-t.since >= w.profile.RebalanceTimeout-slack)
-}
-
-// rebalancing says that a classic group waits for its members.
-func (t *truth) rebalancing() bool {
-	return t.state == wire.GroupPreparingRebalance || t.state == wire.GroupCompletingRebalance
-}
-
 // decided is an answer that the rules have given, and that is not out yet.
 func (t *truth) decided(c *coordinator, q *call, reply wire.GroupReply) {
 	if c.s.epoch != t.w.log.epoch {
@@ -215,7 +159,7 @@ func (t *truth) decided(c *coordinator, q *call, reply wire.GroupReply) {
 	}
 	switch q := q.request.(type) {
 	case *wire.JoinGroup:
-		t.decideJoin(c, q, reply.(*wire.JoinedGroup))
+		t.decideJoin(q, reply.(*wire.JoinedGroup))
 	case *wire.SyncGroup:
 		t.heard(q.Member, reply.Failure(), 0)
 		if m := t.members[q.Member]; m != nil && reply.Failure() == nil && m.told == m.joined {
@@ -233,7 +177,7 @@ func (t *truth) decided(c *coordinator, q *call, reply wire.GroupReply) {
 	}
 }
 
-func (t *truth) decideJoin(c *coordinator, q *wire.JoinGroup, reply *wire.JoinedGroup) {
+func (t *truth) decideJoin(q *wire.JoinGroup, reply *wire.JoinedGroup) {
 	if reply.Err != nil {
 		if s, err := decodeSubscription(q.Protocols[0].Metadata); err == nil && t.members[q.Member] != nil {
 			t.members[q.Member].robbed = t.othersHave(q.Member, s.owned)
@@ -271,55 +215,6 @@ func (t *truth) othersHave(m wire.MemberID, owned []place) bool {
 
 // classic says that the group is one whose members are all of one generation.
 func (t *truth) classic() bool { return t.present.rules.Listed().Type == wire.ClassicGroup }
-
-// replace ends the members that had the instance before.
-func (t *truth) replace(m *standing) {
-	if m.instance == "" {
-		return
-	}
-	for _, id := range t.order {
-		if other := t.members[id]; other != m && other.instance == m.instance {
-			other.over = true
-		}
-	}
-}
-
-// heard is a member's request that was accepted, or was not: then there has to be a reason for that.
-func (t *truth) heard(id wire.MemberID, err error, epoch int32) {
-	m := t.members[id]
-	if m == nil {
-		return
-	}
-	w := t.w
-	switch {
-	case err == nil:
-		m.heard, m.over = w.now, false // also if it left, or was replaced, at a coordinator that could not commit that
-		if m.classic {
-			m.doubted = 0
-		}
-	case errors.Is(err, wire.RebalanceInProgress):
-		if m.told == 0 {
-			m.told = w.now
-		}
-	case errors.Is(err, wire.UnknownMemberID), errors.Is(err, wire.FencedMemberEpoch) && m.epoch == m.decided && epoch == int32(m.epoch):
-		if m.established && !m.over && !t.mayBeOut(m) {
-			t.violate("%s hears %v, and was heard %v ago; it had to rejoin or to give up for %v", id, err, w.now-m.heard, m.told)
-		}
-		m.established = false
-	}
-}
-
-// leaves are members that somebody takes out.
-func (t *truth) leaves(q *wire.LeaveGroup) {
-	for _, leaving := range q.Members {
-		for _, id := range t.order {
-			m := t.members[id]
-			if id == leaving.Member || leaving.Member == "" && leaving.Instance != "" && m.instance == leaving.Instance {
-				m.over = true
-			}
-		}
-	}
-}
 
 // decideCommit checks who may commit: members of the present, of what nobody else was given since; and strangers as long as
 // there are no members.
@@ -382,34 +277,6 @@ func (t *truth) decideBeat(q *wire.ConsumerHeartbeat, reply *wire.ConsumerHeartb
 	m.assigned = reply.Assignment
 }
 
-// within says that all of some places are among others.
-func within(some, others []place) bool {
-	for _, p := range some {
-		if !slices.Contains(others, p) {
-			return false
-		}
-	}
-	return true
-}
-
-// covered says the same of partitions in the words of KIP-848.
-func covered(some, others []wire.AssignedTopic) bool {
-	has := make(map[wire.TopicPartition]bool)
-	for _, a := range others {
-		for _, p := range a.Partitions {
-			has[wire.TopicPartition{Topic: a.Topic, Partition: p}] = true
-		}
-	}
-	for _, a := range some {
-		for _, p := range a.Partitions {
-			if !has[wire.TopicPartition{Topic: a.Topic, Partition: p}] {
-				return false
-			}
-		}
-	}
-	return true
-}
-
 // released is an answer that leaves the coordinator: all that it rests on is committed.
 func (t *truth) released(c *coordinator, q *call, reply wire.GroupReply) {
 	delete(t.w.open, q.handle)
@@ -432,78 +299,5 @@ func (t *truth) released(c *coordinator, q *call, reply wire.GroupReply) {
 	}
 	if fetched, ok := reply.(*wire.FetchedOffsets); ok {
 		t.tells(c, q, fetched)
-	}
-}
-
-// shares is a classic member that is told its assignment: in a generation everybody has his own, and nobody two.
-func (t *truth) shares(c *coordinator, q *wire.SyncGroup, reply *wire.SyncedGroup) {
-	places, err := decodeAssignment(reply.Assignment)
-	if err != nil {
-		t.violate("the assignment of %s is %x", q.Member, reply.Assignment)
-		return
-	}
-	m := t.standing(q.Member)
-	m.established = !m.over
-	m.epoch = max(m.epoch, q.Generation)
-	t.give(c, m, places, q.Generation)
-	if c.rules.Listed().Type != wire.ClassicGroup {
-		return
-	}
-	g := t.generation(q.Generation)
-	intended := append(slices.Clip(g.intended[q.Member]), g.static[q.Instance]...)
-	if !within(places, intended) && len(g.intended) > 0 { // else it was one of KIP-848 before
-		t.violate("generation %d: %s is told %v, and the leader wants %v", q.Generation, q.Member, places, intended)
-	}
-	if before, again := g.told[q.Member]; again && g.leader != "" && !slices.Equal(before, places) {
-		t.violate("generation %d: %s is told %v and then %v", q.Generation, q.Member, before, places)
-	}
-	g.told[q.Member] = places
-}
-
-// stands is a member of KIP-848 that is told where it stands.
-func (t *truth) stands(c *coordinator, r *wire.ConsumerHeartbeatReply) {
-	m := t.standing(r.Member)
-	m.established = !m.over
-	if c.s.epoch == t.w.log.epoch {
-		m.epoch = wire.GenerationID(r.MemberEpoch)
-	}
-	if r.Assigned {
-		m.given = r.Assignment
-		t.give(c, m, t.w.placesOf(r.Assignment), wire.GenerationID(r.MemberEpoch))
-	}
-}
-
-// give notes who has what. What a coordinator says that is none any more counts only if
-// nothing else was said since, and who has left since has nothing.
-func (t *truth) give(c *coordinator, m *standing, places []place, epoch wire.GenerationID) {
-	stale := c.s.epoch != t.w.log.epoch
-	if m.over {
-		return
-	}
-	if !stale {
-		t.newest = max(t.newest, epoch)
-	}
-	for _, p := range places {
-		topic, _ := c.s.b.view.Topic(p.topic)
-		before, ok := t.holders[p]
-		if ok && stale && before.epoch >= epoch {
-			continue
-		}
-		if ok && before.member != m.id && before.epoch >= epoch {
-			other := t.members[before.member]
-			if epoch == before.epoch && !other.over {
-				t.violate("%v is given to %s at %d, and %s was given it at %d", p, m.id, epoch, before.member, before.epoch)
-			}
-			if epoch < before.epoch {
-				continue
-			}
-		}
-		if ok && before.member != m.id {
-			t.members[before.member].robbed = true
-		}
-		if !ok || before.member != m.id {
-			t.w.stats.Given++
-		}
-		t.holders[p] = holder{m.id, epoch, topic.ID}
 	}
 }

@@ -1,0 +1,108 @@
+package groups
+
+import (
+	"slices"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// shares is a classic member that is told its assignment: in a generation everybody has his own, and nobody two.
+func (t *truth) shares(c *coordinator, q *wire.SyncGroup, reply *wire.SyncedGroup) {
+	places, err := decodeAssignment(reply.Assignment)
+	if err != nil {
+		t.violate("the assignment of %s is %x", q.Member, reply.Assignment)
+		return
+	}
+	m := t.standing(q.Member)
+	m.established = !m.over
+	m.epoch = max(m.epoch, q.Generation)
+	t.give(c, m, places, q.Generation)
+	if c.rules.Listed().Type != wire.ClassicGroup {
+		return
+	}
+	g := t.generation(q.Generation)
+	intended := append(slices.Clip(g.intended[q.Member]), g.static[q.Instance]...)
+	if !within(places, intended) && len(g.intended) > 0 { // else it was one of KIP-848 before
+		t.violate("generation %d: %s is told %v, and the leader wants %v", q.Generation, q.Member, places, intended)
+	}
+	if before, again := g.told[q.Member]; again && g.leader != "" && !slices.Equal(before, places) {
+		t.violate("generation %d: %s is told %v and then %v", q.Generation, q.Member, before, places)
+	}
+	g.told[q.Member] = places
+}
+
+// stands is a member of KIP-848 that is told where it stands.
+func (t *truth) stands(c *coordinator, r *wire.ConsumerHeartbeatReply) {
+	m := t.standing(r.Member)
+	m.established = !m.over
+	if c.s.epoch == t.w.log.epoch {
+		m.epoch = wire.GenerationID(r.MemberEpoch)
+	}
+	if r.Assigned {
+		m.given = r.Assignment
+		t.give(c, m, t.w.placesOf(r.Assignment), wire.GenerationID(r.MemberEpoch))
+	}
+}
+
+// give notes who has what. What a coordinator says that is none any more counts only if
+// nothing else was said since, and who has left since has nothing.
+func (t *truth) give(c *coordinator, m *standing, places []place, epoch wire.GenerationID) {
+	stale := c.s.epoch != t.w.log.epoch
+	if m.over {
+		return
+	}
+	if !stale {
+		t.newest = max(t.newest, epoch)
+	}
+	for _, p := range places {
+		topic, _ := c.s.b.view.Topic(p.topic)
+		before, ok := t.holders[p]
+		if ok && stale && before.epoch >= epoch {
+			continue
+		}
+		if ok && before.member != m.id && before.epoch >= epoch {
+			other := t.members[before.member]
+			if epoch == before.epoch && !other.over {
+				t.violate("%v is given to %s at %d, and %s was given it at %d", p, m.id, epoch, before.member, before.epoch)
+			}
+			if epoch < before.epoch {
+				continue
+			}
+		}
+		if ok && before.member != m.id {
+			t.members[before.member].robbed = true
+		}
+		if !ok || before.member != m.id {
+			t.w.stats.Given++
+		}
+		t.holders[p] = holder{m.id, epoch, topic.ID}
+	}
+}
+
+// within says that all of some places are among others.
+func within(some, others []place) bool {
+	for _, p := range some {
+		if !slices.Contains(others, p) {
+			return false
+		}
+	}
+	return true
+}
+
+// covered says the same of partitions in the words of KIP-848.
+func covered(some, others []wire.AssignedTopic) bool {
+	has := make(map[wire.TopicPartition]bool)
+	for _, a := range others {
+		for _, p := range a.Partitions {
+			has[wire.TopicPartition{Topic: a.Topic, Partition: p}] = true
+		}
+	}
+	for _, a := range some {
+		for _, p := range a.Partitions {
+			if !has[wire.TopicPartition{Topic: a.Topic, Partition: p}] {
+				return false
+			}
+		}
+	}
+	return true
+}
