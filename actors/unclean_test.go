@@ -46,10 +46,10 @@ func TestAnUncleanElectionTakesTheMostCompleteSurvivorAndLogsWhatIsLost(t *testi
 		cl := startCluster(t, 5)
 		defer cl.end()
 		cl.awaitReady()
-		on, one := "true", "1"
+		one := "1"
 		created := cl.any().CreateTopics(t.Context(), []wire.NewTopic{{
 			Name: "orders", Partitions: -1, ReplicationFactor: -1, Assignment: [][]wire.BrokerID{{3, 4, 5}},
-			Configs: []wire.ConfigValue{{Name: "unclean.leader.election.enable", Value: &on}, {Name: "min.insync.replicas", Value: &one}},
+			Configs: []wire.ConfigValue{{Name: "min.insync.replicas", Value: &one}},
 		}}, false)
 		if created[0].Err != nil {
 			t.Fatal(created[0].Err)
@@ -69,6 +69,14 @@ func TestAnUncleanElectionTakesTheMostCompleteSurvivorAndLogsWhatIsLost(t *testi
 			time.Sleep(time.Minute) // virtual: other voters take its place
 		}
 		cl.startAll(least, more)
+		time.Sleep(time.Minute) // virtual: both are back, and neither may lead
+		on := "true"
+		if errs := cl.any().AlterConfigs(t.Context(), []wire.AlterConfigs{{
+			Resource: wire.ConfigResource{Type: wire.ConfigTopic, Name: "orders"},
+			Changes:  []wire.ConfigChange{{Name: "unclean.leader.election.enable", Op: wire.OpSet, Value: &on}},
+		}}, false); errs[0] != nil {
+			t.Fatal(errs[0])
+		}
 		if now := cl.leader(topic, 0); now.cfg.ID != more {
 			t.Errorf("broker %d leads, and %d has more", now.cfg.ID, more)
 		}
