@@ -1,8 +1,10 @@
 package storage
 
 import (
+	"cmp"
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/troupe-mq/troupe/wire"
@@ -75,21 +77,24 @@ func (c *cleaner) paced() func(bytes int64) bool {
 	}
 }
 
-// pass compacts all logs for which it is time.
+// pass compacts all logs for which it is time. Each has its turn before any has another one, however fast
+// it gets dirty, and all are looked at only once for that.
 func (c *cleaner) pass(spend func(int64) bool) {
 	d := c.dir
 	for d.Err() == nil {
-		now := d.cfg.Now()
-		l := c.dirtiest(now)
-		if l == nil {
+		due := c.due(d.cfg.Now())
+		if len(due) == 0 {
 			return
 		}
-		err := l.compact(now, d.cfg.CleanMemory, spend)
-		if errors.Is(err, errStopped) {
-			return // the next pass finds the log as it is then
-		}
-		if err != nil {
-			l.rest(now, err)
+		for _, l := range due {
+			now := d.cfg.Now()
+			err := l.compact(now, d.cfg.CleanMemory, spend)
+			if errors.Is(err, errStopped) || d.Err() != nil {
+				return // the next pass finds the log as it is then
+			}
+			if err != nil {
+				l.rest(now, err)
+			}
 		}
 	}
 }
@@ -113,22 +118,29 @@ func (l *Log) rest(now time.Time, err error) {
 	l.dir.log.Warn("log cannot be compacted", "topic", l.ref.Topic, "partition", l.ref.Partition, "err", err)
 }
 
-// dirtiest returns the log of which the largest share is dirty among those that are to be compacted now,
-// or nil.
-func (c *cleaner) dirtiest(now time.Time) *Log {
-	var worst *Log
-	most := -1.0
+// due returns the logs that are to be compacted now, the one first of which the largest share is dirty.
+func (c *cleaner) due(now time.Time) []*Log {
+	type dirtyLog struct {
+		*Log
+		share float64
+	}
+	var dirty []dirtyLog
 	for _, l := range c.dir.compactedLogs() {
 		share, due, err := l.dirty(now)
 		if err != nil {
 			l.rest(now, err)
 			continue
 		}
-		if due && share > most {
-			worst, most = l, share
+		if due {
+			dirty = append(dirty, dirtyLog{l, share})
 		}
 	}
-	return worst
+	slices.SortFunc(dirty, func(a, b dirtyLog) int { return cmp.Compare(b.share, a.share) })
+	logs := make([]*Log, len(dirty))
+	for i := range dirty {
+		logs[i] = dirty[i].Log
+	}
+	return logs
 }
 
 // compactedLogs returns the open logs whose topics are compacted.
