@@ -1,7 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -21,6 +25,26 @@ func gather(t *testing.T, lines <-chan string, want []string) {
 		}
 	}
 	t.Fatalf("%d records never came", len(missing))
+}
+
+// historyOfG returns what group history --json says of group g, the newest rebalance first.
+func historyOfG(t *testing.T, bootstrap string) (history []rebalanceJSON) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(must(t, "", "group", "history", "g", "--json", bootstrap)), &history); err != nil {
+		t.Fatal(err)
+	}
+	return history
+}
+
+// hasSeenSomebodyLeave tells whether the metrics of the broker have a rebalance of that kind.
+func (b *runningBroker) hasSeenSomebodyLeave() bool {
+	answer, err := http.Get("http://" + b.ready["admin"] + "/metrics") //nolint:noctx // as short as the test
+	if err != nil {
+		return false
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(answer.Body)
+	return err == nil && strings.Contains(string(text), `troupe_group_rebalances_total{trigger="member-left"}`)
 }
 
 func TestAGroupGoesOnWhenItsCoordinatorDies(t *testing.T) {
@@ -46,6 +70,7 @@ func TestAGroupGoesOnWhenItsCoordinatorDies(t *testing.T) {
 			}
 		}()
 	}
+	var history []rebalanceJSON // of the group, as long as its first coordinator lives
 	for round := range 3 {
 		var want []string
 		for i := range 200 {
@@ -58,15 +83,24 @@ func TestAGroupGoesOnWhenItsCoordinatorDies(t *testing.T) {
 		if round > 0 {
 			continue
 		}
+		history = historyOfG(t, bootstrap)
 		coordinator := describeG(t, bootstrap).Coordinator
 		i := slices.IndexFunc(brokers, func(b *runningBroker) bool { return b.ready["broker_id"] == fmt.Sprint(coordinator) })
 		if err := brokers[i].cmd.Process.Signal(syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
 		_ = brokers[i].cmd.Wait()
+		brokers = slices.Delete(brokers, i, i+1)
 	}
 	for _, c := range copies {
 		c.end(t)
+	}
+	all := historyOfG(t, bootstrap)
+	if older := all[max(0, len(all)-len(history)):]; len(history) == 0 || len(all) == len(history) || !reflect.DeepEqual(older, history) {
+		t.Errorf("the coordinator that died knew of %+v, and the next one tells %+v", history, all)
+	}
+	if !slices.ContainsFunc(brokers, (*runningBroker).hasSeenSomebodyLeave) {
+		t.Error("no broker has counted a rebalance for somebody who left")
 	}
 	for _, p := range describeG(t, bootstrap).Partitions {
 		if p.CurrentOffset != 150 || p.Lag != 0 {
