@@ -84,7 +84,7 @@ var badInput = []struct {
 		q.Topics[0].Partitions[0].Metadata = kmsg.StringPtr(strings.Repeat("x", 4096))
 	}), "NONE", ""},
 	{"commit: a group without a name", changedCommit(func(q *kmsg.OffsetCommitRequest) { q.Group = "" }), "INVALID_GROUP_ID", "GROUP_ID_NOT_FOUND"},
-	{"commit: a member of a group that does not exist", changedCommit(func(q *kmsg.OffsetCommitRequest) { q.Group += "-not" }), "GROUP_ID_NOT_FOUND", ""},
+	{"commit: a member of a group that does not exist", changedCommit(func(q *kmsg.OffsetCommitRequest) { q.Group += "-not" }), "ILLEGAL_GENERATION", "GROUP_ID_NOT_FOUND"},
 	{"commit: no member of a group that does not exist", changedCommit(func(q *kmsg.OffsetCommitRequest) {
 		q.Group, q.MemberID, q.Generation = q.Group+"-not", "", -1
 	}), "NONE", ""},
