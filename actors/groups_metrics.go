@@ -17,6 +17,8 @@ type groupMetrics struct {
 	expired    prometheus.Counter
 	rebalances *prometheus.CounterVec
 	rebalance  prometheus.Histogram
+	moved      prometheus.Counter
+	pause      prometheus.Histogram
 }
 
 func newGroupMetrics(reg prometheus.Registerer) groupMetrics {
@@ -41,8 +43,15 @@ func newGroupMetrics(reg prometheus.Registerer) groupMetrics {
 			Name: "troupe_group_rebalance_duration_seconds", Help: "How long rebalances took.",
 			Buckets: prometheus.ExponentialBuckets(0.01, 3, 10),
 		}),
+		moved: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "troupe_group_partitions_moved_total", Help: "Partitions that changed hands in rebalances.",
+		}),
+		pause: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "troupe_group_partition_pause_seconds", Help: "How long partitions belonged to no member in rebalances; of each rebalance the longest 1,000.",
+			Buckets: prometheus.ExponentialBuckets(0.01, 3, 10),
+		}),
 	}
-	reg.MustRegister(m.loads, m.lost, m.commits, m.expired, m.rebalances, m.rebalance)
+	reg.MustRegister(m.loads, m.lost, m.commits, m.expired, m.rebalances, m.rebalance, m.moved, m.pause)
 	return m
 }
 
@@ -69,6 +78,10 @@ func (m *Metrics) groupRecords(records []group.Record) {
 		} else if rebalance, ok := group.DecodeRebalance(r); ok {
 			m.groups.rebalances.WithLabelValues(string(rebalance.Trigger)).Inc()
 			m.groups.rebalance.Observe(rebalance.Took.Seconds())
+			m.groups.moved.Add(float64(rebalance.Moved))
+			for _, p := range rebalance.Pauses {
+				m.groups.pause.Observe(p.Pause.Seconds())
+			}
 		}
 	}
 }
