@@ -118,8 +118,8 @@ func (l *Log) timestampInSegment(s *segment, size int64, timestamp int64) (recor
 			return none, h, l.walkFailed(s, w, err)
 		}
 		if h.MaxTimestamp >= timestamp {
-			found, ok, err := l.firstInBatch(f, s, w.pos, &h, timestamp)
-			if err != nil || ok && found.Offset >= start {
+			found, ok, err := l.firstInBatch(f, s, w.pos, &h, start, timestamp)
+			if err != nil || ok {
 				return found, h, err
 			}
 		}
@@ -145,14 +145,17 @@ func (l *Log) walkFailed(s *segment, w *walker, err error) error {
 	return l.corruption(s, w.pos, w.next, err)
 }
 
-// firstInBatch opens a batch to find its first record that is not older than timestamp.
-func (l *Log) firstInBatch(f *openFile, s *segment, position int64, h *record.Header, timestamp int64) (record.TimestampOffset, bool, error) {
+// firstInBatch opens a batch to find its first record at or above the log start that is not older than
+// timestamp.
+func (l *Log) firstInBatch(
+	f *openFile, s *segment, position int64, h *record.Header, start wire.Offset, timestamp int64,
+) (record.TimestampOffset, bool, error) {
 	batch, err := l.readBatch(f, s, position, h)
 	if err != nil {
 		return record.TimestampOffset{}, false, err
 	}
 	defer batch.Release()
-	found, ok, err := record.FirstAtOrAfter(batch.Bytes, timestamp, maxDecompressed)
+	found, ok, err := record.FirstAtOrAfter(batch.Bytes, start, timestamp, maxDecompressed)
 	if err != nil {
 		return found, false, l.corruption(s, position, h.BaseOffset, err)
 	}
@@ -188,28 +191,38 @@ func (l *Log) largestInSegment(s *segment, size int64, next, upTo wire.Offset, l
 	}
 	defer f.Release()
 	start := l.StartOffset()
-	from := s.base + wire.Offset(largest.offset)
-	if next > upTo || from < start { // the index speaks of records that must not count
-		if from, err = l.largestBatch(f, s, size, start, upTo, least); err != nil || from == wire.NoOffset {
-			return none, record.Header{}, err
+	if from := s.base + wire.Offset(largest.offset); next <= upTo && from >= start {
+		found, h, ok, err := l.largestInBatch(f, s, size, from, start)
+		if err != nil || ok && h.BaseOffset >= start {
+			return found, h, err
 		}
 	}
-	found, h, ok, err := l.largestInBatch(f, s, size, from)
-	if err == nil && !ok {
-		// Compaction has left no record of that batch, but its timestamp.
-		if from, err = l.largestBatch(f, s, size, start, upTo, least); err != nil || from == wire.NoOffset {
+	// The index speaks of records that must not count, or that compaction has taken out of their batch. Of the
+	// batch that the log start lies in, the header does so too.
+	best, head := none, record.Header{}
+	if s.base < start {
+		found, h, ok, err := l.largestInBatch(f, s, size, start, start)
+		if err != nil {
 			return none, h, err
 		}
-		found, h, ok, err = l.largestInBatch(f, s, size, from)
+		if ok && h.BaseOffset < start && h.LastOffset() < upTo && found.Timestamp > least {
+			best, head, least = found, h, found.Timestamp
+		}
 	}
+	from, err := l.largestBatch(f, s, size, start, upTo, least)
+	if err != nil || from == wire.NoOffset {
+		return best, head, err
+	}
+	found, h, ok, err := l.largestInBatch(f, s, size, from, start)
 	if err != nil || !ok {
-		return none, h, err
+		return best, head, err
 	}
 	return found, h, nil
 }
 
-// largestInBatch finds the record with the largest timestamp in the batch that holds an offset.
-func (l *Log) largestInBatch(f *openFile, s *segment, size int64, from wire.Offset) (record.TimestampOffset, record.Header, bool, error) {
+// largestInBatch finds the record with the largest timestamp, at or above the log start, in the batch that
+// holds an offset.
+func (l *Log) largestInBatch(f *openFile, s *segment, size int64, from, start wire.Offset) (record.TimestampOffset, record.Header, bool, error) {
 	position, h, err := l.locate(f, s, from, size)
 	if err != nil {
 		return record.TimestampOffset{}, h, false, ignoreEOF(err)
@@ -219,14 +232,14 @@ func (l *Log) largestInBatch(f *openFile, s *segment, size int64, from wire.Offs
 		return record.TimestampOffset{}, h, false, err
 	}
 	defer batch.Release()
-	found, ok, err := record.MaxTimestampRecord(batch.Bytes, maxDecompressed)
+	found, ok, err := record.MaxTimestampRecord(batch.Bytes, start, maxDecompressed)
 	if err != nil {
 		return found, h, false, l.corruption(s, position, h.BaseOffset, err)
 	}
 	return found, h, ok, nil
 }
 
-// largestBatch walks a segment for the batch between start and upTo with the largest timestamp
+// largestBatch walks a segment for the batch wholly between start and upTo with the largest timestamp
 // above least, and returns its last offset.
 func (l *Log) largestBatch(f *openFile, s *segment, size int64, start, upTo wire.Offset, least int64) (wire.Offset, error) {
 	w := newWalker(f, s.base, 0, size, lookupWindow)
@@ -240,7 +253,7 @@ func (l *Log) largestBatch(f *openFile, s *segment, size int64, start, upTo wire
 		if h.LastOffset() >= upTo {
 			return best, nil
 		}
-		if h.Count > 0 && h.MaxTimestamp > least && h.LastOffset() >= start {
+		if h.Count > 0 && h.MaxTimestamp > least && h.BaseOffset >= start {
 			best, least = h.LastOffset(), h.MaxTimestamp
 		}
 		w.pass(&h)

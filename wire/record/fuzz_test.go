@@ -116,8 +116,8 @@ func FuzzIterate(f *testing.F) {
 			if err != nil && wire.Code(err) == wire.UnknownServerError {
 				t.Fatalf("an error of no kind: %v", err)
 			}
-			_, _, _ = FirstAtOrAfter(batch, now, limit)
-			_, _, _ = MaxTimestampRecord(batch, limit)
+			_, _, _ = FirstAtOrAfter(batch, 0, now, limit)
+			_, _, _ = MaxTimestampRecord(batch, 0, limit)
 		}
 	})
 }
