@@ -132,6 +132,9 @@ func (g *Group) TopicsChanged(view wire.View, now time.Time) Effects {
 // Tick does what is due: members whose session ended go, rebalances that waited long enough go on, offsets expire.
 func (g *Group) Tick(view wire.View, now time.Time) Effects {
 	t := &turn{view: view, now: now}
+	if g.overslept(now) {
+		g.listenAgain(t)
+	}
 	if g.classic != nil {
 		g.classic.tick(t)
 	}
@@ -156,6 +159,11 @@ func (g *Group) deadline() time.Time {
 	if !g.empty() {
 		due = time.Time{}
 	}
+	return earlier(due, g.membersDue())
+}
+
+// membersDue returns when somebody's time is up.
+func (g *Group) membersDue() (due time.Time) {
 	if g.classic != nil {
 		due = earlier(due, g.classic.deadline())
 	}
