@@ -180,7 +180,7 @@ func (t *truth) decided(c *coordinator, q *call, reply wire.GroupReply) {
 func (t *truth) decideJoin(q *wire.JoinGroup, reply *wire.JoinedGroup) {
 	if reply.Err != nil {
 		if s, err := decodeSubscription(q.Protocols[0].Metadata); err == nil && t.members[q.Member] != nil {
-			t.members[q.Member].robbed = t.othersHave(q.Member, s.owned)
+			t.members[q.Member].robbed = len(s.owned) > 0 && !t.classic() || t.othersHave(q.Member, s.owned)
 		}
 		t.heard(q.Member, reply.Err, 0)
 		return
@@ -205,7 +205,8 @@ func (t *truth) leads(reply *wire.JoinedGroup) {
 	g.leader = reply.Leader
 }
 
-// othersHave says that a member goes on with what was given to another.
+// othersHave says that a member goes on with what was given to another. In a group of KIP-848 the coordinator may have given
+// it away and told nobody yet.
 func (t *truth) othersHave(m wire.MemberID, owned []place) bool {
 	return slices.ContainsFunc(owned, func(p place) bool {
 		h, ok := t.holders[p]
