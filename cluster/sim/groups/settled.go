@@ -89,6 +89,9 @@ func (w *World) drill() {
 		}
 		began, within, goOn := w.now, grace, (*client).incremental
 		w.guard(func() { within, goOn = w.exercise() })
+		if slices.ContainsFunc(w.clients, (*client).roundabout) {
+			within += 2 * grace
+		}
 		w.until(w.now + within)
 		w.guard(w.checkSettled)
 		for _, c := range w.clients {
@@ -144,6 +147,13 @@ func (w *World) exercise() (within time.Duration, goOn func(*client) bool) {
 func (w *World) stuck(c *client) bool {
 	m, classic := c.protocol.(*classicMember)
 	return classic && !m.cooperative() && c.instance == ""
+}
+
+// roundabout says that a client leaves it to members to assign and gives up one partition after the other: the assignor of
+// these may take several rebalances, each of them as long as others take in all.
+func (c *client) roundabout() bool {
+	m, classic := c.protocol.(*classicMember)
+	return classic && m.cooperative()
 }
 
 // incremental says that a client only ever gives up what it is to have no longer.
