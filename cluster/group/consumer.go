@@ -124,7 +124,7 @@ func (g *Group) validHeartbeat(q *wire.ConsumerHeartbeat) error {
 		return wire.Errorf(wire.InvalidRequest, "there is no member epoch %d", epoch)
 	case epoch != wire.MemberJoins && q.Member == "":
 		return wire.Errorf(wire.InvalidRequest, "a member has to tell its id")
-	case epoch == wire.StaticMemberPauses && q.Instance == "":
+	case epoch == wire.StaticMemberPauses && q.Instance == "" && !g.knowsStatic(q.Member):
 		return wire.Errorf(wire.InvalidRequest, "only a static member can be back later")
 	case epoch == wire.MemberJoins && q.RebalanceTimeout <= 0:
 		return wire.Errorf(wire.InvalidRequest, "a member has to tell its rebalance timeout when it joins")
@@ -148,6 +148,14 @@ func (g *Group) validHeartbeat(q *wire.ConsumerHeartbeat) error {
 	}
 	_, err := compilePattern(*q.Pattern)
 	return err
+}
+
+// knowsStatic says that a member is a static one.
+//
+// Kafka: a member that pauses has to tell its instance. franz-go does not, and would have to wait for the end of its session
+// before it can come back.
+func (g *Group) knowsStatic(id wire.MemberID) bool {
+	return g.consumer != nil && g.consumer.byID[id] != nil && g.consumer.byID[id].said.instance != ""
 }
 
 // becomeConsumer makes the group one of KIP-848, if it is not and can be: one without members at once, one of the classic

@@ -49,6 +49,28 @@ func TestAStaticMemberThatComesBackHasWhatItHad(t *testing.T) {
 	}
 }
 
+func TestAStaticMemberThatPausesNeedNotTellItsInstance(t *testing.T) {
+	b := newConsumerBench(t, map[string]int{"t": 4})
+	static, dynamic := b.client("a", "t"), b.client("dynamic", "t")
+	static.instance = "i"
+	static.join()
+	dynamic.join()
+	b.settle(static, dynamic)
+	had := static.assigned
+	pause := static.request(wire.StaticMemberPauses)
+	pause.Instance = ""
+	if static.send(pause); static.err != nil {
+		t.Errorf("it is told %v", static.err)
+	}
+	back := b.client("b", "t")
+	back.instance = "i"
+	if back.join(); back.err != nil || !back.assigned.equal(had) {
+		t.Errorf("who comes back is told %v, and has %v", back.err, back.assigned)
+	}
+	dynamic.send(dynamic.request(wire.StaticMemberPauses))
+	dynamic.wants(wire.InvalidRequest)
+}
+
 func TestAStaticMemberThatStaysAwayLosesWhatItHad(t *testing.T) {
 	b := newConsumerBench(t, map[string]int{"t": 4})
 	static, other := b.client("a", "t"), b.client("other", "t")
