@@ -43,7 +43,17 @@ func Verify(fsys FS, path string) ([]Damage, error) {
 		return nil, err
 	}
 	for i, name := range names {
-		if err := v.file(name, isLastSegment(names[i:])); err != nil && !isMissing(err) {
+		known, last := len(v.found), isLastSegment(names[i:])
+		err := v.file(name, last)
+		if kind := kindOf(name); len(v.found) > known && (kind == offsetIndexFile || kind == timeIndexFile) {
+			// Between the index and its segment a broker may have compacted both: they are compared again.
+			v.found = v.found[:known]
+			err = v.file(name, last)
+		}
+		switch {
+		case isMissing(err): // a broker has taken it away meanwhile, or has compacted it into the one before
+			v.whole = false
+		case err != nil:
 			return v.found, fmt.Errorf("verify %s: %w", name, err)
 		}
 		if len(v.found) >= maxDamage {
