@@ -27,9 +27,9 @@ type assignment struct {
 	lookups int // of topics that the metadata does not know
 	owned   map[slot]PartitionName
 	step    step
-	turn    int                    // counts losses: what was begun before one is dropped
+	turn    int                    // counts losses, and what is called off: what was begun before is dropped
 	going   map[slot]PartitionName // while releasing, not owned any more
-	coming  []given
+	coming  []given                // while locating, and while beginning
 }
 
 type step int8
@@ -60,6 +60,11 @@ func (g *GroupConsumer) assigned(topics []wire.AssignedTopic) {
 		for _, index := range t.Partitions {
 			g.target[slot{t.Topic, index}] = true
 		}
+	}
+	if slices.ContainsFunc(g.coming, func(c given) bool { return !g.target[c.slot] }) {
+		// It may be somebody else's already, and if it comes back, what was committed then is another offset.
+		g.step, g.coming = settled, nil
+		g.turn++
 	}
 	signal(g.reader.ready)
 }
@@ -126,7 +131,7 @@ func (g *GroupConsumer) depart() {
 		g.client.refresh.ask() // and clusterChanged wakes Poll
 	}
 	if len(coming) > 0 && g.ctx.Err() == nil {
-		g.step = locating
+		g.step, g.coming = locating, coming
 		turn := g.turn
 		g.tasks.Go(func() { g.locate(turn, coming) })
 	}
@@ -229,7 +234,7 @@ func (g *GroupConsumer) locate(turn int, coming []given) {
 		switch code := wire.Code(err); {
 		case err == nil:
 			g.calm()
-			g.step, g.coming = beginning, coming
+			g.step = beginning
 			signal(g.reader.ready)
 			g.mu.Unlock()
 			return

@@ -153,6 +153,7 @@ func (g *GroupConsumer) heard(q *wire.ConsumerHeartbeat, reply wire.GroupMessage
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch code := wire.Code(err); {
+	case g.state == lost: // it was refused meanwhile
 	case err == nil:
 		g.accepted(reply.(*wire.ConsumerHeartbeatReply))
 	case code == wire.UnknownMemberID, code == wire.FencedMemberEpoch:
