@@ -69,6 +69,9 @@ func (c *conn) checkProduce(batches []byte, req *wire.ProduceRequest, call *prod
 	if err != nil {
 		return err
 	}
+	if checked.Header.Transactional() {
+		return wire.Errorf(wire.TransactionalIDAuthorizationFailed, "this broker has no transactions yet")
+	}
 	call.Batches = checked.Batches
 	call.Deadline = now.Add(req.Timeout)
 	return nil

@@ -163,6 +163,17 @@ func TestAClientThatAsksMuchAndReadsNothingIsNotRead(t *testing.T) {
 	})
 }
 
+// transactional is a batch of a transaction, for which there is nobody to decide about it.
+func transactional() []byte {
+	var builder record.Builder
+	builder.Reset(record.None, 0, false)
+	builder.Append(record.NoTimestamp, nil, []byte("value"), nil)
+	b := builder.Finish(wire.NoProducer, -1, -1)
+	b[record.AttributesAt+1] |= record.AttributeTransactional
+	record.SetProducer(b, 7, 0, 0) // renews the checksum
+	return b
+}
+
 func TestBatchesThatMayNotBeAppendedAreRefusedAtTheDoor(t *testing.T) {
 	damage := func(at int, to byte, fix bool) []byte {
 		b := batch("value")
@@ -180,6 +191,7 @@ func TestBatchesThatMayNotBeAppendedAreRefusedAtTheDoor(t *testing.T) {
 		"a wrong checksum":     {damage(len(batch("value"))-2, 'X', false), wire.CorruptMessage},
 		"a wrong magic":        {damage(record.MagicAt, 1, false), wire.UnsupportedForMessageFormat},
 		"a control batch":      {damage(record.AttributesAt+1, record.AttributeControl, true), wire.InvalidRecord},
+		"of a transaction":     {transactional(), wire.TransactionalIDAuthorizationFailed},
 		"a lying record count": {damage(record.CountAt+3, 9, true), wire.InvalidRecord},
 		"a lying length":       {damage(record.LengthAt+3, 255, false), wire.CorruptMessage},
 		"too much":             {batch(string(make([]byte, 2<<20))), wire.MessageTooLarge},
