@@ -3,6 +3,7 @@ package actors
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/troupe-mq/troupe/cluster/group"
@@ -72,11 +73,18 @@ func (l *offsetsLoad) all(before *appending) *groupsLoaded {
 	return l.groups()
 }
 
-// groups does the load.
-func (l *offsetsLoad) groups() *groupsLoaded {
+// groups does the load. Records that the rules cannot fold without a panic must not end the broker, and then the next one
+// that leads the partition: nobody but its groups has to wait for a better version.
+func (l *offsetsLoad) groups() (loaded *groupsLoaded) {
+	defer func() {
+		if r := recover(); r != nil {
+			l.broker.logger.Error("groups cannot be loaded", "partition", l.run.part.tp.Partition, "err", r, "stack", string(debug.Stack()))
+			loaded = &groupsLoaded{err: fmt.Errorf("fold the offsets topic: panic: %v", r)}
+		}
+	}()
 	began := l.broker.now()
 	l.found, l.config = make(map[wire.GroupID]*group.Group), *l.broker.groups.config.Load()
-	loaded := &groupsLoaded{end: l.end, groups: make(map[wire.GroupID]loadedGroup)}
+	loaded = &groupsLoaded{end: l.end, groups: make(map[wire.GroupID]loadedGroup)}
 	if loaded.err = l.read(); loaded.err != nil {
 		return loaded
 	}
