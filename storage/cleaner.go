@@ -118,6 +118,13 @@ func (l *Log) rest(now time.Time, err error) {
 	l.dir.log.Warn("log cannot be compacted", "topic", l.ref.Topic, "partition", l.ref.Partition, "err", err)
 }
 
+// rests says that it is too soon to try again. A clock that goes back does not make that any later.
+func (l *Log) rests(now time.Time) bool {
+	until := l.resting.Load()
+	longest := max(cleanAgainAfter, l.dir.cfg.CleanInterval).Milliseconds()
+	return until == math.MaxInt64 || until > now.UnixMilli() && until-now.UnixMilli() <= longest
+}
+
 // due returns the logs that are to be compacted now, the one first of which the largest share is dirty.
 func (c *cleaner) due(now time.Time) []*Log {
 	type dirtyLog struct {
@@ -160,7 +167,7 @@ func (d *Dir) compactedLogs() (logs []*Log) {
 // Kafka: a tombstone whose time is over goes when the log is compacted for another reason, which may
 // be never. Here it is a reason, once for all that have come together.
 func (l *Log) dirty(now time.Time) (share float64, due bool, err error) {
-	if l.resting.Load() > now.UnixMilli() {
+	if l.rests(now) {
 		return 0, false, nil
 	}
 	sources, _, err := l.compactable(now)

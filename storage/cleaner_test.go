@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/troupe-mq/troupe/wire"
 	"github.com/troupe-mq/troupe/wire/record"
@@ -57,5 +58,27 @@ func TestALogThatIsAlwaysDirtyDoesNotKeepOthersFromBeingCompacted(t *testing.T) 
 	})
 	if turns == 0 || quiet.CleanedOffset() == first {
 		t.Errorf("%d turns; cleaned to %d and %d", turns, busy.CleanedOffset(), quiet.CleanedOffset())
+	}
+}
+
+func TestALogDoesNotRestForLongerBecauseTheClockWentBack(t *testing.T) {
+	k := openKeyedLog(t, t.TempDir(), quickFS{}, compactedConfig())
+	for range 40 {
+		k.put("a=1")
+	}
+	k.settleAll()
+	k.rest(k.now, errNoRoom)
+	for _, step := range []struct {
+		by  time.Duration
+		due bool
+	}{{time.Minute, false}, {-24 * time.Hour, true}} {
+		k.now = k.now.Add(step.by)
+		if _, due, err := k.dirty(k.now); due != step.due || err != nil {
+			t.Errorf("after %s it is to be compacted: %t, %v", step.by, due, err)
+		}
+	}
+	k.rest(k.now, errTooMany)
+	if _, due, _ := k.dirty(k.now); due {
+		t.Error("what cannot be compacted is tried again")
 	}
 }
