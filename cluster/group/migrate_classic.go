@@ -185,11 +185,17 @@ func (c *consumer) sync(t *turn, q *wire.SyncGroup) (*wire.SyncedGroup, error) {
 	if q.ProtocolType != "" && q.ProtocolType != consumerProtocolType || q.Protocol != "" && q.Protocol != protocol {
 		return nil, wire.Errorf(wire.InconsistentGroupProtocol, "the member joined with the protocol %q", protocol)
 	}
+	if !m.syncBy.IsZero() {
+		// It has done in time what it was to do. If a heartbeat of before it joined was told that it has to join, that is done,
+		// too: what comes next begins with this answer.
+		//
+		// Kafka: the time to sync goes on when a sync is told to join again, and so may end at once.
+		m.syncBy, m.joinBy = time.Time{}, time.Time{}
+	}
 	// One that is to give partitions up has joined; it hears of what it is to give up by this.
 	if c.epoch > m.epoch && m.state != memberUnrevokedPartitions {
 		return nil, c.mustJoin(t, m)
 	}
-	m.syncBy = time.Time{}
 	c.hears(t, m)
 	return &wire.SyncedGroup{
 		ProtocolType: consumerProtocolType, Protocol: protocol, Assignment: classicAssignment(t.view, m, m.assigned),

@@ -1,0 +1,134 @@
+package group
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/troupe-mq/troupe/wire"
+)
+
+// rejoins sends a cooperative member's JoinGroup, and leaves the rest to the test.
+func (m *oldClient) rejoins() *wire.JoinedGroup {
+	m.b.t.Helper()
+	return m.b.ask(&wire.JoinGroup{
+		Group: "g", Member: m.id, SessionTimeout: 45 * time.Second, RebalanceTimeout: time.Minute,
+		ProtocolType: consumerProtocolType, Protocols: m.protocols(),
+	}).(*wire.JoinedGroup)
+}
+
+// heartbeats sends a member's heartbeat, and nothing follows from the answer.
+func (m *oldClient) heartbeats(want wire.ErrorCode) {
+	m.b.t.Helper()
+	reply := m.b.ask(&wire.GroupHeartbeat{Group: "g", Generation: m.generation, Member: m.id})
+	if wire.Code(reply.Failure()) != want {
+		m.b.t.Fatalf("a heartbeat in generation %d hears %v, want %s", m.generation, reply.Failure(), want.Name())
+	}
+}
+
+// syncs asks for the member's assignment, and does not do what it is told by that.
+func (m *oldClient) syncs() error {
+	m.b.t.Helper()
+	return m.b.ask(&wire.SyncGroup{Group: "g", Generation: m.generation, Member: m.id}).Failure()
+}
+
+// beatsFor lets time pass in which all are heard.
+func (m *oldClient) beatsFor(wait time.Duration, want wire.ErrorCode, others ...*consumerClient) {
+	m.b.t.Helper()
+	for ; wait > 0; wait -= 5 * time.Second {
+		m.b.pass(5 * time.Second)
+		for _, other := range others {
+			other.beat()
+			other.adopt()
+		}
+		m.heartbeats(want)
+	}
+}
+
+// crowded is a group in which a member of the classic protocol is to give up what others are to have that came, and has joined
+// to hear of that.
+func crowded(t *testing.T) (*consumerBench, *oldClient, []*consumerClient) {
+	b := newConsumerBench(t, map[string]int{"t": 4})
+	others := []*consumerClient{b.client("young", "t").join()}
+	old := b.oldClient(true, "t")
+	old.join()
+	b.turns([]*oldClient{old}, others...)
+	others = append(others, b.client("younger", "t").join(), b.client("youngest", "t").join())
+	joined := old.rejoins()
+	if joined.Err != nil || joined.Generation != old.generation {
+		t.Fatalf("a member that is to give partitions up keeps its generation %d, and it joins %+v", old.generation, joined)
+	}
+	return b, old, others
+}
+
+func TestWhatAHeartbeatOfBeforeHeardIsDoneWhenAMemberSyncs(t *testing.T) {
+	_, old, others := crowded(t)
+	old.beatsFor(40*time.Second, wire.RebalanceInProgress, others...) // sent before it joined
+	if err := old.syncs(); err != nil {
+		t.Fatal(err)
+	}
+	old.beatsFor(55*time.Second, wire.RebalanceInProgress, others...) // it gives up
+	if joined := old.rejoins(); joined.Err != nil {
+		t.Errorf("it has given up in time, and hears %v", joined.Err)
+	}
+}
+
+func TestAMemberThatSyncsAgainAndAgainHasToGiveUpAllTheSame(t *testing.T) {
+	b, old, others := crowded(t)
+	for range 12 {
+		if err := old.syncs(); err != nil {
+			t.Fatal(err)
+		}
+		old.beatsFor(5*time.Second, wire.RebalanceInProgress, others...)
+	}
+	b.pass(5 * time.Second)
+	old.heartbeats(wire.UnknownMemberID)
+}
+
+// It was in time to hear that the group went on meanwhile, and has as long as any other to join again.
+func TestAMemberThatSyncsInTimeHasTimeToJoinAgain(t *testing.T) {
+	b := newConsumerBench(t, map[string]int{"t": 2})
+	young := b.client("young", "t").join()
+	old := b.oldClient(true, "t")
+	old.join()
+	b.turns([]*oldClient{old}, young)
+	old.rejoins()
+	old.beatsFor(55*time.Second, wire.None, young)
+	b.topics(map[string]int{"t": 4})
+	young.beat()
+	if err := old.syncs(); wire.Code(err) != wire.RebalanceInProgress {
+		t.Fatalf("it syncs, and hears %v", err)
+	}
+	old.beatsFor(55*time.Second, wire.RebalanceInProgress, young)
+	if joined := old.rejoins(); joined.Err != nil {
+		t.Errorf("it joins in time, and hears %v", joined.Err)
+	}
+}
+
+// It would commit them once more when it gives them up, as a member in good standing.
+func TestACooperativeMemberThatStillHasWhatOthersWereGivenIsFenced(t *testing.T) {
+	b := newConsumerBench(t, map[string]int{"t": 4})
+	young := b.client("young", "t").join()
+	old := b.oldClient(true, "t")
+	old.join()
+	b.turns([]*oldClient{old}, young)
+	mine, theirs := slices.Clone(old.owned), young.owned.partitionsOf(topicID("t"))
+	if len(mine) == 0 || len(theirs) == 0 {
+		t.Fatalf("they have %v and %v", mine, theirs)
+	}
+	old.owned = append(old.owned, theirs[0]) // from a generation that it missed
+	if joined := old.rejoins(); wire.Code(joined.Err) != wire.UnknownMemberID {
+		t.Fatalf("it joins with what another member has, and hears %v", joined.Err)
+	}
+	old.owned = mine
+	old.heartbeats(wire.UnknownMemberID)
+	if err := old.commit(); wire.Code(err) != wire.UnknownMemberID {
+		t.Errorf("it commits, and hears %v", err)
+	}
+	b.turns(nil, young)
+	young.has(0, 1, 2, 3)
+	old.id, old.owned, old.generation = "", nil, wire.NoGeneration
+	old.join()
+	b.turns([]*oldClient{old}, young)
+	b.checkShares([]*oldClient{old}, young)
+}
