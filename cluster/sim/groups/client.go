@@ -209,7 +209,9 @@ func (c *client) commitSome(places []place, then func()) {
 		}
 		if err != nil {
 			c.misled(err)
-			c.protocol.refused(err)
+			if member, generation := c.protocol.identity(); member == q.Member && generation == q.Generation {
+				c.protocol.refused(err) // else it was who the client was before, and tells nothing of who it is now
+			}
 		}
 		then()
 	})

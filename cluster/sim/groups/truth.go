@@ -162,9 +162,7 @@ func (t *truth) decided(c *coordinator, q *call, reply wire.GroupReply) {
 		t.decideJoin(q, reply.(*wire.JoinedGroup))
 	case *wire.SyncGroup:
 		t.heard(q.Member, reply.Failure(), 0)
-		if m := t.members[q.Member]; m != nil && reply.Failure() == nil && m.told == m.joined {
-			m.told = 0 // but for a rebalance since
-		}
+		t.syncs(t.members[q.Member], reply.Failure())
 	case *wire.GroupHeartbeat:
 		t.heard(q.Member, reply.Failure(), 0)
 		if m := t.members[q.Member]; m != nil && errors.Is(reply.Failure(), wire.RebalanceInProgress) {

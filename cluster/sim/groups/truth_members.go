@@ -100,6 +100,20 @@ func (t *truth) heard(id wire.MemberID, err error, epoch int32) {
 	}
 }
 
+// syncs is a member that asks for its assignment, for the first time since it joined or once more. From the first time on it
+// has as long as a rebalance may take for whatever it is to do next.
+func (t *truth) syncs(m *standing, err error) {
+	if m == nil || m.told != m.joined {
+		return
+	}
+	switch {
+	case err == nil:
+		m.told = 0
+	case errors.Is(err, wire.RebalanceInProgress) && !t.classic():
+		m.told = t.w.now
+	}
+}
+
 // leaves are members that somebody takes out.
 func (t *truth) leaves(q *wire.LeaveGroup) {
 	for _, leaving := range q.Members {
