@@ -1,0 +1,73 @@
+package clients
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// A coordinator crashes while its group is certainly in the middle of a rebalance: somebody who has all partitions does not
+// give them up. Those who wait for them get them all the same, once that one is gone.
+func TestCoordinatorsMayDieInTheMiddleOfARebalance(t *testing.T) {
+	if process == nil {
+		t.Skip("actors of another's broker are not ours to kill")
+	}
+	for _, k := range kinds {
+		for _, protocol := range []string{"classic", modern} {
+			how := request{Protocol: protocol, Assignor: "range"}
+			if protocol == modern && !k.can(modernGroups) || protocol != modern && !k.has("range") {
+				continue
+			}
+			t.Run(k.name+"/"+protocol, func(t *testing.T) {
+				t.Parallel()
+				c := newCrew(t, 2)
+				holder := newAsker(t)
+				holder.topic = c.topic
+				c.retry("the group has a coordinator", func() bool { return holder.fetchAll(c.group) == "NONE" })
+				goes := holder.holdAll(c.group, protocol)
+				first, second := c.join(k, how), c.join(k, how)
+				for _, how := range []string{"panic", "stop"} {
+					c.awaitRebalance()
+					killActor(t, "group/"+c.group, how)
+				}
+				c.awaitRebalance()
+				c.retry("the holder leaves", func() bool { return goes() == "NONE" })
+				c.share(first, second)
+			})
+		}
+	}
+}
+
+// holdAll forms a group whose only member has all partitions and is never heard of again. What it returns has it leave.
+func (a *asker) holdAll(group, protocol string) (goes func() string) {
+	a.t.Helper()
+	if protocol == modern {
+		a.in(group, nil)
+		return func() string { return a.beat(a.heartbeatRequest(group, -1)) }
+	}
+	member, _ := a.joined(group, nil)
+	q := kmsg.NewPtrLeaveGroupRequest()
+	q.Group, q.Members = group, []kmsg.LeaveGroupRequestMember{{MemberID: member}}
+	return func() string { return named(ask[*kmsg.LeaveGroupResponse](a, q).ErrorCode) }
+}
+
+// awaitRebalance waits until the group is in the middle of one.
+func (c *crew) awaitRebalance() {
+	c.t.Helper()
+	c.retry("the group is in the middle of a rebalance", func() bool {
+		groups, err := c.admin.ListGroups(c.t.Context())
+		busy := []string{"PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling"}
+		return err == nil && slices.Contains(busy, groups[c.group].State)
+	})
+}
+
+func (c *crew) retry(what string, holds func() bool) {
+	c.t.Helper()
+	for deadline := time.Now().Add(settleLimit); !holds(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			c.t.Fatalf("never: %s", what)
+		}
+	}
+}
