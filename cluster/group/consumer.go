@@ -38,6 +38,7 @@ type consumer struct {
 	used      string         // the assignor that computed the targets
 	unsettled int            // members that are not where their targets are
 	classics  int            // members that speak the classic protocol
+	keyBytes  int            // of one record of each member, but for the group's name
 
 	// due is no later than the first deadline of any member: Tick looks at all of them then, and not before. A heartbeat
 	// moves a deadline away and does not touch it.
@@ -185,11 +186,13 @@ func (c *consumer) heartbeat(t *turn, q *wire.ConsumerHeartbeat, migrates bool) 
 	var err error
 	var because rebalanceCause
 	if q.MemberEpoch == wire.MemberJoins {
-		m, because, err = c.enter(t, q)
+		if err = c.hasRoom(q.Member, q.Instance, q.Pattern); err == nil {
+			m, because, err = c.enter(t, q)
+		}
 	} else {
 		m, err = c.find(q.Member, q.Instance)
 		if err == nil {
-			err = m.checkEpoch(q, owned)
+			err = cmp.Or(m.checkEpoch(q, owned), c.hasRoom(m.id, "", q.Pattern))
 		}
 	}
 	if err != nil {

@@ -177,6 +177,10 @@ func (c *consumer) recordPatterns(t *turn) {
 		if known, ok := c.recorded[text]; ok && slices.Equal(known, matched) {
 			continue
 		}
+		if t.full() {
+			c.subs.patternsChanged = true // the rest with the next heartbeat
+			return
+		}
 		c.recorded[text] = matched
 		t.emit(newPatternRecord(c.group.id, text, patternValue{topics: matched, timestamp: t.now.UnixMilli()}))
 	}

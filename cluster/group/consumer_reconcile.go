@@ -155,6 +155,7 @@ func (c *consumer) count(m *consumerMember, one int) {
 	if m.said.classic != nil {
 		c.classics += one
 	}
+	c.keyBytes += one * memberKeyBytes(m.id, m.said.pattern)
 	if m.said.instance == "" {
 		return
 	}

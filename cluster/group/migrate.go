@@ -26,6 +26,13 @@ func (g *Group) upgrade(t *turn) error {
 		return wire.Errorf(wire.GroupMaxSizeReached, "the group has %d members, and may have no more", len(classic.members))
 	}
 	c := newConsumer(g)
+	for _, m := range classic.members {
+		c.keyBytes += memberKeyBytes(m.id, "")
+	}
+	if c.keyBytes+len(classic.members)*len(g.id) > maxKeyBytes {
+		return wire.Errorf(wire.GroupMaxSizeReached, "the members' names take more than %d bytes", maxKeyBytes)
+	}
+	c.keyBytes = 0
 	c.subs.look(t.view)
 	c.epoch, c.assignmentEpoch = int32(classic.generation), int32(classic.generation)
 	kept := make(map[*consumerMember]assignment)

@@ -90,6 +90,9 @@ func (c *consumer) checkJoin(q *wire.JoinGroup) (*embeddedSubscription, error) {
 	if !known && len(c.members) >= c.group.config.ConsumerMaxSize {
 		return nil, wire.Errorf(wire.GroupMaxSizeReached, "the group has %d members, and may have no more", len(c.members))
 	}
+	if err := c.hasRoom(q.Member, q.Instance, nil); err != nil {
+		return nil, err
+	}
 	size := len(q.Member) + len(q.Instance) + len(q.ClientID) + len(q.ClientHost)
 	for _, p := range q.Protocols {
 		size += len(p.Name) + 2*len(p.Metadata) // the topics are kept besides
