@@ -83,6 +83,7 @@ func (w *World) drill() {
 			return
 		}
 		w.stats.Drills++
+		w.forget() // a client goes by itself when another one has its name
 		before := make(map[*client][]holding)
 		for _, c := range w.clients {
 			before[c] = slices.Clone(c.owned)
@@ -131,7 +132,7 @@ func (w *World) exercise() (within time.Duration, goOn func(*client) bool) {
 			w.note("world", "drill: a topic grows to %d", t.Partitions+1)
 			w.setImage(w.image.grow("orders"))
 		}
-	case n == 3 && w.stuck(c):
+	case n == 3 && c != nil && c.mayStop():
 		w.note("world", "drill: %s stops polling", c.name)
 		c.protocol.(*classicMember).stuck = true
 		w.newClient(c.number(), "")
@@ -144,7 +145,8 @@ func (w *World) exercise() (within time.Duration, goOn func(*client) bool) {
 	return grace, (*client).incremental
 }
 
-func (w *World) stuck(c *client) bool {
+// mayStop says that the others of a group go on when the client's application polls no more.
+func (c *client) mayStop() bool {
 	m, classic := c.protocol.(*classicMember)
 	return classic && !m.cooperative() && c.instance == ""
 }
