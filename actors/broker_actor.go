@@ -323,6 +323,7 @@ func (b *brokerActor) assignmentOf(image *metadata.Local, part *partition, dir *
 		replicas: make([]*actor.PID, len(state.Replicas)), adding: state.Adding,
 	}
 	a.log.Salvage = len(state.Replicas) > 1
+	a.log.LargeBatches = part.topic == wire.OffsetsTopic // what a group emits goes in whole, or all its groups are lost
 	name := replicaName(part.tp)
 	for i, id := range state.Replicas {
 		registration, ok := image.Registration(id)

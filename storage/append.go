@@ -28,7 +28,7 @@ func (l *Log) Append(batches []byte, epoch wire.LeaderEpoch) (base, next wire.Of
 		return 0, 0, err
 	}
 	cfg := l.config.Load()
-	if int64(len(batches)) > cfg.SegmentBytes {
+	if int64(len(batches)) > cfg.SegmentBytes && !cfg.LargeBatches {
 		return 0, 0, wire.Errorf(wire.RecordListTooLarge, "%d bytes do not fit into a segment of %d", len(batches), cfg.SegmentBytes)
 	}
 	room, err := l.room()

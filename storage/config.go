@@ -12,6 +12,7 @@ import (
 // LogConfig is the part of a topic's configuration that its logs obey.
 type LogConfig struct {
 	SegmentBytes       int64         // segment.bytes
+	LargeBatches       bool          // batches larger than that are taken: each gets a segment of its own
 	SegmentAge         time.Duration // segment.ms
 	IndexIntervalBytes int           // index.interval.bytes
 	RetentionBytes     int64         // retention.bytes; <0: no limit
