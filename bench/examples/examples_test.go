@@ -18,35 +18,35 @@ import (
 	"github.com/troupe-mq/troupe/wire/client"
 )
 
-const orders = 3000
+const payments = 3000
 
 func TestAtLeastOncePrintsEveryRecordThoughMembersAreKilled(t *testing.T) {
 	b := newBench(t)
 	first := b.run("atleastonce")
-	b.produce(1, orders/2)
+	b.produce(1, payments/2)
 	first.await(t, 100)
 	first.kill()
-	b.produce(orders/2+1, orders)
+	b.produce(payments/2+1, payments)
 	second := b.run("atleastonce")
 	seen := map[string]bool{}
 	b.eventually("every record was printed", func() bool {
 		for _, line := range append(first.lines(), second.lines()...) {
 			seen[line] = true
 		}
-		return len(seen) == orders
+		return len(seen) == payments
 	})
 }
 
 func TestAtMostOnceRaisesNoAlarmTwiceThoughMembersAreKilled(t *testing.T) {
 	b := newBench(t)
 	first := b.run("atmostonce")
-	b.produce(1, orders/2)
+	b.produce(1, payments/2)
 	first.await(t, 100)
 	first.kill()
 	second := b.run("atmostonce")
-	b.produce(orders/2+1, orders)
+	b.produce(payments/2+1, payments)
 	b.eventually("every record of the second half was seen", func() bool {
-		return len(second.lines()) >= orders/2
+		return len(second.lines()) >= payments/2
 	})
 	seen := map[string]bool{}
 	for _, line := range append(first.lines(), second.lines()...) {
@@ -61,15 +61,31 @@ func TestExactlyOnceAddsEveryRecordUpOnceThoughMembersAreKilled(t *testing.T) {
 	b := newBench(t)
 	dir := t.TempDir()
 	first, second := b.run("exactlyonce", "--store", dir), b.run("exactlyonce", "--store", dir)
-	b.produce(1, orders/2)
+	b.produce(1, payments/2)
 	b.eventually("something was added up", func() bool { return total(t, dir).Next > 100 })
 	first.kill()
-	b.produce(orders/2+1, orders)
+	b.produce(payments/2+1, payments)
 	third := b.run("exactlyonce", "--store", dir)
 	defer func() { second.kill(); third.kill() }()
-	b.eventually("every record was added up", func() bool { return total(t, dir).Next == orders })
-	if got, want := total(t, dir).Sum, int64(orders*(orders+1)/2); got != want {
+	b.eventually("every record was added up", func() bool { return total(t, dir).Next == payments })
+	if got, want := total(t, dir).Sum, int64(payments*(payments+1)/2); got != want {
 		t.Fatalf("the sum is %d, and should be %d", got, want)
+	}
+}
+
+func TestExactlyOnceRefusesAStoreOfAnotherLog(t *testing.T) {
+	b := newBench(t)
+	dir := t.TempDir()
+	for partition := range partitions {
+		if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(partition)), []byte(`{"Next":1000000,"Sum":7}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.produce(1, 10)
+	m := b.run("exactlyonce", "--store", dir)
+	<-m.ended
+	if m.cmd.ProcessState.ExitCode() != 1 || total(t, dir).Sum != 7*partitions {
+		t.Fatalf("it ended with %s, and the sums are %d", m.cmd.ProcessState, total(t, dir).Sum)
 	}
 }
 
@@ -94,7 +110,7 @@ func total(t *testing.T, dir string) (all struct{ Next, Sum int64 }) {
 
 const partitions = 4
 
-// bench is a broker with a topic of orders, which gives up members soon.
+// bench is a broker with a topic of payments, which gives up members soon.
 type bench struct {
 	t    *testing.T
 	dir  string
@@ -118,7 +134,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.c.Close() })
-	if err := b.c.CreateTopic(ctx, client.NewTopic{Name: "orders", Partitions: partitions}); err != nil {
+	if err := b.c.CreateTopic(ctx, client.NewTopic{Name: "payments", Partitions: partitions}); err != nil {
 		t.Fatal(err)
 	}
 	return b
@@ -132,14 +148,14 @@ func (b *bench) build(command string) string {
 	return binary
 }
 
-// produce writes the numbers from one to the other, as keys and as orders.
+// produce writes the numbers from one to the other, as keys and as payments.
 func (b *bench) produce(from, to int) {
 	p, err := b.c.NewProducer()
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	for n := from; n <= to; n++ {
-		err := p.Produce(b.t.Context(), client.Record{Topic: "orders", Key: []byte(strconv.Itoa(n)), Value: fmt.Appendf(nil, "order %d", n)}, nil)
+		err := p.Produce(b.t.Context(), client.Record{Topic: "payments", Key: []byte(strconv.Itoa(n)), Value: fmt.Appendf(nil, "payment %d", n)}, nil)
 		if err != nil {
 			b.t.Fatal(err)
 		}

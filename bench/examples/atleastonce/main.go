@@ -1,4 +1,4 @@
-// Command atleastonce is a member of the group "printers" that prints the records of the topic orders. It works first and commits then, so that
+// Command atleastonce is a member of the group "printers" that prints the records of the topic payments. It works first and commits then, so that
 // each record is printed at least once: what was printed and not committed when a member dies is printed again by the next one.
 package main
 
@@ -19,18 +19,18 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := printOrders(ctx, *bootstrap); err != nil {
+	if err := printPayments(ctx, *bootstrap); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func printOrders(ctx context.Context, bootstrap string) error {
+func printPayments(ctx context.Context, bootstrap string) error {
 	c, err := client.New(bootstrap)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = c.Close() }() // the group has been left
-	g, err := c.NewGroupConsumer("printers", client.Topics("orders"))
+	g, err := c.NewGroupConsumer("printers", client.Topics("payments"))
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-// Command atmostonce is a member of the group "alarms" that raises an alarm for each record of the topic orders. It commits first and
+// Command atmostonce is a member of the group "alarms" that raises an alarm for each record of the topic payments. It commits first and
 // works then, so that there is one alarm at most: what was committed and not done when a member dies is skipped.
 package main
 
@@ -30,7 +30,7 @@ func raiseAlarms(ctx context.Context, bootstrap string) error {
 		return err
 	}
 	defer func() { _ = c.Close() }() // the group has been left
-	g, err := c.NewGroupConsumer("alarms", client.Topics("orders"), client.ManualCommit())
+	g, err := c.NewGroupConsumer("alarms", client.Topics("payments"), client.ManualCommit())
 	if err != nil {
 		return err
 	}

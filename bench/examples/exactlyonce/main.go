@@ -1,4 +1,4 @@
-// Command exactlyonce is a member of the group "sums" that adds up the keys of the records of the topic orders. It stores each sum together with the
+// Command exactlyonce is a member of the group "sums" that adds up the keys of the records of the topic payments. It stores each sum together with the
 // offset that it goes up to, in one stroke, and begins at the offset that it finds there: so each record is in the sum exactly
 // once, whenever a member dies. The group only shares out the partitions; nothing is committed to it.
 //
@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"log"
 	"os"
@@ -54,13 +55,17 @@ func addUp(ctx context.Context, bootstrap string, sums store) error {
 			stored[p.Partition] = s
 		}
 	}
-	g, err = c.NewGroupConsumer("sums", client.Topics("orders"), client.ManualCommit(), client.OnAssigned(begin))
+	g, err = c.NewGroupConsumer("sums", client.Topics("payments"), client.ManualCommit(), client.OnAssigned(begin),
+		client.WhenOutOfRange(client.OutOfRangeFails)) // a store of another log must not be added to
 	if err != nil {
 		return err
 	}
 	for ctx.Err() == nil {
 		records, err := g.Poll(ctx)
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case errors.Is(err, client.ErrOffsetOutOfRange):
+			return err
+		case err != nil && ctx.Err() == nil:
 			log.Print(err)
 		}
 		for partition, next := range add(stored, records) {
