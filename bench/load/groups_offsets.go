@@ -158,11 +158,13 @@ func spread(clients []*kgo.Client, times int, do func(client *kgo.Client, n int)
 	return errors.Join(errs...)
 }
 
-// measureCommits commits to the groups of one partition of the offsets topic, as fast as they are acknowledged.
+// measureCommits commits to the groups of one partition of the offsets topic, as fast as they are acknowledged. A broker answers the
+// requests of a connection one after the other, as Kafka does, and what is under way together shares an fsync: so it takes many
+// connections, as many consumers have.
 func (f *groupsFlags) measureCommits(ctx context.Context, b *costBench, replicas int) (rows []costRow, err error) {
 	const wanted = 20_000 // a second
 	return rows, b.with(ctx, replicas, func(c *testbed.Cluster) error {
-		clients, closeAll, err := connect(c, f.clients)
+		clients, closeAll, err := connect(c, f.committers)
 		if err != nil {
 			return err
 		}

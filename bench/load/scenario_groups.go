@@ -13,15 +13,16 @@ import (
 
 // groupsFlags are the flags of the groups scenario.
 type groupsFlags struct {
-	target  targetFlags
-	only    string
-	members int
-	classic int
-	rounds  int
-	idle    int
-	offsets int
-	clients int
-	watch   time.Duration
+	target     targetFlags
+	only       string
+	members    int
+	classic    int
+	rounds     int
+	idle       int
+	offsets    int
+	clients    int
+	committers int
+	watch      time.Duration
 }
 
 // figures are what the groups scenario measures, each on a new cluster.
@@ -45,7 +46,7 @@ type groupFigure struct {
 
 func groupsCommand() *cobra.Command {
 	f := groupsFlags{
-		members: 1000, classic: 100, rounds: 20, idle: 10_000, offsets: 1_000_000, clients: 8, watch: 20 * time.Second,
+		members: 1000, classic: 100, rounds: 20, idle: 10_000, offsets: 1_000_000, clients: 8, committers: 128, watch: 20 * time.Second,
 	}
 	cmd := &cobra.Command{
 		Use:   "groups",
@@ -70,6 +71,7 @@ func groupsCommand() *cobra.Command {
 	set.IntVar(&f.idle, "idle", f.idle, "groups that nobody is in")
 	set.IntVar(&f.offsets, "offsets", f.offsets, "offsets that are loaded")
 	set.IntVar(&f.clients, "clients", f.clients, "connections that requests share")
+	set.IntVar(&f.committers, "committers", f.committers, "connections that commit")
 	set.DurationVar(&f.watch, "watch", f.watch, "how long to measure what goes on for a while")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		rows, err := f.run(cmd.Context(), cmd.ErrOrStderr())
