@@ -84,6 +84,15 @@ func (c *consumer) othersHave(m *consumerMember, owned assignment) bool {
 	return len(owned.filter(func(tp wire.TopicPartition) bool { return c.owners[tp] != nil && c.owners[tp] != m })) > 0
 }
 
+// mistakes says that a member of the classic protocol has to join again before it commits a partition: it is another's. Its leader
+// can have assigned it a topic that the coordinator of the upgraded group had not heard of yet. Nothing was kept for it of that.
+//
+// Kafka: accepts the commits of both.
+func (c *consumer) mistakes(id wire.MemberID, tp wire.TopicPartition) bool {
+	m, owner := c.byID[id], c.owners[tp]
+	return m != nil && m.said.classic != nil && m.epoch < c.epoch && owner != nil && owner != m
+}
+
 // checkJoin refuses a member of the classic protocol that the group cannot have. Nothing has changed yet.
 func (c *consumer) checkJoin(q *wire.JoinGroup) (*embeddedSubscription, error) {
 	known := c.byID[q.Member] != nil || q.Instance != "" && c.instances[q.Instance] != nil

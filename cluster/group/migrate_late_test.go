@@ -132,3 +132,37 @@ func TestACooperativeMemberThatStillHasWhatOthersWereGivenIsFenced(t *testing.T)
 	b.turns([]*oldClient{old}, young)
 	b.checkShares([]*oldClient{old}, young)
 }
+
+// Nothing could be kept of it for the member when the group moved; what it commits would count beside what the owner does.
+func TestATopicThatOnlyTheLeaderKnewIsCommittedByItsOwner(t *testing.T) {
+	b := newConsumerBench(t, map[string]int{"t": 4})
+	old := b.oldClient(false, "t")
+	b.classicGroup(old)
+	b.topics(map[string]int{"s": 1}) // as a coordinator has it that has not heard of t
+	young := b.client("young", "t").join()
+	b.topics(map[string]int{"t": 4})
+	for range 3 {
+		young.beat()
+		young.adopt()
+	}
+	theirs := young.owned.partitionsOf(topicID("t"))
+	if len(theirs) == 0 || len(theirs) == 4 {
+		t.Fatalf("the new member has %v", theirs)
+	}
+	q := &wire.CommitOffsets{Group: "g", Member: old.id, Generation: old.generation}
+	for p := range int32(4) {
+		q.Offsets = append(q.Offsets, wire.OffsetCommit{Topic: "t", Partition: p, Offset: 1})
+	}
+	reply := b.ask(q).(*wire.CommittedOffsets)
+	for p, err := range reply.Errs {
+		want := wire.None
+		if slices.Contains(theirs, int32(p)) {
+			want = wire.RebalanceInProgress
+		}
+		if wire.Code(err) != want {
+			t.Errorf("the commit of %d hears %v, want %s", p, err, want.Name())
+		}
+	}
+	b.turns([]*oldClient{old}, young)
+	b.checkShares([]*oldClient{old}, young)
+}

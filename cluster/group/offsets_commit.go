@@ -17,7 +17,7 @@ func (g *Group) commit(t *turn, q *wire.CommitOffsets, call Call) {
 		return
 	}
 	for i, o := range q.Offsets {
-		reply.Errs[i] = g.commitOffset(t, o)
+		reply.Errs[i] = g.commitOffset(t, q.Member, o)
 	}
 	t.answer(call, reply)
 }
@@ -60,10 +60,13 @@ func (c *classic) mayCommit(t *turn, q *wire.CommitOffsets) error {
 }
 
 // commitOffset commits one offset, if it can be.
-func (g *Group) commitOffset(t *turn, o wire.OffsetCommit) error {
+func (g *Group) commitOffset(t *turn, by wire.MemberID, o wire.OffsetCommit) error {
 	present, err := committable(t.view, o)
 	if err != nil {
 		return err
+	}
+	if g.consumer != nil && g.consumer.mistakes(by, wire.TopicPartition{Topic: present.ID, Partition: o.Partition}) {
+		return wire.Errorf(wire.RebalanceInProgress, "partition %d of topic %q is another member's: join again", o.Partition, present.Name)
 	}
 	if len(o.Metadata) > min(g.config.MaxOffsetMetadataBytes, maxStringBytes) {
 		return wire.Errorf(wire.OffsetMetadataTooLarge, "the metadata has %d bytes, and may have %d",
