@@ -38,6 +38,19 @@ func (c *Consumer) withhold(partitions []PartitionName) {
 	}
 }
 
+// beginnings returns where reading began in those of the partitions where that is known.
+func (c *Consumer) beginnings(partitions []PartitionName) []GroupOffset {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var offsets []GroupOffset
+	for _, name := range partitions {
+		if p := c.find(name); p != nil && p.first >= 0 {
+			offsets = append(offsets, GroupOffset{Topic: name.Topic, Partition: name.Partition, Offset: p.first})
+		}
+	}
+	return offsets
+}
+
 // end forgets partitions. Answers that are still under way for them are dropped, and so are errors that were not told.
 func (c *Consumer) end(partitions []PartitionName) {
 	c.mu.Lock()

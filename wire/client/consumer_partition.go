@@ -20,6 +20,7 @@ type consumerPartition struct {
 	start    Start  // where to begin, while next is unknown
 	next     Offset // to fetch; NoOffset while it must be looked up
 	consumed Offset // to hand out; NoOffset like next
+	first    Offset // where reading began; NoOffset like next
 	epoch    wire.LeaderEpoch
 	turn     int  // counts seeks: an answer to an older turn is dropped
 	troubled bool // OnRetry has been told of a failure, and not that it is over
@@ -50,7 +51,7 @@ func (p *consumerPartition) seek(to Start) {
 	if to.exact {
 		p.next = to.offset
 	}
-	p.consumed = p.next
+	p.consumed, p.first = p.next, p.next
 }
 
 // silent says that nothing of the partition is to be handed out.
@@ -94,7 +95,7 @@ func (p *consumerPartition) rest(err error) {
 		err = &PartitionError{p.topic, p.index, p.next, err}
 	}
 	p.seek(AtOffset(max(at, 0)))
-	p.consumed, p.resting = at, true
+	p.consumed, p.first, p.resting = at, at, true
 	p.consumer.tell(err)
 }
 
@@ -319,7 +320,8 @@ func (p *consumerPartition) located(got *wire.ListedOffset) {
 	default:
 		p.failures = 0
 		p.retry(nil)
-		p.next, p.consumed = got.Offset, got.Offset
+		p.next, p.consumed, p.first = got.Offset, got.Offset, got.Offset
+		signal(p.consumer.ready) // a group's member commits where it begins
 	}
 }
 

@@ -295,8 +295,11 @@ func (g *GroupConsumer) begin() {
 	for i, c := range coming {
 		names[i] = c.PartitionName
 		g.owned[c.slot] = c.PartitionName
-		if c.committed >= 0 {
+		switch {
+		case c.committed >= 0:
 			g.last[c.PartitionName] = c.committed
+		case g.cfg.AutoCommit, g.cfg.CommitStart:
+			g.begun[c.PartitionName] = true
 		}
 	}
 	g.step, g.coming = settled, nil
@@ -320,6 +323,7 @@ func (g *GroupConsumer) drop(names []PartitionName) {
 func (g *GroupConsumer) forget(names []PartitionName) {
 	for _, name := range names {
 		delete(g.last, name)
+		delete(g.begun, name)
 	}
 }
 

@@ -17,6 +17,7 @@ type commits struct {
 	queue   []commit
 	working bool                     // a goroutine walks the queue
 	last    map[PartitionName]Offset // committed, as far as is known
+	begun   map[PartitionName]bool   // nothing is committed there, and where the member began is not queued yet
 	next    time.Time                // when AutoCommit is due
 	auto    bool                     // its last one has not ended
 }
@@ -119,23 +120,51 @@ func (g *GroupConsumer) consumed() []GroupOffset {
 	return offsets
 }
 
-// consumedOf returns what AutoCommit has to commit of partitions.
+// consumedOf returns what is to be committed of partitions that go, unless the program does it.
 func (g *GroupConsumer) consumedOf(names []PartitionName) []GroupOffset {
+	beginnings := g.beginnings(names)
 	if !g.cfg.AutoCommit {
-		return nil
+		return beginnings
 	}
 	return slices.DeleteFunc(g.consumed(), func(o GroupOffset) bool {
 		return !slices.Contains(names, PartitionName{Topic: o.Topic, Partition: o.Partition})
 	})
 }
 
-// autoCommit commits when it is time, and returns when it will be.
+// beginnings returns where the member began in those of the partitions where nothing is committed, and counts that as committed. It is
+// what the program is owed even before the first record: without it whoever takes the partition over would begin at an end that has
+// moved on. What is refused for good is not tried again.
+func (g *GroupConsumer) beginnings(names []PartitionName) []GroupOffset {
+	names = slices.DeleteFunc(slices.Clone(names), func(name PartitionName) bool { return !g.begun[name] })
+	if len(names) == 0 {
+		return nil
+	}
+	offsets := g.reader.beginnings(names)
+	for _, o := range offsets {
+		delete(g.begun, PartitionName{Topic: o.Topic, Partition: o.Partition})
+	}
+	return offsets
+}
+
+// takeBeginnings is beginnings for those who do not hold the mutex.
+func (g *GroupConsumer) takeBeginnings(names []PartitionName) []GroupOffset {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.beginnings(names)
+}
+
+// autoCommit commits where partitions begin as soon as that is known, and what was consumed when it is time. It returns when it will be.
 func (g *GroupConsumer) autoCommit(at time.Time) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.begun) > 0 && g.state == joined {
+		if offsets := g.beginnings(slices.Collect(maps.Keys(g.begun))); len(offsets) > 0 {
+			g.enqueue(g.ctx, offsets, func(error) {})
+		}
+	}
 	if !g.cfg.AutoCommit {
 		return time.Hour
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	switch {
 	case g.next.IsZero():
 		g.next = at.Add(g.cfg.AutoCommitInterval)

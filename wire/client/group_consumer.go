@@ -80,6 +80,7 @@ func (cl *Client) NewGroupConsumer(group string, options ...GroupOption) (*Group
 	g.owned = make(map[slot]PartitionName)
 	g.going = make(map[slot]PartitionName)
 	g.last = make(map[PartitionName]Offset)
+	g.begun = make(map[PartitionName]bool)
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	if err := cl.subscribe(g); err != nil {
 		g.cancel()
@@ -274,6 +275,8 @@ func (g *GroupConsumer) farewell(ctx context.Context) error {
 	var err error
 	if g.cfg.AutoCommit {
 		err = g.CommitSync(ctx)
+	} else if offsets := g.takeBeginnings(names); len(offsets) > 0 {
+		err = g.CommitSync(ctx, offsets...)
 	}
 	call(g.cfg.OnRevoked, names)
 	g.barrier(ctx)

@@ -21,8 +21,13 @@ type GroupConfig struct {
 	MustBeCommitted bool
 	// AutoCommit commits what Poll has returned, every AutoCommitInterval once Poll is called again, before partitions are given
 	// up, and at the end. 5 s. Without it nothing is committed but by CommitSync and CommitAsync.
+	//
+	// Where the member begins in a partition of which nothing is committed is committed as soon as it is known, before the
+	// first record: so whoever goes on later, or in its place, skips nothing, even if Start is the end.
 	AutoCommit         bool
 	AutoCommitInterval time.Duration
+	// CommitStart has that first commit made although AutoCommit is off.
+	CommitStart bool
 	// MaxPollInterval is how long the program may take between two calls of Poll; then the member leaves, so that others
 	// go on with its partitions, and comes back with the next Poll. It is also how long others wait for it to give
 	// partitions up. 5 min.
@@ -93,6 +98,9 @@ func WithGroupConfig(cfg GroupConfig) GroupOption {
 
 // ManualCommit leaves it to the program to commit.
 func ManualCommit() GroupOption { return groupOption(func(c *GroupConfig) { c.AutoCommit = false }) }
+
+// CommitStart commits where the member begins in partitions of which nothing is committed, also with ManualCommit.
+func CommitStart() GroupOption { return groupOption(func(c *GroupConfig) { c.CommitStart = true }) }
 
 // CommitEvery sets how often offsets are committed.
 func CommitEvery(d time.Duration) GroupOption {
