@@ -189,8 +189,13 @@ func (t *truth) decideJoin(q *wire.JoinGroup, reply *wire.JoinedGroup) {
 	t.joined = reply.Generation
 	m := t.standing(reply.Member)
 	m.over = false
-	m.classic, m.instance, m.heard, m.joined = true, q.Instance, t.w.now, t.w.now
-	m.told, m.robbed = t.w.now, false // it is to ask for its assignment
+	m.classic, m.instance, m.heard, m.robbed = true, q.Instance, t.w.now, false
+	// It is to ask for its assignment. Whoever joins a generation once more, since he missed the answer, has no more time for
+	// that: the others do not wait longer because of him.
+	if again := t.classic() && m.generation == reply.Generation && m.told != 0; !again {
+		m.joined, m.told = t.w.now, t.w.now
+	}
+	m.generation = reply.Generation
 	t.replace(m)
 }
 
