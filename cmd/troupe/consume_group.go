@@ -6,9 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/troupe-mq/troupe/wire"
@@ -28,15 +32,24 @@ type groupRun struct {
 	std      streams
 	member   *client.GroupConsumer
 
-	done      map[int32]wire.Offset // written and flushed, but not committed: where to go on
-	committed time.Time             // when that was committed last
-	owned     map[int32]bool
-	ctx       context.Context // of the callbacks
+	buffered map[int32]wire.Offset // behind the last record that was written, but may not be out yet
+	done     map[int32]wire.Offset // behind the last one that is out: where to go on
+	owned    map[int32]bool
+	ctx      context.Context // of the callbacks
+	ending   bool            // the member is leaving
+	unsaved  error           // why, at the end, others will read records again
+
+	mu        sync.Mutex            // of what commits under way change
+	committed map[int32]wire.Offset // of done, what is safe
+	flying    bool                  // a commit is under way
+	next      time.Time             // when the next one is due
 }
 
 // checkGroup refuses flags that do not go with --group.
 func (f *consumeFlags) checkGroup(from start) error {
 	switch {
+	case f.groupGiven && f.group == "":
+		return usagef("--group is empty: name a group, or leave the flag out")
 	case f.group == "" && f.instance != "":
 		return usagef("--instance names a member of a group; give --group, too")
 	case f.group == "":
@@ -49,13 +62,18 @@ func (f *consumeFlags) checkGroup(from start) error {
 	return nil
 }
 
-// run consumes until the end that was asked for, and leaves nothing in the buffer.
+// run consumes until the end that was asked for, and leaves nothing in the buffer. A reader of stdout that has enough must not end the
+// process before it has left the group, whose partitions would wait for the end of its session.
 func (g *groupRun) run(ctx context.Context) error {
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, syscall.SIGPIPE) // so that the write fails in its place
+	defer signal.Stop(pipe)
 	from, _ := g.from.client()
-	g.ctx, g.done, g.owned, g.pending = ctx, make(map[int32]wire.Offset), make(map[int32]bool), make(map[int32]wire.Offset)
+	g.ctx, g.owned, g.pending = ctx, make(map[int32]bool), make(map[int32]wire.Offset)
+	g.buffered, g.done, g.committed = make(map[int32]wire.Offset), make(map[int32]wire.Offset), make(map[int32]wire.Offset)
 	member, err := g.client.NewGroupConsumer(
-		g.group, client.Topics(g.topic), client.From(from), client.ManualCommit(), client.Instance(g.instance), client.WithClientID("troupe-consume"),
-		client.OnAssigned(g.assigned), client.OnRevoked(g.revoked), client.OnLost(g.lost),
+		g.group, client.Topics(g.topic), client.From(from), client.ManualCommit(), client.CommitStart(), client.Instance(g.instance),
+		client.WithClientID("troupe-consume"), client.OnAssigned(g.assigned), client.OnRevoked(g.revoked), client.OnLost(g.lost),
 	)
 	if err != nil {
 		return err
@@ -65,7 +83,12 @@ func (g *groupRun) run(ctx context.Context) error {
 	if flushErr := g.flush(); err == nil || errors.Is(err, context.Canceled) { // or else it is the same again
 		err = cmp.Or(flushErr, err)
 	}
-	return errors.Join(err, member.Close()) // which calls revoked
+	g.ending = true
+	closeErr := member.Close() // which calls revoked
+	if g.unsaved != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		return g.unsaved
+	}
+	return errors.Join(err, closeErr)
 }
 
 func (g *groupRun) poll(ctx context.Context) error {
@@ -92,10 +115,7 @@ func (g *groupRun) poll(ctx context.Context) error {
 		if over {
 			return nil
 		}
-		if now := g.std.now(); len(g.done) > 0 && now.Sub(g.committed) >= groupCommitInterval {
-			g.committed = now
-			g.member.CommitAsync(nil, g.take(nil)...)
-		}
+		g.commit(g.std.now())
 	}
 }
 
@@ -107,7 +127,7 @@ func (g *groupRun) writeAll(records []client.Record) (over bool, err error) {
 		if _, err := g.out.Write(g.line); err != nil {
 			return false, err
 		}
-		g.done[r.Partition] = r.Offset + 1
+		g.buffered[r.Partition] = r.Offset + 1
 		if g.written.Add(1) == g.limit { // a limit of 0 is never met
 			return true, nil
 		}
@@ -118,19 +138,53 @@ func (g *groupRun) writeAll(records []client.Record) (over bool, err error) {
 // flush writes the buffer out. What cannot be written was not consumed.
 func (g *groupRun) flush() error {
 	err := g.out.Flush()
-	if err != nil {
-		clear(g.done)
+	if err == nil {
+		maps.Copy(g.done, g.buffered)
 	}
+	clear(g.buffered)
 	return err
 }
 
-// take returns what is to be committed of some partitions, or of all, and counts it as done.
-func (g *groupRun) take(partitions []client.PartitionName) []client.GroupOffset {
+// commit begins to commit what is out, once in a while. What fails is part of the next one.
+func (g *groupRun) commit(now time.Time) {
+	offsets := g.uncommitted(nil)
+	g.mu.Lock()
+	due := len(offsets) > 0 && !g.flying && !now.Before(g.next)
+	if due {
+		g.flying, g.next = true, now.Add(groupCommitInterval)
+	}
+	g.mu.Unlock()
+	if !due {
+		return
+	}
+	g.member.CommitAsync(func(err error) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.flying = false
+		if err == nil {
+			g.note(offsets)
+		}
+	}, offsets...)
+}
+
+// note takes note of what is committed. The caller holds the mutex.
+func (g *groupRun) note(offsets []client.GroupOffset) {
+	for _, o := range offsets {
+		g.committed[o.Partition] = o.Offset
+	}
+}
+
+// uncommitted returns what is to be committed of some partitions, or of all.
+func (g *groupRun) uncommitted(partitions []client.PartitionName) []client.GroupOffset {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	var offsets []client.GroupOffset
 	for _, number := range slices.Sorted(maps.Keys(g.done)) {
-		if partitions == nil || slices.Contains(partitions, client.PartitionName{Topic: g.topic, Partition: number}) {
+		if partitions != nil && !slices.Contains(partitions, client.PartitionName{Topic: g.topic, Partition: number}) {
+			continue
+		}
+		if offset, known := g.committed[number]; !known || offset != g.done[number] {
 			offsets = append(offsets, client.GroupOffset{Topic: g.topic, Partition: number, Offset: g.done[number]})
-			delete(g.done, number)
 		}
 	}
 	return offsets
@@ -145,52 +199,78 @@ func (g *groupRun) atEnd() bool {
 }
 
 func (g *groupRun) assigned(partitions []client.PartitionName) {
-	g.say("reads", partitions)
 	for _, p := range partitions {
 		g.owned[p.Partition] = true
-		if !g.exitAtEnd {
-			continue
-		}
+	}
+	g.say("gets", partitions)
+	if !g.exitAtEnd {
+		return
+	}
+	for _, p := range partitions {
 		ctx, cancel := context.WithTimeout(g.ctx, patience)
 		end, _, err := g.client.ListOffset(ctx, p.Topic, p.Partition, client.Latest)
 		cancel()
-		if err == nil && end > 0 {
+		if err == nil {
 			g.pending[p.Partition] = end
 		}
 	}
 }
 
 func (g *groupRun) revoked(partitions []client.PartitionName) {
-	if offsets := g.take(partitions); len(offsets) > 0 {
+	if offsets := g.uncommitted(partitions); len(offsets) > 0 {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(g.ctx), patience)
 		err := g.member.CommitSync(ctx, offsets...)
 		cancel()
 		if err != nil {
-			_, _ = fmt.Fprintf(g.std.err, "troupe: %v; others will read the last records again\n", err)
+			g.again(err)
 		}
 	}
 	g.forget(partitions)
-	if g.ctx.Err() == nil {
+	if !g.ending {
 		g.say("gives up", partitions)
 	}
 }
 
 func (g *groupRun) lost(partitions []client.PartitionName) {
-	_ = g.take(partitions) // a commit would be refused
+	if len(g.uncommitted(partitions)) > 0 && g.ending { // a commit would be refused
+		g.again(fmt.Errorf("group %s has taken %s from this member", g.group, ranges(g.topic, partitions)))
+	}
 	g.forget(partitions)
 	g.say("has lost", partitions)
 }
 
+// again tells a person, at the end with the exit code, that others will read what this member has written.
+func (g *groupRun) again(err error) {
+	err = fmt.Errorf("%s; others will read the last records again", plainWords.Replace(err.Error()))
+	if g.ending {
+		g.unsaved = err
+		return
+	}
+	_, _ = fmt.Fprintf(g.std.err, "troupe: %v\n", err) // a lost terminal loses nothing else
+}
+
 func (g *groupRun) forget(partitions []client.PartitionName) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	for _, p := range partitions {
 		delete(g.owned, p.Partition)
 		delete(g.pending, p.Partition)
+		delete(g.done, p.Partition)
+		delete(g.committed, p.Partition)
 	}
 }
 
-// say tells a person who has which partitions now.
+// say tells a person which partitions have come or gone, and which the member has now.
 func (g *groupRun) say(what string, partitions []client.PartitionName) {
-	line := fmt.Sprintf("group %s: this member %s %s\n", g.group, what, ranges(g.topic, partitions))
+	whole := "nothing"
+	if numbers := slices.Sorted(maps.Keys(g.owned)); len(numbers) > 0 {
+		var all []client.PartitionName
+		for _, number := range numbers {
+			all = append(all, client.PartitionName{Topic: g.topic, Partition: number})
+		}
+		whole = ranges(g.topic, all)
+	}
+	line := fmt.Sprintf("group %s: this member %s %s, has %s\n", printable(g.group), what, ranges(g.topic, partitions), whole)
 	if isTerminal(g.std.err) {
 		line = clearLine + line // which may show progress
 	}

@@ -86,3 +86,18 @@ func FuzzParseFormat(f *testing.F) {
 		}
 	})
 }
+
+func TestATableShowsWhatOthersHaveNamedWithoutObeyingIt(t *testing.T) {
+	var out strings.Builder
+	rows := [][]string{{"x\ny\x1b[31m", "1"}, {"grün 日本", "2"}, {"\xff\u202e\ufffd", "3"}}
+	if err := writeTable(&out, []string{"GROUP", "N"}, rows); err != nil {
+		t.Fatal(err)
+	}
+	want := "GROUP         N\n" +
+		`x\ny\x1b[31m  1` + "\n" +
+		"grün 日本       2\n" +
+		`\xff\u202e` + "\ufffd   3\n"
+	if got := out.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}

@@ -140,7 +140,7 @@ A group that has members is not deleted, and offsets of a topic are not while a 
 		}
 		return withClient(cmd.Context(), *bootstrap, func(ctx context.Context, c *client.Client) error {
 			for _, name := range names {
-				done := "deleted " + name
+				done := "deleted " + printable(name)
 				var err error
 				if offsets {
 					done, err = deleteOffsets(ctx, c, name, selected)
@@ -182,12 +182,12 @@ func deleteOffsets(ctx context.Context, c *client.Client, group string, selected
 		if _, err := c.DescribeGroup(ctx, group); err != nil {
 			return "", err
 		}
-		return group + " has committed nothing there", nil
+		return printable(group) + " has committed nothing there", nil
 	}
 	if err := c.DeleteOffsets(ctx, group, names...); err != nil {
 		return "", err
 	}
-	return "deleted " + plural(int64(len(names)), "offset") + " of " + group, nil
+	return "deleted " + plural(int64(len(names)), "offset") + " of " + printable(group), nil
 }
 
 // topicSelection is what --topic selects: a topic, or some of its partitions.

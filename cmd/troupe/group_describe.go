@@ -253,7 +253,7 @@ func fillLags(ctx context.Context, c *client.Client, partitions []groupPartition
 // printGroup writes one group for people, in the columns of Kafka's tool.
 func printGroup(cmd *cobra.Command, group *groupJSON, members bool) error {
 	if len(group.Members) == 0 {
-		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "group %s has no active members\n", group.Group) // the table says the rest
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "group %s has no active members\n", printable(group.Group)) // the table says the rest
 	}
 	if members {
 		return printMembers(cmd, group)

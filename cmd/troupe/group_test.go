@@ -109,20 +109,20 @@ func TestCopiesOfConsumeShareATopicAndGoOnForEachOther(t *testing.T) {
 	must(t, "", "topic", "create", "t", "--partitions=2", bootstrap)
 	must(t, "a\nb\n", "produce", "t", "--partition=0", bootstrap)
 	one := startCopy(t, "t", "--group=g", "--from-beginning", bootstrap)
-	one.says(t, "this member reads t/0-1")
+	one.says(t, "this member gets t/0-1, has t/0-1")
 	if got := one.read(t, 2); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("the first copy wrote %q", got)
 	}
 	two := startCopy(t, "t", "--group=g", "--from-beginning", bootstrap)
-	one.says(t, "this member gives up t/1")
-	two.says(t, "this member reads t/1")
+	one.says(t, "this member gives up t/1, has t/0")
+	two.says(t, "this member gets t/1, has t/1")
 	must(t, "c\n", "produce", "t", "--partition=0", bootstrap)
 	must(t, "d\n", "produce", "t", "--partition=1", bootstrap)
 	if got := append(one.read(t, 1), two.read(t, 1)...); !slices.Equal(got, []string{"c", "d"}) {
 		t.Errorf("the copies wrote %q", got)
 	}
 	one.end(t)
-	two.says(t, "this member reads t/0")
+	two.says(t, "this member gets t/0, has t/0-1")
 	must(t, "e\n", "produce", "t", "--partition=0", bootstrap)
 	if got := two.read(t, 1); got[0] != "e" {
 		t.Errorf("the second copy wrote %q", got)
@@ -131,7 +131,7 @@ func TestCopiesOfConsumeShareATopicAndGoOnForEachOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	three := startCopy(t, "t", "--group=g", "--from-beginning", bootstrap)
-	three.says(t, "this member reads t/0-1") // once the session of the one that was killed has ended
+	three.says(t, "this member gets t/0-1, has t/0-1") // once the session of the one that was killed has ended
 	must(t, "f\n", "produce", "t", "--partition=0", bootstrap)
 	for got := three.read(t, 1); got[0] != "f"; got = three.read(t, 1) {
 		if got[0] != "d" && got[0] != "e" {
@@ -167,13 +167,15 @@ func TestDescribeShowsWhoIsBehindAndByHowMuch(t *testing.T) {
 		t.Errorf("reset wrote\n%s", got)
 	}
 	member := startCopy(t, "t", "--group=g", "--from-beginning", "--instance=i", bootstrap)
-	member.says(t, "reads t/0-1")
+	member.says(t, "gets t/0-1")
+	for describeG(t, bootstrap).Partitions[0].CurrentOffset < 0 { // it commits where it begins
+	}
 	group = describeG(t, bootstrap)
 	if len(group.Members) != 1 || group.Protocol != "consumer" || group.Coordinator < 0 || group.Members[0].ClientID != "troupe-consume" || group.Members[0].Instance != "i" {
 		t.Fatalf("described as %+v", group)
 	}
 	id := group.Members[0].Member
-	want := []groupPartitionJSON{{"t", 0, -1, 0, -1, -1, id}, {"t", 1, 3, 3, 0, 0, id}}
+	want := []groupPartitionJSON{{"t", 0, 0, 0, 0, 0, id}, {"t", 1, 3, 3, 0, 0, id}}
 	if !slices.Equal(group.Partitions, want) {
 		t.Errorf("partitions %+v, want %+v", group.Partitions, want)
 	}
@@ -240,9 +242,10 @@ func TestAResetIsForGroupsWhoseMembersHaveStopped(t *testing.T) {
 		}
 		return list
 	}
-	if got := must(t, "", "group", "reset", "g", "--topic=t:0", "--to-offset=4", "--dry-run", bootstrap); !strings.Contains(got, "           4\n") || !slices.Equal(current(), []int64{10}) {
+	if got := must(t, "", "group", "reset", "g", "--topic=t:0", "--to-offset=4", "--dry-run", bootstrap); !strings.Contains(got, "           4\n") || !slices.Equal(current(), []int64{10, 0}) {
 		t.Errorf("a dry run wrote\n%s and the offsets are %v", got, current())
 	}
+	must(t, "", "group", "delete", "g", "--offsets", "--topic=t:1", bootstrap) // where the member began
 	if got := inProcess(t, "", "group", "reset", "g", "--topic=t:0", "--to-offset=4", bootstrap); got.code != exitUsage || !strings.Contains(got.err, "--yes") {
 		t.Errorf("with nobody to ask: exit code %d, %s", got.code, got.err)
 	}
@@ -345,6 +348,7 @@ func TestGroupCommandsSayWhatIsWrong(t *testing.T) {
 		{[]string{"consume", "t", "--group=g", "--partition=0"}, exitUsage, "exclude each other"},
 		{[]string{"consume", "t", "--group=g", "--offset=5"}, exitUsage, "troupe group reset"},
 		{[]string{"consume", "t", "--instance=i"}, exitUsage, "--group"},
+		{[]string{"consume", "t", "--group="}, exitUsage, "--group is empty"},
 	} {
 		got := inProcess(t, "", append(c.args, bootstrap)...)
 		if got.code != c.code || !strings.Contains(got.err, c.want) || strings.Count(got.err, "\n") > 1 {

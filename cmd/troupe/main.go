@@ -89,7 +89,7 @@ func run(args []string, std streams) int {
 		return exitFailed
 	}
 	for line := range strings.SplitSeq(strings.TrimSpace(plainWords.Replace(err.Error())), "\n") {
-		fmt.Fprintf(std.err, "troupe: %s\n", line)
+		fmt.Fprintf(std.err, "troupe: %s\n", printable(line))
 	}
 	var usage *usageError
 	var code *codeError

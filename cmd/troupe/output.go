@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -25,12 +26,40 @@ func writeJSON(w io.Writer, value any) error {
 	return encoder.Encode(value)
 }
 
+// printable is a text of somebody else's as a line can show it: what would end the line, or tell the terminal something, is escaped.
+func printable(s string) string {
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, isUnprintable) {
+		return s
+	}
+	var out strings.Builder
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && size == 1 || isUnprintable(r) {
+			quoted := strconv.QuoteToASCII(s[i : i+size])
+			out.WriteString(quoted[1 : len(quoted)-1])
+		} else {
+			out.WriteString(s[i : i+size])
+		}
+		i += size
+	}
+	return out.String()
+}
+
+func isUnprintable(r rune) bool { return !unicode.IsPrint(r) }
+
 // writeTable writes rows in columns, two spaces apart, under a header unless that is nil. Numbers
-// are aligned to the right.
+// are aligned to the right. Cells are escaped as printable does.
 func writeTable(w io.Writer, header []string, rows [][]string) error {
-	all := rows
+	all := make([][]string, 0, len(rows)+1)
 	if header != nil {
-		all = append([][]string{header}, rows...)
+		all = append(all, header)
+	}
+	for _, row := range rows {
+		shown := make([]string, len(row))
+		for column, cell := range row {
+			shown[column] = printable(cell) // it may be anybody's
+		}
+		all = append(all, shown)
 	}
 	var widths []int
 	for _, row := range all {
