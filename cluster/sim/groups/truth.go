@@ -23,6 +23,7 @@ type truth struct {
 	holders     map[place]holder
 	newest      wire.GenerationID // that an assignment was told of
 	joined      wire.GenerationID // that the present coordinator has told of
+	began       time.Duration     // when it told of that first
 	present     *coordinator
 
 	state    wire.GroupState // and since when
@@ -186,16 +187,16 @@ func (t *truth) decideJoin(q *wire.JoinGroup, reply *wire.JoinedGroup) {
 	if reply.Generation < t.joined && t.classic() {
 		t.violate("%s joins generation %d after %d", reply.Member, reply.Generation, t.joined)
 	}
+	if reply.Generation != t.joined || !t.classic() {
+		t.began = t.w.now
+	}
 	t.joined = reply.Generation
 	m := t.standing(reply.Member)
 	m.over = false
 	m.classic, m.instance, m.heard, m.robbed = true, q.Instance, t.w.now, false
-	// It is to ask for its assignment. Whoever joins a generation once more, since he missed the answer, has no more time for
-	// that: the others do not wait longer because of him.
-	if again := t.classic() && m.generation == reply.Generation && m.told != 0; !again {
-		m.joined, m.told = t.w.now, t.w.now
-	}
-	m.generation = reply.Generation
+	// It is to ask for its assignment. Who joins a generation once more since he missed the answer, or late as a static member
+	// may, has no more time for that than the others: they do not wait longer because of him.
+	m.joined, m.told = t.began, t.began
 	t.replace(m)
 }
 

@@ -16,8 +16,7 @@ type standing struct {
 	over        bool                 // it left, or another one took its instance
 	robbed      bool                 // of the classic protocol: something that it had was given to another
 	epoch       wire.GenerationID    // it was told
-	generation  wire.GenerationID    // of the classic protocol: that it joined last
-	decided     wire.GenerationID    // of KIP-848: what was decided last, which it may not have been told
+	decided     wire.GenerationID    // and what was decided last, which it may not have been told
 	assigned    []wire.AssignedTopic // of KIP-848, as was decided
 	given       []wire.AssignedTopic // and as it was told
 	doubted     time.Duration        // when it came to a coordinator that may want something of it; 0: it was heard there
