@@ -51,11 +51,8 @@ func (g *Gossip) callMissing(ctx context.Context) {
 	g.contacts.mu.Unlock()
 
 	known := map[string]bool{g.cfg.Self.Address: true, g.cfg.Advertise.String(): true}
-	for _, node := range g.list.Members() {
-		known[node.Address()] = true
-		if m, _, err := memberOf(node); err == nil {
-			known[m.Address] = true
-		}
+	for _, p := range g.others.all() {
+		known[p.seenAt], known[p.Address] = true, true
 	}
 	var calling sync.WaitGroup
 	defer calling.Wait()

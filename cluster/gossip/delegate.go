@@ -14,6 +14,7 @@ type delegate struct {
 	self      string // name
 	meta      []byte
 	notify    func(Event)
+	others    *roster
 	log       *slog.Logger
 }
 
@@ -64,24 +65,34 @@ func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
 
 // NotifyJoin implements memberlist.EventDelegate.
 func (d *delegate) NotifyJoin(node *memberlist.Node) {
-	d.tell(node, func(m Member) Event { return MemberJoined{m} })
+	d.present(node, func(m Member) Event { return MemberJoined{m} })
 }
 
 // NotifyUpdate implements memberlist.EventDelegate.
 func (d *delegate) NotifyUpdate(node *memberlist.Node) {
-	d.tell(node, func(m Member) Event { return MemberUpdated{m} })
+	d.present(node, func(m Member) Event { return MemberUpdated{m} })
 }
 
 // NotifyLeave implements memberlist.EventDelegate.
 func (d *delegate) NotifyLeave(node *memberlist.Node) {
-	d.tell(node, func(m Member) Event { return MemberFailed{m} })
+	if m, other := d.other(node); other {
+		d.others.remove(node.Name)
+		d.notify(MemberFailed{m})
+	}
 }
 
-func (d *delegate) tell(node *memberlist.Node, event func(Member) Event) {
-	if node.Name == d.self {
-		return
-	}
-	if m, _, err := memberOf(node); err == nil {
+func (d *delegate) present(node *memberlist.Node, event func(Member) Event) {
+	if m, other := d.other(node); other {
+		d.others.put(node.Name, presence{m, node.Address()})
 		d.notify(event(m))
 	}
+}
+
+// other returns what a node says of itself, unless it is this one.
+func (d *delegate) other(node *memberlist.Node) (m Member, other bool) {
+	if node.Name == d.self {
+		return Member{}, false
+	}
+	m, _, err := memberOf(node)
+	return m, err == nil
 }

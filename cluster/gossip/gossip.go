@@ -123,6 +123,7 @@ type Gossip struct {
 	list      *memberlist.Memberlist
 	keyring   *memberlist.Keyring // nil: not encrypted
 	transport *transport
+	others    roster
 
 	contacts contacts
 	stopping context.CancelFunc
@@ -171,7 +172,7 @@ func (g *Gossip) memberlistConfig() *memberlist.Config {
 	c.PushPullInterval = 5 * time.Second
 	c.Keyring = g.keyring
 	c.Logger = log.New(newLogWriter(g.log, g.cfg.Now), "", 0)
-	d := &delegate{clusterID: g.cfg.ClusterID, self: c.Name, meta: encodeMeta(g.cfg), notify: g.cfg.Notify, log: g.log}
+	d := &delegate{clusterID: g.cfg.ClusterID, self: c.Name, meta: encodeMeta(g.cfg), notify: g.cfg.Notify, others: &g.others, log: g.log}
 	c.Delegate, c.Events, c.Alive, c.Merge, c.Conflict = d, d, d, d, d
 	return c
 }
@@ -189,13 +190,8 @@ func (g *Gossip) Serve(c net.Conn) { g.transport.serve(c) }
 // Members returns the others that are there.
 func (g *Gossip) Members() []Member {
 	var members []Member
-	for _, node := range g.list.Members() {
-		if node.Name == nameOf(g.cfg.Self) {
-			continue
-		}
-		if m, _, err := memberOf(node); err == nil {
-			members = append(members, m)
-		}
+	for _, p := range g.others.all() {
+		members = append(members, p.Member)
 	}
 	return members
 }
