@@ -36,6 +36,14 @@ func confirm(std streams, yes bool, question string) error {
 	return fmt.Errorf("nothing was done")
 }
 
+// confirmDeletion asks a person at a terminal. Scripts may delete without --yes, as they always could.
+func confirmDeletion(std streams, yes bool, what string, names []string) error {
+	if !isTerminal(std.in) || !isTerminal(std.err) {
+		return nil
+	}
+	return confirm(std, yes, fmt.Sprintf("%s going to be deleted for good: %s. Go on?", what, printable(strings.Join(names, ", "))))
+}
+
 // shared is a text that one goroutine shows while another one changes it.
 type shared struct {
 	mu   sync.Mutex

@@ -32,7 +32,6 @@ type consumeFlags struct {
 	format      string
 	json        bool
 	group       string
-	groupGiven  bool
 	instance    string
 }
 
@@ -47,10 +46,10 @@ otherwise.
 
 With --group the copies of the command that name the same group share the partitions, and the group goes
 on where it was: the flags that say where to begin count only for partitions of which it has committed
-nothing, and where they begin is committed at once, so that no other copy skips what comes then. What was
+nothing, and where these begin is committed at once: no other copy skips what comes then. What was
 written to stdout is committed once a second, when partitions go to another copy, and at the end; so every
-record is written at least once, and again only after a crash, or by a copy that was stopped for longer than
-its session. With --exit-at-end a copy ends when it has come to the end of the partitions that it was given.
+record is written at least once, and again only after a crash or a long stop. With --exit-at-end a copy
+ends when it has come to the end of the partitions that it was given.
 
 With --json, each record is an object with topic, partition, offset, timestamp_ms, key, value and
 headers. What is not UTF-8 becomes {"base64": "..."}, and null is no key, or no value.
@@ -78,11 +77,7 @@ headers. What is not UTF-8 becomes {"base64": "..."}, and null is no key, or no 
 		if err != nil {
 			return err
 		}
-		if flags.partition < -1 || flags.maxMessages < 0 {
-			return usagef("--partition and --max-messages cannot be negative, but for --partition -1, which is all")
-		}
-		flags.groupGiven = cmd.Flags().Changed("group")
-		if err := flags.checkGroup(from); err != nil {
+		if err := flags.check(cmd.Flags().Changed("group"), from); err != nil {
 			return err
 		}
 		troubles := newTroubles(std)

@@ -45,10 +45,12 @@ type groupRun struct {
 	next      time.Time             // when the next one is due
 }
 
-// checkGroup refuses flags that do not go with --group.
-func (f *consumeFlags) checkGroup(from start) error {
+// check refuses flags that make no sense, or not with --group, which may have been given an empty name.
+func (f *consumeFlags) check(given bool, from start) error {
 	switch {
-	case f.groupGiven && f.group == "":
+	case f.partition < -1, f.maxMessages < 0:
+		return usagef("--partition and --max-messages cannot be negative, but for --partition -1, which is all")
+	case given && f.group == "":
 		return usagef("--group is empty: name a group, or leave the flag out")
 	case f.group == "" && f.instance != "":
 		return usagef("--instance names a member of a group; give --group, too")

@@ -29,7 +29,7 @@ they go on. A group begins to exist when somebody consumes in its name.`,
 	bootstrapFlag(cmd.PersistentFlags(), &bootstrap)
 	cmd.AddCommand(
 		newGroupList(&bootstrap), newGroupDescribe(&bootstrap), newGroupReset(std, &bootstrap),
-		newGroupDelete(&bootstrap), newGroupHistory(std, &bootstrap),
+		newGroupDelete(std, &bootstrap), newGroupHistory(std, &bootstrap),
 	)
 	return cmd
 }
@@ -105,10 +105,10 @@ func printGroups(cmd *cobra.Command, groups []client.ListedGroup, asJSON bool) e
 	return writeTable(cmd.OutOrStdout(), []string{"GROUP", "PROTOCOL", "STATE", "COORDINATOR"}, rows)
 }
 
-func newGroupDelete(bootstrap *string) *cobra.Command {
+func newGroupDelete(std streams, bootstrap *string) *cobra.Command {
 	var (
-		ifExists, offsets bool
-		topics            []string
+		ifExists, offsets, yes bool
+		topics                 []string
 	)
 	cmd := &cobra.Command{
 		Use:   "delete GROUP...",
@@ -127,6 +127,7 @@ A group that has members is not deleted, and offsets of a topic are not while a 
 	set := cmd.Flags()
 	set.BoolVar(&ifExists, "if-exists", false, "pass over groups that do not exist")
 	set.BoolVar(&offsets, "offsets", false, "delete only offsets, of --topic")
+	yesFlag(set, &yes)
 	topicsFlag(cmd, bootstrap, &topics)
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		selected, err := parseTopicsFlag(topics)
@@ -137,6 +138,13 @@ A group that has members is not deleted, and offsets of a topic are not while a 
 			return usagef("--offsets needs --topic: say whose offsets are to be forgotten")
 		case !offsets && len(selected) > 0:
 			return usagef("--topic goes with --offsets; without, the groups are deleted")
+		}
+		what := "Groups and all that they have committed are"
+		if offsets {
+			what = "Offsets of groups are"
+		}
+		if err := confirmDeletion(std, yes, what, names); err != nil {
+			return err
 		}
 		return withClient(cmd.Context(), *bootstrap, func(ctx context.Context, c *client.Client) error {
 			for _, name := range names {
@@ -152,7 +160,7 @@ A group that has members is not deleted, and offsets of a topic are not while a 
 				case errors.Is(err, client.ErrUnknownGroup):
 					return explain(err, hintForGroup(err, name)+"; --if-exists accepts that")
 				case err != nil:
-					return explain(err, hintForGroup(err, name))
+					return explain(err, hintForMembers(ctx, c, err, name))
 				default:
 					if _, err := fmt.Fprintln(cmd.OutOrStdout(), done); err != nil {
 						return err
@@ -234,6 +242,18 @@ func selects(selected []topicSelection, name client.PartitionName) bool {
 	return slices.ContainsFunc(selected, func(s topicSelection) bool {
 		return s.topic == name.Topic && (s.partitions == nil || slices.Contains(s.partitions, name.Partition))
 	})
+}
+
+// hintForMembers is hintForGroup, but knows of static members that have stopped already.
+func hintForMembers(ctx context.Context, c *client.Client, err error, group string) string {
+	if errors.Is(err, wire.NonEmptyGroup) || errors.Is(err, wire.GroupSubscribedToTopic) {
+		if described, err := c.DescribeGroup(ctx, group); err == nil && len(described.Members) > 0 {
+			if away := awayInstances(described.Members); len(away) == len(described.Members) {
+				return hintForAway(away)
+			}
+		}
+	}
+	return hintForGroup(err, group)
 }
 
 // hintForGroup says what to do about an error on a group.

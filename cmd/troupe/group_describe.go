@@ -70,10 +70,11 @@ func newGroupDescribe(bootstrap *string) *cobra.Command {
 group goes on, where the partition ends, and how far the group is behind: in records, and in seconds since the
 first record came that is not committed yet. Without a name it shows every group.
 
-With --members it shows the members, with --state how the group itself is.`,
+With --members it shows the members, with --state how the group itself is. In JSON, current_offset, lag and
+lag_seconds are -1 where nothing is committed yet.`,
 		Example: `  troupe group describe billing
   troupe group describe billing --members
-  troupe group describe billing --json | jq '.[0].partitions[] | select(.lag_seconds > 60)'`,
+  troupe group describe billing --json | jq '.[0].partitions[] | select(.lag_seconds > 60 or .current_offset < 0)'`,
 		Args: cobra.ArbitraryArgs,
 
 		ValidArgsFunction: completeGroups(bootstrap, anyNumber),

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/csv"
 	"errors"
@@ -44,7 +46,8 @@ func newGroupReset(std streams, bootstrap *string) *cobra.Command {
 		Use:   "reset GROUP",
 		Short: "Set where a group goes on",
 		Long: `Reset sets the offsets with which a group goes on, in topics or some of their partitions. Its members must
-have stopped. Offsets that the log does not have any more, or not yet, become the nearest that it has.
+have stopped, but for --export, which sets nothing. Offsets that the log does not have any more, or not yet,
+become the nearest that it has.
 
 A file has a line topic,partition,offset for each partition; --export writes such lines, so that
 offsets can be kept and put back. ` + datetimeHelp,
@@ -243,8 +246,12 @@ func parseOffsetLine(fields []string) (offsetLine, error) {
 func (f *resetFlags) run(cmd *cobra.Command, std streams, c *client.Client, group string, plan *resetPlan) error {
 	ctx, cancel := context.WithTimeout(cmd.Context(), adminTimeout)
 	defer cancel()
-	if err := checkIdle(ctx, c, group); err != nil {
-		return err
+	known := true
+	if !f.export { // which may be for a group at work: it sets nothing
+		var err error
+		if known, err = checkIdle(ctx, c, group); err != nil {
+			return err
+		}
 	}
 	resets, warnings, err := plan.compute(ctx, c, group)
 	if err != nil {
@@ -252,6 +259,9 @@ func (f *resetFlags) run(cmd *cobra.Command, std streams, c *client.Client, grou
 	}
 	for _, warning := range warnings {
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "troupe: %s\n", warning) // the table says where it comes to
+	}
+	if !known { // it may have been meant to be another one
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "troupe: there is no group %s yet: it will be made\n", printable(group)) // the question comes in any case
 	}
 	quiet := !f.dryRun && !f.export && !f.yes // then it is shown before the question
 	if err := f.show(cmd, resets, quiet); err != nil || f.dryRun || f.export {
@@ -282,14 +292,16 @@ func (f *resetFlags) show(cmd *cobra.Command, resets []resetJSON, asked bool) er
 	out := cmd.OutOrStdout()
 	switch {
 	case f.export:
-		w := csv.NewWriter(out)
+		var all bytes.Buffer // so that a file has all of it or nothing
+		w := csv.NewWriter(&all)
 		for _, r := range resets {
 			if err := w.Write([]string{r.Topic, strconv.Itoa(int(r.Partition)), strconv.FormatInt(r.NewOffset, 10)}); err != nil {
 				return err
 			}
 		}
 		w.Flush()
-		return w.Error()
+		_, err := out.Write(all.Bytes())
+		return cmp.Or(w.Error(), err)
 	case f.asJSON && !asked:
 		return writeJSON(out, resets)
 	case f.asJSON:
@@ -302,17 +314,37 @@ func (f *resetFlags) show(cmd *cobra.Command, resets []resetJSON, asked bool) er
 	return writeTable(out, []string{"GROUP", "TOPIC", "PARTITION", "NEW-OFFSET"}, rows)
 }
 
-// checkIdle refuses a group that has members. One that does not exist yet may be given offsets.
-func checkIdle(ctx context.Context, c *client.Client, group string) error {
+// checkIdle refuses a group that has members, and says whether there is such a group. One that does not exist yet may be given offsets.
+func checkIdle(ctx context.Context, c *client.Client, group string) (known bool, err error) {
 	described, err := c.DescribeGroup(ctx, group)
 	switch {
 	case errors.Is(err, client.ErrUnknownGroup):
-		return nil
+		return false, nil
 	case err != nil:
-		return explain(err, hintForGroup(err, group))
+		return false, explain(err, hintForGroup(err, group))
 	case len(described.Members) > 0:
-		return fmt.Errorf("group %s has %s and is %s: offsets can be reset only when all have stopped; \"troupe group describe %s --members\" shows them",
-			group, plural(int64(len(described.Members)), "member"), described.State, group)
+		hint := fmt.Sprintf("\"troupe group describe %s --members\" shows them", group)
+		if away := awayInstances(described.Members); len(away) == len(described.Members) {
+			hint = hintForAway(away)
+		}
+		return false, fmt.Errorf("group %s has %s and is %s: offsets can be reset only when all have stopped; %s",
+			group, plural(int64(len(described.Members)), "member"), described.State, hint)
 	}
-	return nil
+	return true, nil
+}
+
+// awayInstances returns the static members that have stopped, and whose places are kept.
+func awayInstances(members []client.GroupMember) (instances []string) {
+	for i := range members {
+		if m := &members[i]; m.Instance != "" && m.Epoch == wire.StaticMemberPauses {
+			instances = append(instances, m.Instance)
+		}
+	}
+	return instances
+}
+
+// hintForAway says what to do where nobody but static members is left that have stopped.
+func hintForAway(instances []string) string {
+	return fmt.Sprintf("all have stopped, but the group keeps the places of static members (%s) until their sessions end: after group.consumer.session.timeout.ms, 45 s unless it was set; wait for that",
+		strings.Join(instances, ", "))
 }

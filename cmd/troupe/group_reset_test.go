@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/troupe-mq/troupe/wire"
 	"github.com/troupe-mq/troupe/wire/client"
 )
 
@@ -85,4 +86,15 @@ func FuzzReadOffsets(f *testing.F) {
 			t.Errorf("%q is nothing, and no error", text)
 		}
 	})
+}
+
+func TestWhoMeetsStoppedStaticMembersIsToldToWait(t *testing.T) {
+	away := client.GroupMember{}
+	away.Instance, away.Epoch = "one", wire.StaticMemberPauses
+	there := client.GroupMember{}
+	there.Instance, there.Epoch = "two", 3
+	got := awayInstances([]client.GroupMember{away, there, {}})
+	if len(got) != 1 || got[0] != "one" || !strings.Contains(hintForAway(got), "(one)") {
+		t.Errorf("away are %q: %s", got, hintForAway(got))
+	}
 }

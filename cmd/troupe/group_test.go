@@ -168,8 +168,7 @@ func TestDescribeShowsWhoIsBehindAndByHowMuch(t *testing.T) {
 	}
 	member := startCopy(t, "t", "--group=g", "--from-beginning", "--instance=i", bootstrap)
 	member.says(t, "gets t/0-1")
-	for describeG(t, bootstrap).Partitions[0].CurrentOffset < 0 { // it commits where it begins
-	}
+	begunAt(t, bootstrap, 0, 3)
 	group = describeG(t, bootstrap)
 	if len(group.Members) != 1 || group.Protocol != "consumer" || group.Coordinator < 0 || group.Members[0].ClientID != "troupe-consume" || group.Members[0].Instance != "i" {
 		t.Fatalf("described as %+v", group)
@@ -230,6 +229,9 @@ func TestAResetIsForGroupsWhoseMembersHaveStopped(t *testing.T) {
 			t.Errorf("%s beside a member: exit code %d, %s", mode, got.code, got.err)
 		}
 	}
+	if got := must(t, "", "group", "reset", "g", "--topic=t:0", "--to-earliest", "--export", bootstrap); got != "t,0,0\n" {
+		t.Errorf("the export beside a member is %q", got)
+	}
 	for _, args := range [][]string{{"delete", "g"}, {"delete", "g", "--offsets", "--topic=t"}} {
 		if got := inProcess(t, "", append(append([]string{"group"}, args...), bootstrap)...); got.code != exitFailed || !strings.Contains(got.err, "--members") {
 			t.Errorf("%q beside a member: exit code %d, %s", args, got.code, got.err)
@@ -287,7 +289,7 @@ func TestAResetIsForGroupsWhoseMembersHaveStopped(t *testing.T) {
 	if offsets := current(); !slices.Equal(offsets, []int64{7}) {
 		t.Errorf("after a deletion the offsets are %v", offsets)
 	}
-	must(t, "", "group", "delete", "g", bootstrap)
+	must(t, "", "group", "delete", "g", "--yes", bootstrap)
 	if list := must(t, "", "group", "list", "--json", bootstrap); strings.TrimSpace(list) != "[]" {
 		t.Errorf("after the deletion: %s", list)
 	}
@@ -355,7 +357,12 @@ func TestGroupCommandsSayWhatIsWrong(t *testing.T) {
 			t.Errorf("%q: exit code %d, want %d; stderr %q, want one line with %q", c.args, got.code, c.code, got.err, c.want)
 		}
 	}
-	must(t, "", "group", "reset", "billing", "--topic=t", "--to-earliest", "--yes", bootstrap)
+	for _, mode := range []string{"--dry-run", "--yes"} {
+		got := inProcess(t, "", "group", "reset", "billing", "--topic=t", "--to-earliest", mode, bootstrap)
+		if got.code != exitDone || got.err != "troupe: there is no group billing yet: it will be made\n" {
+			t.Errorf("%s: exit code %d, stderr %q", mode, got.code, got.err)
+		}
+	}
 	for _, args := range [][]string{{"group", "describe", bootstrap, "b"}, {"consume", "t", bootstrap, "--group", ""}} {
 		got := inProcess(t, "", append([]string{cobra.ShellCompNoDescRequestCmd}, args...)...)
 		if completions, _, _ := strings.Cut(got.out, ":"); completions != "billing\n" {

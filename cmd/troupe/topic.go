@@ -54,7 +54,7 @@ brokers hold and lead their partitions.`,
 	bootstrapFlag(cmd.PersistentFlags(), &bootstrap)
 	cmd.AddCommand(
 		newTopicCreate(&bootstrap), newTopicList(&bootstrap), newTopicDescribe(&bootstrap),
-		newTopicAlter(&bootstrap), newTopicDelete(&bootstrap), newTopicReassign(std, &bootstrap), newTopicElectLeaders(std, &bootstrap),
+		newTopicAlter(&bootstrap), newTopicDelete(std, &bootstrap), newTopicReassign(std, &bootstrap), newTopicElectLeaders(std, &bootstrap),
 	)
 	return cmd
 }
@@ -311,8 +311,8 @@ taken away, and records with a key go to other partitions from then on.`,
 	return cmd
 }
 
-func newTopicDelete(bootstrap *string) *cobra.Command {
-	var ifExists bool
+func newTopicDelete(std streams, bootstrap *string) *cobra.Command {
+	var ifExists, yes bool
 	cmd := &cobra.Command{
 		Use:     "delete NAME...",
 		Short:   "Delete topics with all their records",
@@ -323,7 +323,11 @@ func newTopicDelete(bootstrap *string) *cobra.Command {
 		ValidArgsFunction: completeTopics(bootstrap, anyNumber),
 	}
 	cmd.Flags().BoolVar(&ifExists, "if-exists", false, "pass over topics that do not exist")
+	yesFlag(cmd.Flags(), &yes)
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		if err := confirmDeletion(std, yes, "Topics with all their records are", names); err != nil {
+			return err
+		}
 		return withClient(cmd.Context(), *bootstrap, func(ctx context.Context, c *client.Client) error {
 			for _, name := range names {
 				err := c.DeleteTopic(ctx, name)
