@@ -61,6 +61,7 @@ func (c *Consumer) end(partitions []PartitionName) {
 			continue
 		}
 		p.seek(Beginning())
+		p.retry(nil) // whatever was wrong is not this consumer's any more
 		c.partitions[name.Topic][name.Partition] = nil
 		c.order = slices.DeleteFunc(c.order, func(o *consumerPartition) bool { return o == p })
 		c.full = slices.DeleteFunc(c.full, func(o *consumerPartition) bool { return o == p })

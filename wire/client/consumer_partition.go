@@ -193,7 +193,7 @@ func (c *Consumer) request(m *metadata, at time.Time) time.Time {
 		}
 		p.asked = led
 		if addr == "" {
-			p.failed(wire.LeaderNotAvailable, wire.NoHint)
+			p.failed(m.leaderless(p.topic, p.id), wire.NoHint)
 			again = earlier(again, p.notBefore)
 			continue
 		}

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -115,4 +116,39 @@ func TestABeginningDoesNotOverwriteWhatIsCommittedAfterIt(t *testing.T) {
 	if got := b.Committed("g", "t", 0); got != 3 {
 		t.Errorf("%d is committed, and 3 was committed last", got)
 	}
+}
+
+func TestADeletedTopicIsNotCalledLeaderless(t *testing.T) {
+	b := nativetest.New()
+	b.CreateTopic("t", 1)
+	told := make(chan error, 1000)
+	c, err := client.NewWith(client.Config{
+		Addrs: []string{serve(t, b)}, RetryBackoff: time.Millisecond,
+		OnRetry: func(topic string, _ int32, err error) {
+			if topic == "t" {
+				told <- err
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	g := join(t, c, client.ManualCommit())
+	pollUntil(t, owns(g, 1), g)
+	fill(t, c, "t", 0, "read")
+	pollRecords(t, g, 1)
+	if err := c.DeleteTopic(t.Context(), "t"); err != nil {
+		t.Fatal(err)
+	}
+	var last error
+	hear := func() bool {
+		for len(told) > 0 {
+			if last = <-told; errors.Is(last, wire.LeaderNotAvailable) {
+				t.Fatalf("told of %v", last)
+			}
+		}
+		return errors.Is(last, wire.UnknownTopicOrPartition)
+	}
+	pollUntil(t, hear, g)
 }

@@ -55,6 +55,18 @@ func (m *metadata) leader(name string, id wire.TopicID, partition int32) (addr s
 	return "", at
 }
 
+// leaderless says why nobody leads a partition: it may have no leader for a while, or its topic may be gone.
+func (m *metadata) leaderless(name string, id wire.TopicID) error {
+	switch t := m.topics[name]; {
+	case t == nil: // not asked for yet
+	case errors.Is(t.err, wire.UnknownTopicOrPartition):
+		return wire.Errorf(wire.UnknownTopicOrPartition, "there is no topic %s any more", name)
+	case t.err == nil && t.id != id:
+		return wire.Errorf(wire.UnknownTopicID, "topic %s was deleted and created anew", name)
+	}
+	return wire.LeaderNotAvailable
+}
+
 // refresher says what the metadata must contain, and when it is to be asked for again.
 type refresher struct {
 	mu      sync.Mutex
