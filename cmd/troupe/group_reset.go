@@ -345,6 +345,6 @@ func awayInstances(members []client.GroupMember) (instances []string) {
 
 // hintForAway says what to do where nobody but static members is left that have stopped.
 func hintForAway(instances []string) string {
-	return fmt.Sprintf("all have stopped, but the group keeps the places of static members (%s) until their sessions end: after group.consumer.session.timeout.ms, 45 s unless it was set; wait for that",
+	return fmt.Sprintf("its static members (%s) have stopped, but the group keeps their places until their sessions end: wait for group.consumer.session.timeout.ms, 45 s unless it was set",
 		strings.Join(instances, ", "))
 }
