@@ -200,8 +200,12 @@ func (t *truth) decideJoin(q *wire.JoinGroup, reply *wire.JoinedGroup) {
 	t.replace(m)
 }
 
-// leads is a member that is told who leads its generation, by whichever coordinator.
+// leads is a member that is told who leads its generation, by whichever coordinator. In a group of KIP-848 nobody does, and this may be
+// told when the group has just moved back.
 func (t *truth) leads(reply *wire.JoinedGroup) {
+	if reply.Leader == "" {
+		return
+	}
 	g := t.generation(reply.Generation)
 	if g.leader != "" && g.leader != reply.Leader && t.classic() && t.standing(g.leader).instance == "" {
 		t.violate("generation %d is led by %s and by %s", reply.Generation, g.leader, reply.Leader)
