@@ -133,7 +133,7 @@ func (g *GroupConsumer) depart() {
 	if len(coming) > 0 && g.ctx.Err() == nil {
 		g.step, g.coming = locating, coming
 		turn := g.turn
-		g.tasks.Go(func() { g.locate(turn, coming) })
+		g.tasks.Go(func() { g.locate(turn, slices.Clone(coming)) }) // what it fills in is its own until it is known
 	}
 }
 
@@ -234,7 +234,7 @@ func (g *GroupConsumer) locate(turn int, coming []given) {
 		switch code := wire.Code(err); {
 		case err == nil:
 			g.calm()
-			g.step = beginning
+			g.step, g.coming = beginning, coming
 			signal(g.reader.ready)
 			g.mu.Unlock()
 			return
