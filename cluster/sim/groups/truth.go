@@ -102,6 +102,8 @@ func (t *truth) asked(c *coordinator, q *call) {
 	switch q := q.request.(type) {
 	case *wire.LeaveGroup:
 		t.leaves(q)
+	case *wire.JoinGroup:
+		t.comesBack(q)
 	case *wire.DeleteOffsets, *wire.DeleteGroup:
 		t.deleting = true
 	default:
@@ -149,7 +151,8 @@ func (t *truth) ends() {
 	clear(t.holders)
 	t.newest, t.joined = 0, 0
 	for _, id := range t.order {
-		t.members[id].over = true
+		m := t.members[id]
+		m.over, m.established, m.epoch, m.decided = true, false, 0, 0
 	}
 }
 
@@ -260,9 +263,13 @@ func (t *truth) decideCommit(q *wire.CommitOffsets, reply *wire.CommittedOffsets
 func (t *truth) decideBeat(q *wire.ConsumerHeartbeat, reply *wire.ConsumerHeartbeatReply) {
 	w := t.w
 	m := t.standing(q.Member)
+	wasOver := m.over
 	t.heard(q.Member, reply.Err, q.MemberEpoch)
 	if reply.Err != nil {
 		return
+	}
+	if wasOver && q.MemberEpoch == wire.MemberJoins {
+		m.established = false // it begins anew, and is in once it is told so
 	}
 	if q.MemberEpoch < 0 {
 		m.over = true
@@ -274,6 +281,10 @@ func (t *truth) decideBeat(q *wire.ConsumerHeartbeat, reply *wire.ConsumerHeartb
 		t.replace(m)
 	}
 	m.classic, m.heard, m.decided = false, w.now, wire.GenerationID(reply.MemberEpoch)
+	since := w.now
+	if m.doubted != 0 {
+		since = m.doubted // the coordinator found in the log that it has to give something up, and has waited since it loaded that
+	}
 	if q.OwnedTold && covered(q.Owned, m.assigned) {
 		m.told, m.doubted = 0, 0
 	}
@@ -281,7 +292,7 @@ func (t *truth) decideBeat(q *wire.ConsumerHeartbeat, reply *wire.ConsumerHeartb
 		return
 	}
 	if !covered(m.assigned, reply.Assignment) && m.told == 0 {
-		m.told = w.now
+		m.told = since
 	}
 	m.assigned = reply.Assignment
 }

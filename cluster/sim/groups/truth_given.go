@@ -44,20 +44,17 @@ func (t *truth) stands(c *coordinator, r *wire.ConsumerHeartbeatReply) {
 	}
 }
 
-// give notes who has what. What a coordinator says that is none any more counts only if
-// nothing else was said since, and who has left since has nothing.
+// give notes who has what. What a coordinator says that is none any more counts only if nothing else was said since, and so does
+// what is said to somebody who has left since, or was replaced: perhaps that was never committed.
 func (t *truth) give(c *coordinator, m *standing, places []place, epoch wire.GenerationID) {
 	stale := c.s.epoch != t.w.log.epoch
-	if m.over {
-		return
-	}
-	if !stale {
+	if !stale && !m.over {
 		t.newest = max(t.newest, epoch)
 	}
 	for _, p := range places {
 		topic, _ := c.s.b.view.Topic(p.topic)
 		before, ok := t.holders[p]
-		if ok && stale && before.epoch >= epoch {
+		if ok && (stale || m.over && before.member != m.id) && before.epoch >= epoch {
 			continue
 		}
 		if ok && before.member != m.id && before.epoch >= epoch {

@@ -75,6 +75,16 @@ func (t *truth) replace(m *standing) {
 	}
 }
 
+// comesBack is a process of an instance that joins: whoever had the instance before is out from here on, even if the answer takes until
+// the group has moved to the other protocol, and is a refusal then.
+func (t *truth) comesBack(q *wire.JoinGroup) {
+	for _, id := range t.order {
+		if m := t.members[id]; q.Instance != "" && m.instance == q.Instance && m.id != q.Member {
+			m.over = true
+		}
+	}
+}
+
 // heard is a member's request that was accepted, or was not: then there has to be a reason for that.
 func (t *truth) heard(id wire.MemberID, err error, epoch int32) {
 	m := t.members[id]
