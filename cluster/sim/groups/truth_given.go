@@ -54,6 +54,9 @@ func (t *truth) give(c *coordinator, m *standing, places []place, epoch wire.Gen
 	for _, p := range places {
 		topic, _ := c.s.b.view.Topic(p.topic)
 		before, ok := t.holders[p]
+		if !ok && m.over {
+			continue // the group may have been deleted since
+		}
 		if ok && (stale || m.over && before.member != m.id) && before.epoch >= epoch {
 			continue
 		}
