@@ -54,7 +54,7 @@ func drawProfile(random *rand.Rand, mutant Mutant) Profile {
 		InitialDelay:     pick(0, 300*time.Millisecond),
 		// Longer than anything is late: a group that is forgotten counts from the beginning when it comes again, and a commit from its
 		// former life could count then. Kafka: the same.
-		Retention:  pick(30*time.Second, time.Hour, time.Hour),
+		Retention:  pick(20*time.Second, time.Hour, time.Hour),
 		Faults:     20*time.Second + time.Duration(random.IntN(30))*time.Second,
 		FaultEvery: pick(300*time.Millisecond, time.Second, 3*time.Second),
 
