@@ -84,13 +84,14 @@ func (c *consumer) othersHave(m *consumerMember, owned assignment) bool {
 	return len(owned.filter(func(tp wire.TopicPartition) bool { return c.owners[tp] != nil && c.owners[tp] != m })) > 0
 }
 
-// mistakes says that a member of the classic protocol has to join again before it commits a partition: it is another's. Its leader
-// can have assigned it a topic that the coordinator of the upgraded group had not heard of yet. Nothing was kept for it of that.
+// mistakes says that a member of the classic protocol has to join again before it commits a partition, as that is not its own. Its leader
+// can have assigned it a topic that the coordinator of the upgraded group had not heard of yet. Nothing was kept for it of
+// that: others are given it, may have it already, or have had it and given it up again.
 //
 // Kafka: accepts the commits of both.
 func (c *consumer) mistakes(id wire.MemberID, tp wire.TopicPartition) bool {
-	m, owner := c.byID[id], c.owners[tp]
-	return m != nil && m.said.classic != nil && m.epoch < c.epoch && owner != nil && owner != m
+	m := c.byID[id]
+	return m != nil && m.said.classic != nil && m.epoch < c.epoch && c.owners[tp] != m
 }
 
 // checkJoin refuses a member of the classic protocol that the group cannot have. Nothing has changed yet.

@@ -66,7 +66,7 @@ func (g *Group) commitOffset(t *turn, by wire.MemberID, o wire.OffsetCommit) err
 		return err
 	}
 	if g.consumer != nil && g.consumer.mistakes(by, wire.TopicPartition{Topic: present.ID, Partition: o.Partition}) {
-		return wire.Errorf(wire.RebalanceInProgress, "partition %d of topic %q is another member's: join again", o.Partition, present.Name)
+		return wire.Errorf(wire.RebalanceInProgress, "partition %d of topic %q is not this member's: join again", o.Partition, present.Name)
 	}
 	if len(o.Metadata) > min(g.config.MaxOffsetMetadataBytes, maxStringBytes) {
 		return wire.Errorf(wire.OffsetMetadataTooLarge, "the metadata has %d bytes, and may have %d",

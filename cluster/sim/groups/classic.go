@@ -222,7 +222,7 @@ func (m *classicMember) adopt(synced *wire.SyncedGroup) {
 			gone = append(gone, p)
 		}
 	}
-	m.take(places)
+	m.take(places, nil)
 	if len(gone) == 0 {
 		return
 	}

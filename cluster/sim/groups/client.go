@@ -79,14 +79,19 @@ func (c *client) holds(p place) (*holding, bool) {
 	return &c.owned[i], true
 }
 
-// take begins to consume partitions, each from where it is committed.
-func (c *client) take(places []place) {
+// take begins to consume partitions, each from where it is committed. Where nobody has told their topics' ids the client asks for
+// them.
+func (c *client) take(places []place, ids map[place]wire.TopicID) {
 	for _, p := range places {
 		if _, ok := c.holds(p); ok {
 			continue
 		}
-		topic, _ := c.w.image.Topic(p.topic)
-		c.owned = append(c.owned, holding{place: p, id: topic.ID, since: c.w.now})
+		id, told := ids[p]
+		if !told {
+			topic, _ := c.w.image.Topic(p.topic)
+			id = topic.ID
+		}
+		c.owned = append(c.owned, holding{place: p, id: id, since: c.w.now})
 		slices.SortFunc(c.owned, func(a, b holding) int { return a.compare(b.place) })
 	}
 	if len(places) > 0 {

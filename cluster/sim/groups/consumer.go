@@ -17,6 +17,7 @@ type consumerMember struct {
 	interval time.Duration
 
 	target   []place // what it was told last to have
+	targetID map[place]wire.TopicID
 	toldSome bool    // since it joined
 	changing bool    // callbacks run
 	owes     bool    // it was told an assignment, and has not said yet that it has it
@@ -70,7 +71,7 @@ func (m *consumerMember) beat() {
 		q.Pattern = &pattern
 	}
 	if m.full || !slices.Equal(m.sent, places) || m.owes && !m.changing {
-		q.OwnedTold, q.Owned = true, w.ids(places)
+		q.OwnedTold, q.Owned = true, m.holdings()
 	}
 	m.owes = m.owes && m.changing
 	m.waiting = true
@@ -98,6 +99,11 @@ func (m *consumerMember) heard(r *wire.ConsumerHeartbeatReply) {
 	m.epoch, m.interval = r.MemberEpoch, r.HeartbeatInterval
 	if r.Assigned {
 		m.target, m.toldSome, m.owes = m.w.placesOf(r.Assignment), true, true
+		m.targetID = make(map[place]wire.TopicID, len(m.target))
+		for _, p := range m.target {
+			topic, _ := m.w.image.Topic(p.topic)
+			m.targetID[p] = topic.ID
+		}
 	}
 	m.later(m.interval)
 	m.reconcile()
@@ -109,15 +115,15 @@ func (m *consumerMember) reconcile() {
 	if m.changing || !m.toldSome {
 		return
 	}
-	target := m.target
+	target, ids := m.target, m.targetID
 	var gone, found []place
-	for _, p := range m.places() {
-		if !slices.Contains(target, p) {
-			gone = append(gone, p)
+	for _, h := range m.owned {
+		if ids[h.place] != h.id { // perhaps of a topic that has been created once more since
+			gone = append(gone, h.place)
 		}
 	}
 	for _, p := range target {
-		if _, ok := m.holds(p); !ok {
+		if h, ok := m.holds(p); !ok || h.id != ids[p] {
 			found = append(found, p)
 		}
 	}
@@ -143,7 +149,7 @@ func (m *consumerMember) reconcile() {
 		}
 		m.w.at(took, m.run, after(func() {
 			m.give(gone)
-			m.take(found)
+			m.take(found, ids)
 			m.changing = false
 			if !m.waiting {
 				m.beat()
@@ -189,24 +195,20 @@ func (m *consumerMember) leave() {
 	ghost.ask(q, requestTimeout, func(wire.GroupReply, error) {})
 }
 
-// ids are partitions in the words of KIP-848. Of topics that are no more there is nothing to tell.
-func (w *World) ids(places []place) []wire.AssignedTopic {
+// holdings are the client's partitions in the words of KIP-848: it knows topics by what it was told, also those that are no more.
+func (c *client) holdings() []wire.AssignedTopic {
 	var all []wire.AssignedTopic
-	for _, p := range places {
-		t, ok := w.image.Topic(p.topic)
-		if !ok {
+	for _, h := range c.owned {
+		if n := len(all); n > 0 && all[n-1].Topic == h.id {
+			all[n-1].Partitions = append(all[n-1].Partitions, h.partition)
 			continue
 		}
-		if n := len(all); n > 0 && all[n-1].Topic == t.ID {
-			all[n-1].Partitions = append(all[n-1].Partitions, p.partition)
-			continue
-		}
-		all = append(all, wire.AssignedTopic{Topic: t.ID, Partitions: []int32{p.partition}})
+		all = append(all, wire.AssignedTopic{Topic: h.id, Partitions: []int32{h.partition}})
 	}
 	return all
 }
 
-// placesOf reads them. A topic that was deleted meanwhile has none.
+// placesOf reads such words. A topic that was deleted meanwhile has none.
 func (w *World) placesOf(assigned []wire.AssignedTopic) []place {
 	var places []place
 	for _, a := range assigned {
