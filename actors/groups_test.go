@@ -58,7 +58,7 @@ func (c *company) committed(group wire.GroupID, topic string) wire.Offset {
 }
 
 func fetchOf(group wire.GroupID, topic string) *wire.FetchOffsets {
-	return &wire.FetchOffsets{Group: group, MemberEpoch: wire.UnknownMemberEpoch, Topics: []wire.OffsetTopic{{Topic: topic, Partitions: []int32{0}}}}
+	return &wire.FetchOffsets{Group: group, MemberEpoch: wire.UnknownMemberEpoch, Topics: []wire.NamedPartitions{{Topic: topic, Partitions: []int32{0}}}}
 }
 
 // later asks once, and delivers what comes of it.

@@ -93,11 +93,11 @@ func NewGroupReply(k Kind) GroupMessage {
 }
 
 const (
-	minAssignedTopicBytes = 1 + encodedTopicIDBytes + 1
-	minOffsetTopicBytes   = 1 + 1 + encodedTopicIDBytes + 1
-	minOffsetCommitBytes  = 1 + 1 + encodedTopicIDBytes + 4
-	minFetchedOffsetBytes = 1 + 2 + encodedTopicIDBytes + 5
-	minListedGroupBytes   = 1 + 5
+	minAssignedTopicBytes   = 1 + encodedTopicIDBytes + 1
+	minNamedPartitionsBytes = 1 + 1 + encodedTopicIDBytes + 1
+	minOffsetCommitBytes    = 1 + 1 + encodedTopicIDBytes + 4
+	minFetchedOffsetBytes   = 1 + 2 + encodedTopicIDBytes + 5
+	minListedGroupBytes     = 1 + 5
 )
 
 // millis encodes a duration; what is negative has no meaning.
@@ -148,7 +148,7 @@ func (d *Decoder) partitions() []int32 {
 	return list
 }
 
-func (e *Encoder) offsetTopics(topics []OffsetTopic) {
+func (e *Encoder) namedPartitions(topics []NamedPartitions) {
 	e.array(len(topics))
 	for i := range topics {
 		e.array(3)
@@ -158,16 +158,16 @@ func (e *Encoder) offsetTopics(topics []OffsetTopic) {
 	}
 }
 
-func (d *Decoder) offsetTopics() []OffsetTopic {
-	n, outer := d.list(minOffsetTopicBytes)
+func (d *Decoder) namedPartitions() []NamedPartitions {
+	n, outer := d.list(minNamedPartitionsBytes)
 	defer d.close(outer)
 	if n == 0 {
 		return nil
 	}
-	topics := make([]OffsetTopic, n)
+	topics := make([]NamedPartitions, n)
 	for i := range topics {
 		_, one := d.open()
-		topics[i] = OffsetTopic{Topic: d.string(), TopicID: d.topicID(), Partitions: d.partitions()}
+		topics[i] = NamedPartitions{Topic: d.string(), TopicID: d.topicID(), Partitions: d.partitions()}
 		d.close(one)
 	}
 	return topics
@@ -242,7 +242,7 @@ func (m *FetchOffsets) encode(e *Encoder) {
 		e.nothing()
 		return
 	}
-	e.offsetTopics(m.Topics)
+	e.namedPartitions(m.Topics)
 }
 
 func (m *FetchOffsets) decode(d *Decoder) {
@@ -250,7 +250,7 @@ func (m *FetchOffsets) decode(d *Decoder) {
 	m.Group, m.Member = GroupID(d.string()), MemberID(d.string())
 	m.MemberEpoch, m.Stable = integer[int32](d), d.bool()
 	if m.All = d.isNil(); !m.All {
-		m.Topics = d.offsetTopics()
+		m.Topics = d.namedPartitions()
 	}
 	d.close(outer)
 }
@@ -293,12 +293,12 @@ func (m *FetchedOffsets) decode(d *Decoder) {
 func (m *DeleteOffsets) encode(e *Encoder) {
 	e.array(2)
 	e.string(string(m.Group))
-	e.offsetTopics(m.Topics)
+	e.namedPartitions(m.Topics)
 }
 
 func (m *DeleteOffsets) decode(d *Decoder) {
 	_, outer := d.open()
-	m.Group, m.Topics = GroupID(d.string()), d.offsetTopics()
+	m.Group, m.Topics = GroupID(d.string()), d.namedPartitions()
 	d.close(outer)
 }
 

@@ -94,31 +94,6 @@ func (m *ConsumerHeartbeatReply) decode(d *Decoder) {
 	d.close(outer)
 }
 
-func (e *Encoder) namedPartitions(topics []NamedPartitions) {
-	e.array(len(topics))
-	for i := range topics {
-		e.array(3)
-		e.string(topics[i].Topic)
-		e.topicID(topics[i].TopicID)
-		e.partitions(topics[i].Partitions)
-	}
-}
-
-func (d *Decoder) namedPartitions() []NamedPartitions {
-	n, outer := d.list(minOffsetTopicBytes)
-	defer d.close(outer)
-	if n == 0 {
-		return nil
-	}
-	topics := make([]NamedPartitions, n)
-	for i := range topics {
-		_, one := d.open()
-		topics[i] = NamedPartitions{Topic: d.string(), TopicID: d.topicID(), Partitions: d.partitions()}
-		d.close(one)
-	}
-	return topics
-}
-
 func (m *GroupDescription) encode(e *Encoder) {
 	e.array(11)
 	e.failure(m.Err)

@@ -14,7 +14,7 @@ var otherTopic = TopicID{15: 9}
 func groupSamples() map[string]Message {
 	refused := &CodedError{Code: UnknownMemberID, Message: "the session of the member has ended"}
 	moment := time.UnixMilli(1_790_000_000_123)
-	topics := []OffsetTopic{{Topic: "a", TopicID: someTopic, Partitions: []int32{0, 300}}, {Topic: "b"}}
+	topics := []NamedPartitions{{Topic: "a", TopicID: someTopic, Partitions: []int32{0, 300}}, {Topic: "b"}}
 	named := []NamedPartitions{{Topic: "a", TopicID: someTopic, Partitions: []int32{1, 2}}}
 	assigned := []AssignedTopic{{Topic: someTopic, Partitions: []int32{0, 70_000}}, {Topic: otherTopic}}
 	return map[string]Message{

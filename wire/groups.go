@@ -182,16 +182,16 @@ type FetchOffsets struct {
 	MemberEpoch int32
 	// All asks for every offset of the group; else those of Topics are asked for.
 	All    bool
-	Topics []OffsetTopic
+	Topics []NamedPartitions
 	// Stable wants no answer from before a pending transaction's end (KIP-447). There are none yet.
 	Stable bool
 }
 
-// OffsetTopic names partitions of a topic.
-type OffsetTopic struct {
+// NamedPartitions is partitions of a topic, with both of its names.
+type NamedPartitions struct {
 	Topic      string
 	TopicID    TopicID // zero where it is not told
-	Partitions []int32
+	Partitions []int32 // in descriptions sorted
 }
 
 // FetchedOffsets answers FetchOffsets. Unless all were asked for, it has every partition that was, in that order, with
@@ -217,7 +217,7 @@ type FetchedOffset struct {
 // one error for each partition in the order they were asked in.
 type DeleteOffsets struct {
 	Group  GroupID
-	Topics []OffsetTopic
+	Topics []NamedPartitions
 }
 
 // DeleteGroup deletes a group without members; answered with DeletedGroup.

@@ -130,13 +130,6 @@ type DescribedMember struct {
 	Target           []NamedPartitions // what it is to have once all others have given it up
 }
 
-// NamedPartitions is partitions of a topic, with both of its names.
-type NamedPartitions struct {
-	Topic      string
-	TopicID    TopicID
-	Partitions []int32 // sorted
-}
-
 // Rebalance is one rebalance of a group on record.
 type Rebalance struct {
 	Number     int64 // the first of a group is 1

@@ -558,7 +558,7 @@ func TestOffsetsOfSubscribedTopicsAreNotDeleted(t *testing.T) {
 	m.pattern = "p"
 	m.join()
 	for topic, want := range map[string]wire.ErrorCode{"t": wire.GroupSubscribedToTopic, "p": wire.GroupSubscribedToTopic, "u": wire.None} {
-		reply := b.ask(&wire.DeleteOffsets{Group: "g", Topics: []wire.OffsetTopic{{Topic: topic, Partitions: []int32{0}}}}).(*wire.CommittedOffsets)
+		reply := b.ask(&wire.DeleteOffsets{Group: "g", Topics: []wire.NamedPartitions{{Topic: topic, Partitions: []int32{0}}}}).(*wire.CommittedOffsets)
 		if wire.Code(reply.Errs[0]) != want {
 			t.Errorf("topic %s: %v", topic, reply.Errs[0])
 		}

@@ -337,7 +337,7 @@ func (d *desk) commit(m wire.MemberID, offset int64) error {
 func (d *desk) committed(partition int32) wire.Offset {
 	d.t.Helper()
 	reply := ask[*wire.FetchedOffsets](d, &wire.FetchOffsets{
-		Group: "g", MemberEpoch: -1, Topics: []wire.OffsetTopic{{Topic: "orders", Partitions: []int32{partition}}},
+		Group: "g", MemberEpoch: -1, Topics: []wire.NamedPartitions{{Topic: "orders", Partitions: []int32{partition}}},
 	})
 	wantError(d.t, reply.Err, wire.None)
 	return reply.Offsets[0].Offset

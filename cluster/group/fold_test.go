@@ -86,7 +86,7 @@ func (c *chaos) step() {
 	case n < 70:
 		c.call(c.anyCommit())
 	case n < 72:
-		c.call(&wire.DeleteOffsets{Group: "g", Topics: []wire.OffsetTopic{{Topic: "payments", Partitions: []int32{0, 1}}, {Topic: "orders", Partitions: []int32{2}}}})
+		c.call(&wire.DeleteOffsets{Group: "g", Topics: []wire.NamedPartitions{{Topic: "payments", Partitions: []int32{0, 1}}, {Topic: "orders", Partitions: []int32{2}}}})
 	case n < 73:
 		c.call(&wire.DeleteGroup{Group: "g"})
 	case n < 80:

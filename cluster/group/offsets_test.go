@@ -118,7 +118,7 @@ func TestAnUnknownGroupHasCommittedNothing(t *testing.T) {
 	d := newDesk(t)
 	reply := ask[*wire.FetchedOffsets](d, &wire.FetchOffsets{
 		Group: "g", MemberEpoch: -1,
-		Topics: []wire.OffsetTopic{
+		Topics: []wire.NamedPartitions{
 			{Topic: "orders", Partitions: []int32{3, 0}},
 			{Topic: "nothing", Partitions: []int32{1}},
 			{TopicID: topicID("nothing"), Partitions: []int32{1}},
@@ -340,7 +340,7 @@ func TestAGreatManyOffsetsAreForgottenInSteps(t *testing.T) {
 }
 
 func TestDeletingOffsets(t *testing.T) {
-	deleting := func(topics ...wire.OffsetTopic) *wire.DeleteOffsets {
+	deleting := func(topics ...wire.NamedPartitions) *wire.DeleteOffsets {
 		return &wire.DeleteOffsets{Group: "g", Topics: topics}
 	}
 	d := newDesk(t)
@@ -351,9 +351,9 @@ func TestDeletingOffsets(t *testing.T) {
 	}}
 	d.wantCommitted(q, wire.None, wire.None, wire.None)
 	reply := ask[*wire.CommittedOffsets](d, deleting(
-		wire.OffsetTopic{Topic: "orders", Partitions: []int32{0, 6}}, // subscribed to
-		wire.OffsetTopic{Topic: "payments", Partitions: []int32{0, 2, 3}},
-		wire.OffsetTopic{Topic: "nothing", Partitions: []int32{0}},
+		wire.NamedPartitions{Topic: "orders", Partitions: []int32{0, 6}}, // subscribed to
+		wire.NamedPartitions{Topic: "payments", Partitions: []int32{0, 2, 3}},
+		wire.NamedPartitions{Topic: "nothing", Partitions: []int32{0}},
 	))
 	wantError(t, reply.Err, wire.None)
 	for i, want := range []wire.ErrorCode{
@@ -380,7 +380,7 @@ func TestOffsetsOfAGroupWhoseSubscriptionsCannotBeReadAreNotDeleted(t *testing.T
 			call := d.call(join)
 			d.pass(3 * time.Second)
 			ask[*wire.SyncedGroup](d, syncing(answered[*wire.JoinedGroup](d, call).Member, 1))
-			reply := ask[*wire.CommittedOffsets](d, &wire.DeleteOffsets{Group: "g", Topics: []wire.OffsetTopic{{Topic: "orders", Partitions: []int32{0}}}})
+			reply := ask[*wire.CommittedOffsets](d, &wire.DeleteOffsets{Group: "g", Topics: []wire.NamedPartitions{{Topic: "orders", Partitions: []int32{0}}}})
 			wantError(t, reply.Errs[0], c.want)
 		})
 	}

@@ -100,7 +100,7 @@ const maxOffsetsAsked = 10_000
 func (cl *Client) DeleteOffsets(ctx context.Context, group string, partitions ...PartitionName) error {
 	q := &wire.DeleteOffsets{Group: wire.GroupID(group)}
 	for _, p := range partitions {
-		q.Topics = append(q.Topics, wire.OffsetTopic{Topic: p.Topic, Partitions: []int32{p.Partition}})
+		q.Topics = append(q.Topics, wire.NamedPartitions{Topic: p.Topic, Partitions: []int32{p.Partition}})
 	}
 	deleted, err := groupAnswer[*wire.CommittedOffsets](ctx, cl, q)
 	if err == nil && len(deleted.Errs) != len(partitions) {

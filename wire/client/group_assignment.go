@@ -213,7 +213,7 @@ func (g *GroupConsumer) revoke() {
 func (g *GroupConsumer) locate(turn int, coming []given) {
 	q := &wire.FetchOffsets{Group: g.group, Member: g.memberID, Stable: true}
 	for i := range coming {
-		q.Topics = append(q.Topics, wire.OffsetTopic{
+		q.Topics = append(q.Topics, wire.NamedPartitions{
 			Topic: coming[i].Topic, TopicID: coming[i].slot.topic, Partitions: []int32{coming[i].Partition},
 		})
 	}

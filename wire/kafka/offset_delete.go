@@ -16,7 +16,7 @@ var offsetDeleteShape = shape{
 func (c *conn) offsetDelete(q *kmsg.OffsetDeleteRequest) kmsg.Response {
 	asked := &wire.DeleteOffsets{Group: wire.GroupID(q.Group)}
 	for i := range q.Topics {
-		topic := wire.OffsetTopic{Topic: q.Topics[i].Topic}
+		topic := wire.NamedPartitions{Topic: q.Topics[i].Topic}
 		for _, p := range q.Topics[i].Partitions {
 			topic.Partitions = append(topic.Partitions, p.Partition)
 		}

@@ -118,7 +118,7 @@ func (c *conn) offsetsOf(ctx context.Context, q *kmsg.OffsetFetchRequest, group 
 			}
 			names[i] = topic.Name
 		}
-		asked.Topics = append(asked.Topics, wire.OffsetTopic{Topic: names[i], TopicID: t.TopicID, Partitions: t.Partitions})
+		asked.Topics = append(asked.Topics, wire.NamedPartitions{Topic: names[i], TopicID: t.TopicID, Partitions: t.Partitions})
 	}
 	fetched, err := ask[wire.FetchedOffsets](ctx, c, asked)
 	if err != nil {

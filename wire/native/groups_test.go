@@ -53,7 +53,7 @@ func TestWhatACoordinatorRefusesIsInItsReplyAndWhatNobodyAnswersFails(t *testing
 func TestTooManyOffsetsAreNotAskedForAtOnce(t *testing.T) {
 	bubble(t, nil, func(_ *testing.T, _ *nativetest.Broker, _ *native.Server, connect func() *peer) {
 		p := connect().greet()
-		many := &wire.FetchOffsets{Group: "g", Topics: []wire.OffsetTopic{{Topic: "t", Partitions: make([]int32, 100_001)}}}
+		many := &wire.FetchOffsets{Group: "g", Topics: []wire.NamedPartitions{{Topic: "t", Partitions: make([]int32, 100_001)}}}
 		p.refused(p.send(wire.KindFetchOffsets, many), wire.InvalidRequest)
 		p.alive()
 	})

@@ -130,7 +130,7 @@ func (c *client) fetch() {
 	}
 	for _, h := range c.owned {
 		if !h.fetched {
-			q.Topics = append(q.Topics, wire.OffsetTopic{Topic: h.topic, Partitions: []int32{h.partition}})
+			q.Topics = append(q.Topics, wire.NamedPartitions{Topic: h.topic, Partitions: []int32{h.partition}})
 		}
 	}
 	if len(q.Topics) == 0 {

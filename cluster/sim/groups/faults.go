@@ -250,7 +250,7 @@ func (w *World) useTool() {
 	var q wire.GroupRequest
 	switch w.random.IntN(6) {
 	case 0:
-		q = &wire.DeleteOffsets{Group: id, Topics: []wire.OffsetTopic{{Topic: "orders", Partitions: []int32{0, 1}}}}
+		q = &wire.DeleteOffsets{Group: id, Topics: []wire.NamedPartitions{{Topic: "orders", Partitions: []int32{0, 1}}}}
 	case 1:
 		q = &wire.DeleteGroup{Group: id}
 	case 2:
