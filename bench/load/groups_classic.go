@@ -18,7 +18,7 @@ import (
 // measureClassic lets all members of a classic group join, again and again, each with something new to say: from the first
 // JoinGroup to the last answer to SyncGroup.
 func (f *groupsFlags) measureClassic(ctx context.Context, b *costBench) (rows []costRow, err error) {
-	return rows, b.with(ctx, 1, func(c *testbed.Cluster) error {
+	err = b.with(ctx, 1, func(c *testbed.Cluster) error {
 		clients, closeAll, err := connect(c, f.classic) // a JoinGroup holds up its connection
 		if err != nil {
 			return err
@@ -45,6 +45,7 @@ func (f *groupsFlags) measureClassic(ctx context.Context, b *costBench) (rows []
 				against("< 1", q.Max < time.Second))
 		return nil
 	})
+	return rows, err
 }
 
 func rebalance(ctx context.Context, members []*classicMember, round int) error {

@@ -15,7 +15,7 @@ import (
 
 // measureLag produces records at known times and compares what is said of a group that has got so far.
 func (f *groupsFlags) measureLag(ctx context.Context, b *costBench) (rows []costRow, err error) {
-	return rows, b.with(ctx, 1, func(c *testbed.Cluster) error {
+	err = b.with(ctx, 1, func(c *testbed.Cluster) error {
 		client, err := kgo.NewClient(kgo.SeedBrokers(c.Kafka()), kgo.DefaultProduceTopic(groupTopic))
 		if err != nil {
 			return err
@@ -54,6 +54,7 @@ func (f *groupsFlags) measureLag(ctx context.Context, b *costBench) (rows []cost
 		}.against("<= 1", worst <= 1))
 		return nil
 	})
+	return rows, err
 }
 
 // lagSeconds asks troupe how far the group is behind. The time that its start takes is in the answer.

@@ -43,7 +43,7 @@ func connect(c *testbed.Cluster, count int) (clients []*kgo.Client, closeAll fun
 
 // measureConsumer lets the members of a group of KIP-848 come, as many as there are partitions.
 func (f *groupsFlags) measureConsumer(ctx context.Context, b *costBench) (rows []costRow, err error) {
-	return rows, b.with(ctx, 1, func(c *testbed.Cluster) error {
+	err = b.with(ctx, 1, func(c *testbed.Cluster) error {
 		clients, closeAll, err := connect(c, f.clients)
 		if err != nil {
 			return err
@@ -77,6 +77,7 @@ func (f *groupsFlags) measureConsumer(ctx context.Context, b *costBench) (rows [
 		rows = append(rows, row)
 		return err
 	})
+	return rows, err
 }
 
 func (f *groupsFlags) watchCrowd(ctx context.Context, c *testbed.Cluster, crowd *crowd) (costRow, error) {

@@ -79,7 +79,7 @@ func (c committed) commit(ctx context.Context, client *kgo.Client, group string,
 
 // measureIdleGroups counts the goroutines that groups leave behind which have offsets and nobody in them.
 func (f *groupsFlags) measureIdleGroups(ctx context.Context, b *costBench) (rows []costRow, err error) {
-	return rows, b.with(ctx, 1, func(c *testbed.Cluster) error {
+	err = b.with(ctx, 1, func(c *testbed.Cluster) error {
 		clients, closeAll, err := connect(c, f.clients)
 		if err != nil {
 			return err
@@ -123,6 +123,7 @@ func (f *groupsFlags) measureIdleGroups(ctx context.Context, b *costBench) (rows
 			costRow{What: "and memory", Value: float64(heavy-light) / float64(f.idle) / 1024, Unit: "KiB a group"})
 		return err
 	})
+	return rows, err
 }
 
 // goroutines asks a broker how many it has.
@@ -163,7 +164,7 @@ func spread(clients []*kgo.Client, times int, do func(client *kgo.Client, n int)
 // connections, as many consumers have.
 func (f *groupsFlags) measureCommits(ctx context.Context, b *costBench, replicas int) (rows []costRow, err error) {
 	const wanted = 20_000 // a second
-	return rows, b.with(ctx, replicas, func(c *testbed.Cluster) error {
+	err = b.with(ctx, replicas, func(c *testbed.Cluster) error {
 		clients, closeAll, err := connect(c, f.committers)
 		if err != nil {
 			return err
@@ -208,6 +209,7 @@ func (f *groupsFlags) measureCommits(ctx context.Context, b *costBench, replicas
 		}.against(fmt.Sprint(">= ", wanted), rate >= wanted))
 		return nil
 	})
+	return rows, err
 }
 
 // onlyEnds says that nothing went wrong but that the time was up.
@@ -227,7 +229,7 @@ func onlyEnds(err error) bool {
 // measureLoading restarts a broker whose partition of the offsets topic has many offsets, and asks until it knows them.
 func (f *groupsFlags) measureLoading(ctx context.Context, b *costBench) (rows []costRow, err error) {
 	const each = 1000 // offsets of a group
-	return rows, b.with(ctx, 1, func(c *testbed.Cluster) error {
+	err = b.with(ctx, 1, func(c *testbed.Cluster) error {
 		clients, closeAll, err := connect(c, f.clients)
 		if err != nil {
 			return err
@@ -262,6 +264,7 @@ func (f *groupsFlags) measureLoading(ctx context.Context, b *costBench) (rows []
 		}.against("< 3", took < 3*time.Second))
 		return nil
 	})
+	return rows, err
 }
 
 // awaitOffset asks for a committed offset until the coordinator has loaded it.
