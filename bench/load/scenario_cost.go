@@ -3,9 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"os"
-	"regexp"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,26 +11,9 @@ import (
 	"github.com/troupe-mq/troupe/bench/testbed"
 )
 
-// costRow is a figure of a cluster, and what it is held against.
-type costRow struct {
-	What  string  `json:"what"`
-	Value float64 `json:"value"`
-	Unit  string  `json:"unit"`
-	Goal  string  `json:"goal,omitempty"`
-	Met   *bool   `json:"met,omitempty"` // nil without a goal
-	Note  string  `json:"note,omitempty"`
-}
-
-// against says whether a figure keeps a bound.
-func (r costRow) against(goal string, met bool) costRow {
-	r.Goal, r.Met = goal, &met
-	return r
-}
-
 // costFlags are the flags of the cost scenario.
 type costFlags struct {
-	target     targetFlags
-	only       string
+	figureFlags
 	partitions int32 // many
 	records    int64
 	elect      int32
@@ -42,15 +22,9 @@ type costFlags struct {
 	rounds     int
 }
 
-// costs are what the cost scenario measures, each on a new cluster.
-func (f *costFlags) costs() []struct {
-	name    string
-	measure func(ctx context.Context, b *costBench) ([]costRow, error)
-} {
-	return []struct {
-		name    string
-		measure func(ctx context.Context, b *costBench) ([]costRow, error)
-	}{
+// figures are what the cost scenario measures.
+func (f *costFlags) figures() []costFigure {
+	return []costFigure{
 		{"replicas", f.measureReplicas},
 		{"partitions", f.measurePartitions},
 		{"idle", f.measureIdle},
@@ -78,86 +52,15 @@ func costCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 	}
 	set := cmd.Flags()
-	set.StringVar(&f.target.binary, "binary", "", "troupe binary to start (default: built from this module)")
-	set.StringVar(&f.only, "only", "", "only figures whose name matches this regular expression")
+	f.register(set)
 	set.Int32Var(&f.partitions, "partitions", f.partitions, "many partitions")
 	set.Int64Var(&f.records, "records", f.records, "records of 100 bytes in a run")
 	set.Int32Var(&f.elect, "elect", f.elect, "partitions that the killed broker leads")
 	set.IntVar(&f.brokers, "brokers", f.brokers, "most brokers")
 	set.IntVar(&f.megabytes, "megabytes", f.megabytes, "what an empty follower has to catch up")
 	set.IntVar(&f.rounds, "rounds", f.rounds, "kills of the controller")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		rows, err := f.run(cmd.Context(), cmd.ErrOrStderr())
-		if err != nil {
-			return err
-		}
-		return report(cmd, rows, func(w io.Writer) { writeCosts(w, rows) })
-	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return f.take(cmd, f.figures()) }
 	return cmd
-}
-
-func writeCosts(w io.Writer, rows []costRow) {
-	fmt.Fprintln(w, "figure\tvalue\t\tgoal\t\t")
-	for _, r := range rows {
-		met := ""
-		if r.Met != nil {
-			met = map[bool]string{true: "met", false: "missed"}[*r.Met]
-		}
-		fmt.Fprintf(w, "%s\t%.4g\t%s\t%s\t%s\t%s\n", r.What, r.Value, r.Unit, r.Goal, met, r.Note)
-	}
-}
-
-func (f *costFlags) run(ctx context.Context, progress io.Writer) ([]costRow, error) {
-	only, err := regexp.Compile(f.only)
-	if err != nil {
-		return nil, err
-	}
-	work, err := os.MkdirTemp("", "load-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(work) //nolint:errcheck // a temporary directory
-	b := &costBench{work: work}
-	if b.binary, err = f.target.troupe(ctx, work); err != nil {
-		return nil, err
-	}
-	var rows []costRow
-	for _, c := range f.costs() {
-		if !only.MatchString(c.name) {
-			continue
-		}
-		fmt.Fprintln(progress, c.name)
-		found, err := c.measure(ctx, b)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", c.name, err)
-		}
-		rows = append(rows, found...)
-	}
-	return rows, nil
-}
-
-// costBench starts clusters to measure.
-type costBench struct{ work, binary string }
-
-// with runs a measurement on a new cluster, which is gone afterwards.
-func (b *costBench) with(ctx context.Context, brokers int, measure func(c *testbed.Cluster) error) error {
-	dir, err := os.MkdirTemp(b.work, "cluster-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
-	c, err := testbed.StartCluster(ctx, testbed.ClusterConfig{Binary: b.binary, Dir: dir, Brokers: brokers})
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	const patience = 30 * time.Second
-	voting, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if err := c.AwaitVoters(voting); err != nil {
-		return err
-	}
-	return measure(c)
 }
 
 // targetOf is a cluster as a target of the drivers.

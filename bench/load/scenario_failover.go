@@ -75,7 +75,7 @@ on the disks are compared.
 		Args: cobra.NoArgs,
 	}
 	set := cmd.Flags()
-	set.StringVar(&f.target.binary, "binary", "", "troupe binary to start (default: built from this module)")
+	f.target.registerBinary(set)
 	set.IntVar(&f.kills, "kills", f.kills, "how often")
 	set.StringVar(&f.victim, "victim", f.victim, "leader, controller or both")
 	set.StringVar(&f.fault, "fault", f.fault, "kill, stop, term or all")

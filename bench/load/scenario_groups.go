@@ -2,10 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
-	"os"
-	"regexp"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,8 +9,7 @@ import (
 
 // groupsFlags are the flags of the groups scenario.
 type groupsFlags struct {
-	target     targetFlags
-	only       string
+	figureFlags
 	members    int
 	classic    int
 	rounds     int
@@ -25,9 +20,9 @@ type groupsFlags struct {
 	watch      time.Duration
 }
 
-// figures are what the groups scenario measures, each on a new cluster.
-func (f *groupsFlags) figures() []groupFigure {
-	return []groupFigure{
+// figures are what the groups scenario measures.
+func (f *groupsFlags) figures() []costFigure {
+	return []costFigure{
 		{"consumer", f.measureConsumer},
 		{"classic", f.measureClassic},
 		{"idle", f.measureIdleGroups},
@@ -36,12 +31,6 @@ func (f *groupsFlags) figures() []groupFigure {
 		{"load", f.measureLoading},
 		{"lag", f.measureLag},
 	}
-}
-
-// groupFigure is one measurement, by the name that --only knows.
-type groupFigure struct {
-	name    string
-	measure func(ctx context.Context, b *costBench) ([]costRow, error)
 }
 
 func groupsCommand() *cobra.Command {
@@ -63,8 +52,7 @@ func groupsCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 	}
 	set := cmd.Flags()
-	set.StringVar(&f.target.binary, "binary", "", "troupe binary to start (default: built from this module)")
-	set.StringVar(&f.only, "only", "", "only figures whose name matches this regular expression")
+	f.register(set)
 	set.IntVar(&f.members, "members", f.members, "members of the group of KIP-848")
 	set.IntVar(&f.classic, "classic", f.classic, "members of the classic group")
 	set.IntVar(&f.rounds, "rounds", f.rounds, "rebalances of the classic group")
@@ -73,41 +61,6 @@ func groupsCommand() *cobra.Command {
 	set.IntVar(&f.clients, "clients", f.clients, "connections that requests share")
 	set.IntVar(&f.committers, "committers", f.committers, "connections that commit")
 	set.DurationVar(&f.watch, "watch", f.watch, "how long to measure what goes on for a while")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		rows, err := f.run(cmd.Context(), cmd.ErrOrStderr())
-		if err != nil {
-			return err
-		}
-		return report(cmd, rows, func(w io.Writer) { writeCosts(w, rows) })
-	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return f.take(cmd, f.figures()) }
 	return cmd
-}
-
-func (f *groupsFlags) run(ctx context.Context, progress io.Writer) ([]costRow, error) {
-	only, err := regexp.Compile(f.only)
-	if err != nil {
-		return nil, err
-	}
-	work, err := os.MkdirTemp("", "load-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(work) //nolint:errcheck // a temporary directory
-	b := &costBench{work: work}
-	if b.binary, err = f.target.troupe(ctx, work); err != nil {
-		return nil, err
-	}
-	var rows []costRow
-	for _, one := range f.figures() {
-		if !only.MatchString(one.name) {
-			continue
-		}
-		fmt.Fprintln(progress, one.name)
-		found, err := one.measure(ctx, b)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", one.name, err)
-		}
-		rows = append(rows, found...)
-	}
-	return rows, nil
 }

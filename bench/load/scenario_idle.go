@@ -47,7 +47,7 @@ func idleCommand() *cobra.Command {
 		Example: "  go run ./bench/load idle --partitions 10000",
 		Args:    cobra.NoArgs,
 	}
-	cmd.Flags().StringVar(&f.target.binary, "binary", "", "troupe binary to start (default: built from this module)")
+	f.target.registerBinary(cmd.Flags())
 	cmd.Flags().IntVar(&f.partitions, "partitions", f.partitions, "partitions in all")
 	cmd.Flags().IntVar(&f.topics, "topics", f.topics, "topics that they belong to")
 	cmd.Flags().DurationVar(&f.watch, "watch", f.watch, "how long to watch")

@@ -36,7 +36,7 @@ restarted at another address with the flags it had.`,
 		Example: "  go run ./bench/load join --count 50 --ready-within 2s",
 		Args:    cobra.NoArgs,
 	}
-	cmd.Flags().StringVar(&at.binary, "binary", "", "troupe binary to start (default: built from this module)")
+	at.registerBinary(cmd.Flags())
 	cmd.Flags().IntVar(&count, "count", count, "how often")
 	cmd.Flags().DurationVar(&limit, "ready-within", 0, "fail when a broker takes longer until it is ready (default: however long it takes)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -49,7 +49,7 @@ acknowledgement named, in order, once. It fails if one is not.`,
 		Example: "  go run ./bench/load kill --kills 100",
 		Args:    cobra.NoArgs,
 	}
-	cmd.Flags().StringVar(&f.target.binary, "binary", "", "troupe binary to start (default: built from this module)")
+	f.target.registerBinary(cmd.Flags())
 	cmd.Flags().IntVar(&f.kills, "kills", f.kills, "how often")
 	cmd.Flags().Int32Var(&f.partitions, "partitions", f.partitions, "partitions, each with a producer of its own")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "of the times of the kills (default: a new one)")

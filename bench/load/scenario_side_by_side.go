@@ -36,7 +36,7 @@ func sideBySideCommand() *cobra.Command {
 		Example: "  go run ./bench/load side-by-side\n  go run ./bench/load side-by-side --only '1 KB.*group'",
 		Args:    cobra.NoArgs,
 	}
-	cmd.Flags().StringVar(&s.target.binary, "binary", "", "troupe binary to start (default: built from this module)")
+	s.target.registerBinary(cmd.Flags())
 	cmd.Flags().IntVar(&s.rounds, "rounds", s.rounds, "undisturbed rounds of each row")
 	cmd.Flags().StringVar(&only, "only", "", "only rows whose name matches this regular expression")
 	cmd.Flags().Float64Var(&s.scale, "scale", 1, "multiplies the number of records, for a quick look")

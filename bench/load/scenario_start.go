@@ -32,7 +32,7 @@ func startCommand() *cobra.Command {
 		Example: "  go run ./bench/load start --count 20",
 		Args:    cobra.NoArgs,
 	}
-	cmd.Flags().StringVar(&at.binary, "binary", "", "troupe binary to start (default: built from this module)")
+	at.registerBinary(cmd.Flags())
 	cmd.Flags().IntVar(&count, "count", count, "how often")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		r, err := measureStart(cmd.Context(), at, count)

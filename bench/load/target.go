@@ -29,9 +29,14 @@ type targetFlags struct {
 func (f *targetFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.bootstrap, "bootstrap", "", "load this broker instead of starting one")
 	flags.IntSliceVar(&f.pids, "pid", nil, "with --bootstrap: process ids of the broker, to measure its CPU")
-	flags.StringVar(&f.binary, "binary", "", "troupe binary to start (default: built from this module)")
+	f.registerBinary(flags)
 	flags.BoolVar(&f.floor, "floor", false, "start the floor broker instead of Troupe")
 	flags.StringVar(&f.durability, "durability", durabilityGroup, "group: acknowledged after a shared fsync; none: from the page cache")
+}
+
+// registerBinary is all of it for a scenario that starts Troupe by itself.
+func (f *targetFlags) registerBinary(flags *pflag.FlagSet) {
+	flags.StringVar(&f.binary, "binary", "", "troupe binary to start (default: built from this module)")
 }
 
 // target is a broker under load.
