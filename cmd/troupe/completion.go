@@ -42,9 +42,32 @@ func newCompletion() *cobra.Command {
 // anyNumber of arguments.
 const anyNumber = -1
 
-// completeTopics completes up to so many arguments with the names of topics. Without a cluster
-// there is nothing to offer.
+// completeTopics completes up to so many arguments with the names of topics.
 func completeTopics(bootstrap *string, arguments int) cobra.CompletionFunc {
+	return completeNames(bootstrap, arguments, func(ctx context.Context, c *client.Client) (names []string, err error) {
+		topics, err := c.DescribeTopics(ctx)
+		for i := range topics {
+			if !topics[i].Internal {
+				names = append(names, topics[i].Name)
+			}
+		}
+		return names, err
+	})
+}
+
+// completeGroups completes up to so many arguments with the names of groups.
+func completeGroups(bootstrap *string, arguments int) cobra.CompletionFunc {
+	return completeNames(bootstrap, arguments, func(ctx context.Context, c *client.Client) (names []string, err error) {
+		groups, err := c.ListGroups(ctx)
+		for _, g := range groups {
+			names = append(names, string(g.Group))
+		}
+		return names, err
+	})
+}
+
+// completeNames completes arguments, each name once, with what list learns of the cluster. Without one there is nothing to offer.
+func completeNames(bootstrap *string, arguments int, list func(context.Context, *client.Client) ([]string, error)) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if arguments != anyNumber && len(args) >= arguments {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -53,17 +76,18 @@ func completeTopics(bootstrap *string, arguments int) cobra.CompletionFunc {
 		ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
 		defer cancel()
 		err := withClient(ctx, *bootstrap, func(ctx context.Context, c *client.Client) error {
-			topics, err := c.DescribeTopics(ctx)
-			for _, topic := range topics {
-				if !topic.Internal && strings.HasPrefix(topic.Name, typed) && !slices.Contains(args, topic.Name) {
-					names = append(names, topic.Name)
+			all, err := list(ctx, c)
+			for _, name := range all {
+				if strings.HasPrefix(name, typed) && !slices.Contains(args, name) {
+					names = append(names, name)
 				}
 			}
 			return err
 		})
-		if err != nil {
+		if err != nil && len(names) == 0 {
 			return nil, cobra.ShellCompDirectiveError
 		}
+		slices.Sort(names)
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}
 }

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/troupe-mq/troupe/wire/client"
+)
+
+func newGroupDelete(std streams, bootstrap *string) *cobra.Command {
+	var (
+		ifExists, offsets, yes bool
+		topics                 []string
+	)
+	cmd := &cobra.Command{
+		Use:   "delete GROUP...",
+		Short: "Delete groups, or what they have committed of a topic",
+		Long: `Delete removes groups with all that they have committed: whoever consumes in the name of one later begins
+anew. With --offsets only what was committed of some topics is forgotten, and the group stays.
+
+A group that has members is not deleted, and offsets of a topic are not while a member subscribes to it.`,
+		Example: `  troupe group delete billing
+  troupe group delete billing --offsets --topic orders
+  troupe group delete billing --offsets --topic orders:0,1`,
+		Args: oneOrMore("GROUP"),
+
+		ValidArgsFunction: completeGroups(bootstrap, anyNumber),
+	}
+	set := cmd.Flags()
+	set.BoolVar(&ifExists, "if-exists", false, "pass over groups that do not exist")
+	set.BoolVar(&offsets, "offsets", false, "delete only offsets, of --topic")
+	yesFlag(set, &yes)
+	topicsFlag(cmd, bootstrap, &topics)
+	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		selected, err := parseTopicsFlag(topics)
+		switch {
+		case err != nil:
+			return err
+		case offsets && len(selected) == 0:
+			return usagef("--offsets needs --topic: say whose offsets are to be forgotten")
+		case !offsets && len(selected) > 0:
+			return usagef("--topic goes with --offsets; without, the groups are deleted")
+		}
+		what := "Groups and all that they have committed are"
+		if offsets {
+			what = "Offsets of groups are"
+		}
+		if err := confirmDeletion(std, yes, what, names); err != nil {
+			return err
+		}
+		return withClient(cmd.Context(), *bootstrap, func(ctx context.Context, c *client.Client) error {
+			for _, name := range names {
+				done := "deleted " + printable(name)
+				var err error
+				if offsets {
+					done, err = deleteOffsets(ctx, c, name, selected)
+				} else {
+					err = c.DeleteGroup(ctx, name)
+				}
+				switch {
+				case ifExists && errors.Is(err, client.ErrUnknownGroup):
+				case errors.Is(err, client.ErrUnknownGroup):
+					return explain(err, hintForGroup(err, name)+"; --if-exists accepts that")
+				case err != nil:
+					return explain(err, hintForMembers(ctx, c, err, name))
+				default:
+					if _, err := fmt.Fprintln(cmd.OutOrStdout(), done); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+	}
+	return cmd
+}
+
+// deleteOffsets forgets what a group has committed of topics, and says what that was.
+func deleteOffsets(ctx context.Context, c *client.Client, group string, selected []topicSelection) (string, error) {
+	committed, err := c.FetchOffsets(ctx, group)
+	if err != nil {
+		return "", err
+	}
+	var names []client.PartitionName
+	for _, o := range committed {
+		name := client.PartitionName{Topic: o.Topic, Partition: o.Partition}
+		if selects(selected, name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		if _, err := c.DescribeGroup(ctx, group); err != nil {
+			return "", err
+		}
+		return printable(group) + " has committed nothing there", nil
+	}
+	if err := c.DeleteOffsets(ctx, group, names...); err != nil {
+		return "", err
+	}
+	return "deleted " + plural(int64(len(names)), "offset") + " of " + printable(group), nil
+}
