@@ -63,6 +63,20 @@ func connectWith(ctx context.Context, bootstrap string, cfg client.Config) (*cli
 		strings.Join(addresses, ", "), rootCause(refusals[0]))
 }
 
+// forEach does the same for each of the names, and goes on where one fails: the error has a line for each that did.
+func forEach(ctx context.Context, names []string, do func(name string) error) error {
+	var failed []error
+	for _, name := range names {
+		if err := do(name); err != nil {
+			failed = append(failed, err)
+		}
+		if ctx.Err() != nil { // or the others would only fail by that
+			break
+		}
+	}
+	return errors.Join(failed...)
+}
+
 var errInterrupted = errors.New("interrupted")
 
 // greet returns a client, unless what it would talk to is no broker.

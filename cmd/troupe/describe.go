@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -54,6 +56,34 @@ func describeTopics(ctx context.Context, c *client.Client, names []string, inter
 		described[i].State, described[i].Records = state(described[i]), records(described[i])
 	}
 	return described, err
+}
+
+// describeNamed describes those of the named topics that there are, or all. The error has a line for each that there is not.
+func describeNamed(ctx context.Context, c *client.Client, names []string) ([]topicJSON, error) {
+	var missing []error
+	for {
+		topics, err := describeTopics(ctx, c, names, false)
+		if err == nil {
+			return topics, errors.Join(missing...)
+		}
+		name := mentioned(err, names)
+		missing = append(missing, explain(err, hintFor(err, name)))
+		others := slices.DeleteFunc(slices.Clone(names), func(other string) bool { return other == name })
+		if name == "" || len(others) == 0 { // no name would stand for all
+			return nil, errors.Join(missing...)
+		}
+		names = others
+	}
+}
+
+// mentioned returns the one of names that an error is about.
+func mentioned(err error, names []string) string {
+	for _, name := range names {
+		if err != nil && strings.Contains(err.Error(), "topic "+name+": ") {
+			return name
+		}
+	}
+	return ""
 }
 
 func newTopicJSON(topic *client.Topic) topicJSON {

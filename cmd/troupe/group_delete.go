@@ -52,7 +52,7 @@ A group that has members is not deleted, and offsets of a topic are not while a 
 			return err
 		}
 		return withClient(cmd.Context(), *bootstrap, func(ctx context.Context, c *client.Client) error {
-			for _, name := range names {
+			return forEach(ctx, names, func(name string) error {
 				done := "deleted " + printable(name)
 				var err error
 				if offsets {
@@ -62,17 +62,15 @@ A group that has members is not deleted, and offsets of a topic are not while a 
 				}
 				switch {
 				case ifExists && errors.Is(err, client.ErrUnknownGroup):
+					return nil
 				case errors.Is(err, client.ErrUnknownGroup):
 					return explain(err, hintForGroup(err, name)+"; --if-exists accepts that")
 				case err != nil:
 					return explain(err, hintForMembers(ctx, c, err, name))
-				default:
-					if _, err := fmt.Fprintln(cmd.OutOrStdout(), done); err != nil {
-						return err
-					}
 				}
-			}
-			return nil
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), done)
+				return err
+			})
 		})
 	}
 	return cmd

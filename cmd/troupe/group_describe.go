@@ -87,31 +87,35 @@ lag_seconds are -1 where nothing is committed yet.`,
 			return usagef("--members and --state exclude each other; give one of them, or --json for all")
 		}
 		return withClient(cmd.Context(), *bootstrap, func(ctx context.Context, c *client.Client) error {
-			groups, err := describeGroups(ctx, c, names)
-			if err != nil {
-				return err
+			groups, missing := describeGroups(ctx, c, names)
+			if missing != nil && len(groups) == 0 {
+				return missing
 			}
-			if views.asJSON {
-				return writeJSON(cmd.OutOrStdout(), groups)
-			}
-			if views.state {
-				return printGroupStates(ctx, cmd, c, groups)
-			}
-			for i := range groups {
-				if i > 0 {
-					_, _ = fmt.Fprintln(cmd.OutOrStdout()) // the table below meets the same writer
-				}
-				if err := printGroup(cmd, &groups[i], views.members); err != nil {
-					return err
-				}
-			}
-			return nil
+			return cmp.Or(views.print(ctx, cmd, c, groups), missing)
 		})
 	}
 	return cmd
 }
 
-// describeGroups returns the named groups, or all by name.
+func (v groupViews) print(ctx context.Context, cmd *cobra.Command, c *client.Client, groups []groupJSON) error {
+	switch {
+	case v.asJSON:
+		return writeJSON(cmd.OutOrStdout(), groups)
+	case v.state:
+		return printGroupStates(ctx, cmd, c, groups)
+	}
+	for i := range groups {
+		if i > 0 {
+			_, _ = fmt.Fprintln(cmd.OutOrStdout()) // the table below meets the same writer
+		}
+		if err := printGroup(cmd, &groups[i], v.members); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// describeGroups returns those of the named groups that there are, or all by name. The error has a line for each that is missing.
 func describeGroups(ctx context.Context, c *client.Client, names []string) ([]groupJSON, error) {
 	all := len(names) == 0
 	if all {
@@ -124,32 +128,33 @@ func describeGroups(ctx context.Context, c *client.Client, names []string) ([]gr
 		}
 		slices.Sort(names)
 	}
-	found := make([]*groupJSON, len(names))
-	asks, ctx := errgroup.WithContext(ctx)
+	found, failures := make([]*groupJSON, len(names)), make([]error, len(names))
+	var asks errgroup.Group
 	asks.SetLimit(maxAsks)
 	for i, name := range names {
 		asks.Go(func() error {
 			group, err := describeGroup(ctx, c, name)
 			switch {
 			case all && errors.Is(err, client.ErrUnknownGroup): // it has gone meanwhile
-				return nil
 			case err != nil:
-				return explain(err, hintForGroup(err, name))
+				failures[i] = explain(err, hintForGroup(err, name))
+			default:
+				found[i] = &group
 			}
-			found[i] = &group
 			return nil
 		})
 	}
-	if err := asks.Wait(); err != nil {
-		return nil, err
-	}
+	_ = asks.Wait() // each has its own failure
 	groups := []groupJSON{}
 	for _, group := range found {
 		if group != nil {
 			groups = append(groups, *group)
 		}
 	}
-	return groups, nil
+	if ctx.Err() != nil { // then they all fail by that, and one line says it
+		return groups, cmp.Or(failures...)
+	}
+	return groups, errors.Join(failures...)
 }
 
 func describeGroup(ctx context.Context, c *client.Client, name string) (groupJSON, error) {

@@ -53,7 +53,7 @@ func newLogDump() *cobra.Command {
 			show = dumpJSON(out)
 		}
 		damaged := 0
-		for _, path := range paths {
+		unread := forEach(cmd.Context(), paths, func(path string) error {
 			shown := false
 			err := storage.Dump(storage.OSFS{}, path, storage.DumpOptions{Records: records}, func(d storage.Dumped) error {
 				shown = true
@@ -65,20 +65,21 @@ func newLogDump() *cobra.Command {
 				}
 				return show(d)
 			})
+			if err == nil && !shown {
+				_, err = surveyOf(path)
+			}
 			if err != nil {
-				return errors.Join(out.Flush(), fmt.Errorf("dump %s: %w", path, err))
+				return fmt.Errorf("dump %s: %w", path, err)
 			}
-			if _, err := surveyOf(path); err != nil && !shown {
-				return errors.Join(out.Flush(), fmt.Errorf("dump %s: %w", path, err))
-			}
-		}
-		if err := out.Flush(); err != nil {
+			return nil
+		})
+		if err := out.Flush(); err != nil { // which whoever wrote has met before
 			return err
 		}
 		if damaged > 0 {
-			return fmt.Errorf("%s damaged; \"troupe log verify\" looks behind the damage", plural(int64(damaged), "file"))
+			unread = errors.Join(unread, fmt.Errorf("%s damaged; \"troupe log verify\" looks behind the damage", plural(int64(damaged), "file")))
 		}
-		return nil
+		return unread
 	}
 	return cmd
 }
@@ -250,7 +251,7 @@ metadata is not checked: the broker does that when it starts.`,
 	jsonFlag(cmd, &asJSON)
 	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
 		found := []damageJSON{}
-		for _, path := range paths {
+		unread := forEach(cmd.Context(), paths, func(path string) error {
 			there, err := surveyOf(path)
 			if err != nil {
 				return fmt.Errorf("verify %s: %w", path, err)
@@ -266,21 +267,19 @@ metadata is not checked: the broker does that when it starts.`,
 				found = append(found, newDamageJSON(d))
 			}
 			if asJSON {
-				continue
+				return nil
 			}
-			if err := printDamages(cmd.OutOrStdout(), path, &there, damages); err != nil {
-				return err
-			}
-		}
+			return printDamages(cmd.OutOrStdout(), path, &there, damages)
+		})
 		if asJSON {
 			if err := writeJSON(cmd.OutOrStdout(), found); err != nil {
 				return err
 			}
 		}
 		if len(found) > 0 {
-			return fmt.Errorf("%s; keep a copy of the files before anything writes to them", plural(int64(len(found)), "damaged place"))
+			unread = errors.Join(unread, fmt.Errorf("%s; keep a copy of the files before anything writes to them", plural(int64(len(found)), "damaged place")))
 		}
-		return nil
+		return unread
 	}
 	return cmd
 }

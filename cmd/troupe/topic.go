@@ -180,12 +180,12 @@ configuration that was set for them. Without a name it shows every topic.`,
 	jsonFlag(cmd, &asJSON)
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		return withClient(cmd.Context(), *bootstrap, func(ctx context.Context, c *client.Client) error {
-			topics, err := describeTopics(ctx, c, names, false)
-			if err != nil {
-				return explain(err, hintFor(err, mentioned(err, names)))
+			topics, missing := describeNamed(ctx, c, names)
+			if missing != nil && len(topics) == 0 {
+				return missing
 			}
 			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), topics)
+				return cmp.Or(writeJSON(cmd.OutOrStdout(), topics), missing)
 			}
 			for i, topic := range topics {
 				if i > 0 {
@@ -195,20 +195,10 @@ configuration that was set for them. Without a name it shows every topic.`,
 					return err
 				}
 			}
-			return nil
+			return missing
 		})
 	}
 	return cmd
-}
-
-// mentioned returns the one of names that an error is about.
-func mentioned(err error, names []string) string {
-	for _, name := range names {
-		if err != nil && strings.Contains(err.Error(), "topic "+name+": ") {
-			return name
-		}
-	}
-	return ""
 }
 
 // printTopic writes one topic for people.
@@ -329,21 +319,19 @@ func newTopicDelete(std streams, bootstrap *string) *cobra.Command {
 			return err
 		}
 		return withClient(cmd.Context(), *bootstrap, func(ctx context.Context, c *client.Client) error {
-			for _, name := range names {
+			return forEach(ctx, names, func(name string) error {
 				err := c.DeleteTopic(ctx, name)
 				switch {
 				case ifExists && errors.Is(err, wire.UnknownTopicOrPartition):
+					return nil
 				case errors.Is(err, wire.UnknownTopicOrPartition):
 					return explain(err, "--if-exists accepts that")
 				case err != nil:
 					return explain(err, "")
-				default:
-					if _, err := fmt.Fprintf(cmd.OutOrStdout(), "deleted %s\n", name); err != nil {
-						return err
-					}
 				}
-			}
-			return nil
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "deleted %s\n", name)
+				return err
+			})
 		})
 	}
 	return cmd
