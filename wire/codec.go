@@ -107,20 +107,6 @@ func (e *Encoder) failure(err error) {
 	e.string(Sentence(err))
 }
 
-func (e *Encoder) strings(list []string) {
-	e.array(len(list))
-	for _, s := range list {
-		e.string(s)
-	}
-}
-
-func (e *Encoder) brokers(ids []BrokerID) {
-	e.array(len(ids))
-	for _, id := range ids {
-		e.int(int64(id))
-	}
-}
-
 // Decoder reads msgpack from a slice. The first error stays and makes every later read return
 // zero, so that a message is decoded without a branch for each field.
 type Decoder struct {
@@ -232,17 +218,6 @@ func (d *Decoder) close(outer int) {
 		d.skip()
 	}
 	d.left = outer
-}
-
-// list enters an array whose elements take at least minBytes each; a count that cannot be true
-// is refused before anything is allocated for it.
-func (d *Decoder) list(minBytes int) (n, outer int) {
-	n, outer = d.open()
-	if rest := len(d.in.b) - d.in.at; n > rest/minBytes {
-		d.fail(malformed("%d elements in %d bytes", n, rest))
-		return 0, outer
-	}
-	return n, outer
 }
 
 // skip passes over one value of any kind. It does not recurse, so that arrays nested a million
@@ -407,32 +382,4 @@ func (d *Decoder) failure() error {
 		return code
 	}
 	return &CodedError{Code: code, Message: sentence}
-}
-
-func (d *Decoder) strings() []string {
-	n, outer := d.list(1)
-	if n == 0 {
-		d.close(outer)
-		return nil
-	}
-	list := make([]string, n)
-	for i := range list {
-		list[i] = d.string()
-	}
-	d.close(outer)
-	return list
-}
-
-func (d *Decoder) brokers() []BrokerID {
-	n, outer := d.list(1)
-	if n == 0 {
-		d.close(outer)
-		return nil
-	}
-	ids := make([]BrokerID, n)
-	for i := range ids {
-		ids[i] = integer[BrokerID](d)
-	}
-	d.close(outer)
-	return ids
 }

@@ -45,14 +45,9 @@ func (m *AppendTimesRequest) encode(e *Encoder) {
 
 func (m *AppendTimesRequest) decode(d *Decoder) {
 	_, outer := d.open()
-	n, list := d.list(minAppendTimeQueryBytes)
-	m.Partitions = make([]AppendTimeQuery, n)
-	for i := range m.Partitions {
-		_, one := d.open()
-		m.Partitions[i] = AppendTimeQuery{Topic: d.topicID(), Partition: integer[int32](d), Offset: integer[Offset](d)}
-		d.close(one)
-	}
-	d.close(list)
+	m.Partitions = structs(d, minAppendTimeQueryBytes, func(p *AppendTimeQuery) {
+		p.Topic, p.Partition, p.Offset = d.topicID(), integer[int32](d), integer[Offset](d)
+	})
 	d.close(outer)
 }
 
@@ -73,16 +68,10 @@ func (m *AppendTimesReply) encode(e *Encoder) {
 
 func (m *AppendTimesReply) decode(d *Decoder) {
 	_, outer := d.open()
-	n, list := d.list(minAppendTimeBytes)
-	m.Partitions = make([]AppendTime, n)
-	for i := range m.Partitions {
-		_, one := d.open()
-		m.Partitions[i] = AppendTime{
-			Err: d.failure(), Appended: d.moment(), Age: d.millis(), LogStartOffset: integer[Offset](d),
-			HighWatermark: integer[Offset](d), Leader: d.leader(),
-		}
-		d.close(one)
-	}
-	d.close(list)
+	m.Partitions = structs(d, minAppendTimeBytes, func(p *AppendTime) {
+		p.Err, p.Appended, p.Age = d.failure(), d.moment(), d.millis()
+		p.LogStartOffset, p.HighWatermark = integer[Offset](d), integer[Offset](d)
+		p.Leader = d.leader()
+	})
 	d.close(outer)
 }

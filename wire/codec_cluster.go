@@ -32,14 +32,9 @@ func (m *ElectLeaders) decode(d *Decoder) {
 	_, outer := d.open()
 	m.Unclean = d.bool()
 	if !d.isNil() {
-		n, list := d.list(minNamedPartitionBytes)
-		m.Partitions = make([]TopicNamePartition, n)
-		for i := range m.Partitions {
-			_, one := d.open()
-			m.Partitions[i] = TopicNamePartition{Topic: d.string(), Partition: integer[int32](d)}
-			d.close(one)
-		}
-		d.close(list)
+		m.Partitions = structs(d, minNamedPartitionBytes, func(p *TopicNamePartition) {
+			p.Topic, p.Partition = d.string(), integer[int32](d)
+		})
 	}
 	d.close(outer)
 }
@@ -64,20 +59,12 @@ func (m *AlterReassignments) encode(e *Encoder) {
 func (m *AlterReassignments) decode(d *Decoder) {
 	_, outer := d.open()
 	m.SameFactor = d.bool()
-	n, list := d.list(minReassignmentBytes)
-	m.Partitions = make([]Reassignment, n)
-	for i := range m.Partitions {
-		p := &m.Partitions[i]
-		_, one := d.open()
+	m.Partitions = structs(d, minReassignmentBytes, func(p *Reassignment) {
 		p.Topic, p.Partition = d.string(), integer[int32](d)
-		if !d.isNil() {
-			if p.Replicas = d.brokers(); p.Replicas == nil {
-				p.Replicas = []BrokerID{} // no replicas is not the same as no wish
-			}
+		if !d.isNil() { // no replicas is not the same as no wish
+			p.Replicas = listOf(d, 1, integer[BrokerID])
 		}
-		d.close(one)
-	}
-	d.close(list)
+	})
 	d.close(outer)
 }
 
@@ -95,14 +82,9 @@ func (m *PartitionOutcomes) encode(e *Encoder) {
 
 func (m *PartitionOutcomes) decode(d *Decoder) {
 	_, outer := d.open()
-	n, list := d.list(minOutcomeBytes)
-	m.Partitions = make([]PartitionOutcome, n)
-	for i := range m.Partitions {
-		_, one := d.open()
-		m.Partitions[i] = PartitionOutcome{Err: d.failure(), Topic: d.string(), Partition: integer[int32](d)}
-		d.close(one)
-	}
-	d.close(list)
+	m.Partitions = structs(d, minOutcomeBytes, func(p *PartitionOutcome) {
+		p.Err, p.Topic, p.Partition = d.failure(), d.string(), integer[int32](d)
+	})
 	d.close(outer)
 }
 
@@ -154,18 +136,12 @@ func (m *ClusterDescription) encode(e *Encoder) {
 func (m *ClusterDescription) decode(d *Decoder) {
 	_, outer := d.open()
 	m.ClusterID = d.string()
-	n, list := d.list(minClusterBrokerBytes)
-	m.Brokers = make([]ClusterBroker, n)
-	for i := range m.Brokers {
-		b := &m.Brokers[i]
-		_, one := d.open()
+	m.Brokers = structs(d, minClusterBrokerBytes, func(b *ClusterBroker) {
 		b.ID, b.Host, b.Port = integer[BrokerID](d), d.string(), integer[int32](d)
 		b.Rack, b.Fenced = d.string(), d.bool()
 		b.ClusterAddress, b.Epoch, b.Incarnation = d.string(), d.unsigned(), Incarnation(d.unsigned())
 		b.Standing = BrokerStanding(d.string())
-		d.close(one)
-	}
-	d.close(list)
+	})
 	m.Quorum = d.quorum()
 	d.close(outer)
 }
@@ -199,20 +175,10 @@ func (d *Decoder) quorum() Quorum {
 }
 
 func (d *Decoder) quorumMembers() []QuorumMember {
-	n, outer := d.list(minQuorumMemberBytes)
-	defer d.close(outer)
-	if n == 0 {
-		return nil
-	}
-	members := make([]QuorumMember, n)
-	for i := range members {
-		m := &members[i]
-		_, one := d.open()
+	return orNil(structs(d, minQuorumMemberBytes, func(m *QuorumMember) {
 		m.Broker, m.RaftID, m.Match = integer[BrokerID](d), d.unsigned(), d.unsigned()
 		m.Silent = time.Duration(d.length()) * time.Millisecond
-		d.close(one)
-	}
-	return members
+	}))
 }
 
 func (m *ClusterHealth) encode(e *Encoder) {

@@ -50,12 +50,7 @@ func (m *DescribeConfigsRequest) encode(e *Encoder) {
 
 func (m *DescribeConfigsRequest) decode(d *Decoder) {
 	_, outer := d.open()
-	n, list := d.list(minResourceBytes)
-	m.Resources = make([]ConfigResource, n)
-	for i := range m.Resources {
-		m.Resources[i] = d.resource()
-	}
-	d.close(list)
+	m.Resources = listOf(d, minResourceBytes, (*Decoder).resource)
 	d.close(outer)
 }
 
@@ -71,14 +66,9 @@ func (m *DescribeConfigsReply) encode(e *Encoder) {
 
 func (m *DescribeConfigsReply) decode(d *Decoder) {
 	_, outer := d.open()
-	n, list := d.list(minDescribedBytes)
-	m.Resources = make([]DescribedConfigs, n)
-	for i := range m.Resources {
-		_, one := d.open()
-		m.Resources[i] = DescribedConfigs{Err: d.failure(), Entries: d.configEntries()}
-		d.close(one)
-	}
-	d.close(list)
+	m.Resources = structs(d, minDescribedBytes, func(r *DescribedConfigs) {
+		r.Err, r.Entries = d.failure(), d.configEntries()
+	})
 	d.close(outer)
 }
 
@@ -105,39 +95,16 @@ func (e *Encoder) configEntries(entries []ConfigEntry) {
 }
 
 func (d *Decoder) configEntries() []ConfigEntry {
-	n, outer := d.list(minConfigEntryBytes)
-	defer d.close(outer)
-	if n == 0 {
-		return nil
-	}
-	entries := make([]ConfigEntry, n)
-	for i := range entries {
-		c := &entries[i]
-		_, one := d.open()
+	return orNil(structs(d, minConfigEntryBytes, func(c *ConfigEntry) {
 		c.Name = d.string()
 		c.Value = d.optionalString()
 		c.Source, c.Type = integer[ConfigSource](d), integer[ConfigType](d)
 		c.ReadOnly, c.Sensitive = d.bool(), d.bool()
 		c.Doc = d.string()
-		c.Synonyms = d.synonyms()
-		d.close(one)
-	}
-	return entries
-}
-
-func (d *Decoder) synonyms() []ConfigSynonym {
-	n, outer := d.list(minSynonymBytes)
-	defer d.close(outer)
-	if n == 0 {
-		return nil
-	}
-	list := make([]ConfigSynonym, n)
-	for i := range list {
-		_, one := d.open()
-		list[i] = ConfigSynonym{Name: d.string(), Value: d.optionalString(), Source: integer[ConfigSource](d)}
-		d.close(one)
-	}
-	return list
+		c.Synonyms = orNil(structs(d, minSynonymBytes, func(s *ConfigSynonym) {
+			s.Name, s.Value, s.Source = d.string(), d.optionalString(), integer[ConfigSource](d)
+		}))
+	}))
 }
 
 func (m *AlterConfigsRequest) encode(e *Encoder) {
@@ -162,23 +129,11 @@ func (m *AlterConfigsRequest) encode(e *Encoder) {
 func (m *AlterConfigsRequest) decode(d *Decoder) {
 	_, outer := d.open()
 	m.ValidateOnly = d.bool()
-	n, list := d.list(minAlterConfigsBytes)
-	m.Changes = make([]AlterConfigs, n)
-	for i := range m.Changes {
-		a := &m.Changes[i]
-		_, one := d.open()
-		a.Resource = d.resource()
-		a.Replace = d.bool()
-		k, changes := d.list(minConfigChangeBytes)
-		a.Changes = make([]ConfigChange, k)
-		for j := range a.Changes {
-			_, change := d.open()
-			a.Changes[j] = ConfigChange{Name: d.string(), Op: integer[ConfigOp](d), Value: d.optionalString()}
-			d.close(change)
-		}
-		d.close(changes)
-		d.close(one)
-	}
-	d.close(list)
+	m.Changes = structs(d, minAlterConfigsBytes, func(a *AlterConfigs) {
+		a.Resource, a.Replace = d.resource(), d.bool()
+		a.Changes = structs(d, minConfigChangeBytes, func(c *ConfigChange) {
+			c.Name, c.Op, c.Value = d.string(), integer[ConfigOp](d), d.optionalString()
+		})
+	})
 	d.close(outer)
 }

@@ -38,12 +38,8 @@ func (m *FetchRequest) decode(d *Decoder) {
 	m.MaxWait = time.Duration(d.length()) * time.Millisecond
 	m.MinBytes, m.MaxBytes = d.length(), d.length()
 	m.Isolation = integer[IsolationLevel](d)
-	n, list := d.list(minFetchBytes)
-	m.Partitions = make([]Fetch, n)
-	for i := range m.Partitions {
-		p := &m.Partitions[i]
+	m.Partitions = structs(d, minFetchBytes, func(p *Fetch) {
 		p.Isolation, p.CurrentEpoch, p.LastFetchedEpoch = m.Isolation, NoEpoch, NoEpoch
-		_, one := d.open()
 		p.Topic = d.topicID()
 		p.Partition = integer[int32](d)
 		p.FetchOffset = integer[Offset](d)
@@ -54,9 +50,7 @@ func (m *FetchRequest) decode(d *Decoder) {
 		if d.more() {
 			p.LastFetchedEpoch = integer[LeaderEpoch](d)
 		}
-		d.close(one)
-	}
-	d.close(list)
+	})
 	d.close(outer)
 }
 
@@ -64,8 +58,11 @@ func (m *FetchRequest) decode(d *Decoder) {
 // travels: the payload of the frame is the records of all partitions, one after the other.
 type FetchReply struct{ Partitions []Fetched }
 
-// minFetchedBytes is what a Fetched takes at least: an array and a byte for each field.
-const minFetchedBytes = 1 + 8
+// What these take at least: an array and a byte for each field.
+const (
+	minFetchedBytes = 1 + 8
+	minAbortedBytes = 1 + 2
+)
 
 func (m *FetchReply) encode(e *Encoder) {
 	e.array(1)
@@ -91,36 +88,17 @@ func (m *FetchReply) encode(e *Encoder) {
 
 func (m *FetchReply) decode(d *Decoder) {
 	_, outer := d.open()
-	n, list := d.list(minFetchedBytes)
-	m.Partitions = make([]Fetched, n)
-	for i := range m.Partitions {
-		p := &m.Partitions[i]
-		_, one := d.open()
+	m.Partitions = structs(d, minFetchedBytes, func(p *Fetched) {
 		p.Err = d.failure()
 		p.HighWatermark, p.LastStableOffset, p.LogStartOffset = integer[Offset](d), integer[Offset](d), integer[Offset](d)
 		p.Records.Length = d.length()
 		p.Leader = d.leader()
 		p.Diverging = d.epochEnd()
-		p.Aborted = d.aborted()
-		d.close(one)
-	}
-	d.close(list)
+		p.Aborted = orNil(structs(d, minAbortedBytes, func(a *AbortedTransaction) {
+			a.Producer, a.FirstOffset = integer[ProducerID](d), integer[Offset](d)
+		}))
+	})
 	d.close(outer)
-}
-
-func (d *Decoder) aborted() []AbortedTransaction {
-	n, outer := d.list(3)
-	defer d.close(outer)
-	if n == 0 {
-		return nil
-	}
-	list := make([]AbortedTransaction, n)
-	for i := range list {
-		_, one := d.open()
-		list[i] = AbortedTransaction{Producer: integer[ProducerID](d), FirstOffset: integer[Offset](d)}
-		d.close(one)
-	}
-	return list
 }
 
 func (e *Encoder) epochEnd(end *EpochEnd) {

@@ -13,8 +13,12 @@ func (m *GossipKeys) encode(e *Encoder) {
 
 func (m *GossipKeys) decode(d *Decoder) {
 	_, outer := d.open()
-	m.Err, m.Broker, m.Fingerprints = d.failure(), integer[BrokerID](d), d.strings()
+	d.gossipKeys(m)
 	d.close(outer)
+}
+
+func (d *Decoder) gossipKeys(m *GossipKeys) {
+	m.Err, m.Broker, m.Fingerprints = d.failure(), integer[BrokerID](d), d.strings()
 }
 
 func (m *GossipKeyList) encode(e *Encoder) {
@@ -27,12 +31,7 @@ func (m *GossipKeyList) encode(e *Encoder) {
 
 func (m *GossipKeyList) decode(d *Decoder) {
 	_, outer := d.open()
-	n, list := d.list(minGossipKeysBytes)
-	m.Brokers = make([]GossipKeys, n)
-	for i := range m.Brokers {
-		m.Brokers[i].decode(d)
-	}
-	d.close(list)
+	m.Brokers = structs(d, minGossipKeysBytes, d.gossipKeys)
 	d.close(outer)
 }
 

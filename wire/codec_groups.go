@@ -128,26 +128,6 @@ func (d *Decoder) moment() time.Time {
 	return time.Time{}
 }
 
-func (e *Encoder) partitions(list []int32) {
-	e.array(len(list))
-	for _, p := range list {
-		e.int(int64(p))
-	}
-}
-
-func (d *Decoder) partitions() []int32 {
-	n, outer := d.list(1)
-	defer d.close(outer)
-	if n == 0 {
-		return nil
-	}
-	list := make([]int32, n)
-	for i := range list {
-		list[i] = integer[int32](d)
-	}
-	return list
-}
-
 func (e *Encoder) namedPartitions(topics []NamedPartitions) {
 	e.array(len(topics))
 	for i := range topics {
@@ -159,18 +139,9 @@ func (e *Encoder) namedPartitions(topics []NamedPartitions) {
 }
 
 func (d *Decoder) namedPartitions() []NamedPartitions {
-	n, outer := d.list(minNamedPartitionsBytes)
-	defer d.close(outer)
-	if n == 0 {
-		return nil
-	}
-	topics := make([]NamedPartitions, n)
-	for i := range topics {
-		_, one := d.open()
-		topics[i] = NamedPartitions{Topic: d.string(), TopicID: d.topicID(), Partitions: d.partitions()}
-		d.close(one)
-	}
-	return topics
+	return orNil(structs(d, minNamedPartitionsBytes, func(t *NamedPartitions) {
+		t.Topic, t.TopicID, t.Partitions = d.string(), d.topicID(), d.partitions()
+	}))
 }
 
 // A commit that is sent natively is Modern, and is kept as long as the broker keeps offsets.
@@ -197,38 +168,22 @@ func (m *CommitOffsets) decode(d *Decoder) {
 	_, outer := d.open()
 	m.Group, m.Generation = GroupID(d.string()), integer[GenerationID](d)
 	m.Member, m.Instance, m.Modern = MemberID(d.string()), d.string(), true
-	n, list := d.list(minOffsetCommitBytes)
-	m.Offsets = make([]OffsetCommit, n)
-	for i := range m.Offsets {
-		_, one := d.open()
-		m.Offsets[i] = OffsetCommit{
-			Topic: d.string(), TopicID: d.topicID(), Partition: integer[int32](d), Offset: integer[Offset](d),
-			LeaderEpoch: integer[LeaderEpoch](d), Metadata: d.string(),
-		}
-		d.close(one)
-	}
-	d.close(list)
+	m.Offsets = structs(d, minOffsetCommitBytes, func(o *OffsetCommit) {
+		o.Topic, o.TopicID, o.Partition = d.string(), d.topicID(), integer[int32](d)
+		o.Offset, o.LeaderEpoch, o.Metadata = integer[Offset](d), integer[LeaderEpoch](d), d.string()
+	})
 	d.close(outer)
 }
 
 func (m *CommittedOffsets) encode(e *Encoder) {
 	e.array(2)
 	e.failure(m.Err)
-	e.array(len(m.Errs))
-	for _, err := range m.Errs {
-		e.failure(err)
-	}
+	e.failures(m.Errs)
 }
 
 func (m *CommittedOffsets) decode(d *Decoder) {
 	_, outer := d.open()
-	m.Err = d.failure()
-	n, list := d.list(1)
-	m.Errs = make([]error, n)
-	for i := range m.Errs {
-		m.Errs[i] = d.failure()
-	}
-	d.close(list)
+	m.Err, m.Errs = d.failure(), d.failures()
 	d.close(outer)
 }
 
@@ -276,17 +231,11 @@ func (m *FetchedOffsets) encode(e *Encoder) {
 func (m *FetchedOffsets) decode(d *Decoder) {
 	_, outer := d.open()
 	m.Err = d.failure()
-	n, list := d.list(minFetchedOffsetBytes)
-	m.Offsets = make([]FetchedOffset, n)
-	for i := range m.Offsets {
-		_, one := d.open()
-		m.Offsets[i] = FetchedOffset{
-			Err: d.failure(), Topic: d.string(), TopicID: d.topicID(), Partition: integer[int32](d),
-			Offset: integer[Offset](d), LeaderEpoch: integer[LeaderEpoch](d), Metadata: d.string(), Committed: d.moment(),
-		}
-		d.close(one)
-	}
-	d.close(list)
+	m.Offsets = structs(d, minFetchedOffsetBytes, func(o *FetchedOffset) {
+		o.Err, o.Topic, o.TopicID, o.Partition = d.failure(), d.string(), d.topicID(), integer[int32](d)
+		o.Offset, o.LeaderEpoch = integer[Offset](d), integer[LeaderEpoch](d)
+		o.Metadata, o.Committed = d.string(), d.moment()
+	})
 	d.close(outer)
 }
 
@@ -362,16 +311,10 @@ func (m *GroupList) encode(e *Encoder) {
 func (m *GroupList) decode(d *Decoder) {
 	_, outer := d.open()
 	m.Err = d.failure()
-	n, list := d.list(minListedGroupBytes)
-	m.Groups = make([]ListedGroup, n)
-	for i := range m.Groups {
-		_, one := d.open()
-		m.Groups[i] = ListedGroup{
-			Group: GroupID(d.string()), ProtocolType: d.string(), State: GroupState(d.string()),
-			Type: GroupType(d.string()), Coordinator: integer[BrokerID](d),
-		}
-		d.close(one)
-	}
-	d.close(list)
+	m.Groups = structs(d, minListedGroupBytes, func(g *ListedGroup) {
+		g.Group, g.ProtocolType = GroupID(d.string()), d.string()
+		g.State, g.Type = GroupState(d.string()), GroupType(d.string())
+		g.Coordinator = integer[BrokerID](d)
+	})
 	d.close(outer)
 }

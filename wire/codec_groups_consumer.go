@@ -18,18 +18,9 @@ func (e *Encoder) assigned(topics []AssignedTopic) {
 }
 
 func (d *Decoder) assigned() []AssignedTopic {
-	n, outer := d.list(minAssignedTopicBytes)
-	defer d.close(outer)
-	if n == 0 {
-		return nil
-	}
-	topics := make([]AssignedTopic, n)
-	for i := range topics {
-		_, one := d.open()
-		topics[i] = AssignedTopic{Topic: d.topicID(), Partitions: d.partitions()}
-		d.close(one)
-	}
-	return topics
+	return orNil(structs(d, minAssignedTopicBytes, func(t *AssignedTopic) {
+		t.Topic, t.Partitions = d.topicID(), d.partitions()
+	}))
 }
 
 func (m *ConsumerHeartbeat) encode(e *Encoder) {
@@ -108,7 +99,7 @@ func (m *GroupDescription) encode(e *Encoder) {
 	e.int(int64(m.Coordinator))
 	e.array(len(m.Members))
 	for i := range m.Members {
-		m.Members[i].encode(e)
+		e.describedMember(&m.Members[i])
 	}
 }
 
@@ -119,16 +110,11 @@ func (m *GroupDescription) decode(d *Decoder) {
 	m.ProtocolType, m.Protocol = d.string(), d.string()
 	m.Generation, m.Epoch, m.AssignmentEpoch = integer[GenerationID](d), integer[int32](d), integer[int32](d)
 	m.Coordinator = integer[BrokerID](d)
-	n, list := d.list(minDescribedMemberBytes)
-	m.Members = make([]DescribedMember, n)
-	for i := range m.Members {
-		m.Members[i].decode(d)
-	}
-	d.close(list)
+	m.Members = structs(d, minDescribedMemberBytes, d.describedMember)
 	d.close(outer)
 }
 
-func (m *DescribedMember) encode(e *Encoder) {
+func (e *Encoder) describedMember(m *DescribedMember) {
 	e.array(13)
 	e.string(string(m.Member))
 	e.string(m.Instance)
@@ -145,14 +131,12 @@ func (m *DescribedMember) encode(e *Encoder) {
 	e.namedPartitions(m.Target)
 }
 
-func (m *DescribedMember) decode(d *Decoder) {
-	_, outer := d.open()
+func (d *Decoder) describedMember(m *DescribedMember) {
 	m.Member, m.Instance, m.ClientID, m.ClientHost = MemberID(d.string()), d.string(), d.string(), d.string()
 	m.Metadata, m.Assignment = ownBytes(d.bytes()), ownBytes(d.bytes())
 	m.Classic, m.Epoch, m.Rack = d.bool(), integer[int32](d), d.string()
 	m.SubscribedTopics, m.Pattern = d.strings(), d.string()
 	m.Assigned, m.Target = d.namedPartitions(), d.namedPartitions()
-	d.close(outer)
 }
 
 // ownBytes takes bytes out of the frame, which is given back; none are nil.
@@ -168,40 +152,34 @@ func (m *GroupRebalances) encode(e *Encoder) {
 	e.failure(m.Err)
 	e.array(len(m.Rebalances))
 	for i := range m.Rebalances {
-		m.Rebalances[i].encode(e)
+		e.rebalance(&m.Rebalances[i])
 	}
 }
 
 func (m *GroupRebalances) decode(d *Decoder) {
 	_, outer := d.open()
-	m.Err = d.failure()
-	n, list := d.list(minRebalanceBytes)
-	m.Rebalances = make([]Rebalance, n)
-	for i := range m.Rebalances {
-		m.Rebalances[i].decode(d)
-	}
-	d.close(list)
+	m.Err, m.Rebalances = d.failure(), structs(d, minRebalanceBytes, d.rebalance)
 	d.close(outer)
 }
 
-func (m *Rebalance) encode(e *Encoder) {
+func (e *Encoder) rebalance(r *Rebalance) {
 	e.array(14)
-	e.int(m.Number)
-	e.moment(m.Began)
-	e.millis(m.Took)
-	e.string(string(m.Type))
-	e.int(int64(m.Generation))
-	e.string(string(m.Trigger))
-	e.string(string(m.Cause))
-	e.string(m.Detail)
-	e.int(int64(m.Members))
-	e.string(string(m.Slowest))
-	e.millis(m.SlowestTook)
-	e.int(int64(m.Moved))
-	e.bool(m.Complete)
-	e.array(len(m.Pauses))
-	for i := range m.Pauses {
-		p := &m.Pauses[i]
+	e.int(r.Number)
+	e.moment(r.Began)
+	e.millis(r.Took)
+	e.string(string(r.Type))
+	e.int(int64(r.Generation))
+	e.string(string(r.Trigger))
+	e.string(string(r.Cause))
+	e.string(r.Detail)
+	e.int(int64(r.Members))
+	e.string(string(r.Slowest))
+	e.millis(r.SlowestTook)
+	e.int(int64(r.Moved))
+	e.bool(r.Complete)
+	e.array(len(r.Pauses))
+	for i := range r.Pauses {
+		p := &r.Pauses[i]
 		e.array(5)
 		e.string(p.Topic)
 		e.int(int64(p.Partition))
@@ -211,31 +189,14 @@ func (m *Rebalance) encode(e *Encoder) {
 	}
 }
 
-func (m *Rebalance) decode(d *Decoder) {
-	_, outer := d.open()
-	m.Number, m.Began, m.Took = d.int64(), d.moment(), d.millis()
-	m.Type, m.Generation = GroupType(d.string()), integer[int32](d)
-	m.Trigger, m.Cause, m.Detail = RebalanceTrigger(d.string()), MemberID(d.string()), d.string()
-	m.Members, m.Slowest, m.SlowestTook = d.length(), MemberID(d.string()), d.millis()
-	m.Moved, m.Complete = d.length(), d.bool()
-	m.Pauses = d.pauses()
-	d.close(outer)
-}
-
-func (d *Decoder) pauses() []PartitionPause {
-	n, outer := d.list(minPauseBytes)
-	defer d.close(outer)
-	if n == 0 {
-		return nil
-	}
-	pauses := make([]PartitionPause, n)
-	for i := range pauses {
-		_, one := d.open()
-		pauses[i] = PartitionPause{
-			Topic: d.string(), Partition: integer[int32](d), Pause: d.millis(),
-			From: MemberID(d.string()), To: MemberID(d.string()),
-		}
-		d.close(one)
-	}
-	return pauses
+func (d *Decoder) rebalance(r *Rebalance) {
+	r.Number, r.Began, r.Took = d.int64(), d.moment(), d.millis()
+	r.Type, r.Generation = GroupType(d.string()), integer[int32](d)
+	r.Trigger, r.Cause, r.Detail = RebalanceTrigger(d.string()), MemberID(d.string()), d.string()
+	r.Members, r.Slowest, r.SlowestTook = d.length(), MemberID(d.string()), d.millis()
+	r.Moved, r.Complete = d.length(), d.bool()
+	r.Pauses = orNil(structs(d, minPauseBytes, func(p *PartitionPause) {
+		p.Topic, p.Partition, p.Pause = d.string(), integer[int32](d), d.millis()
+		p.From, p.To = MemberID(d.string()), MemberID(d.string())
+	}))
 }

@@ -30,24 +30,12 @@ func (m *DescribeLogDirsReply) encode(e *Encoder) {
 
 func (m *DescribeLogDirsReply) decode(d *Decoder) {
 	_, outer := d.open()
-	n, list := d.list(minLogDirBytes)
-	m.Dirs = make([]LogDir, n)
-	for i := range m.Dirs {
-		l := &m.Dirs[i]
-		_, one := d.open()
-		l.Err = d.failure()
-		l.Path = d.string()
+	m.Dirs = structs(d, minLogDirBytes, func(l *LogDir) {
+		l.Err, l.Path = d.failure(), d.string()
 		l.TotalBytes, l.UsableBytes = d.int64(), d.int64()
-		k, partitions := d.list(minLogDirPartitionBytes)
-		l.Partitions = make([]LogDirPartition, k)
-		for j := range l.Partitions {
-			_, p := d.open()
-			l.Partitions[j] = LogDirPartition{Topic: d.string(), Partition: integer[int32](d), Bytes: d.int64()}
-			d.close(p)
-		}
-		d.close(partitions)
-		d.close(one)
-	}
-	d.close(list)
+		l.Partitions = structs(d, minLogDirPartitionBytes, func(p *LogDirPartition) {
+			p.Topic, p.Partition, p.Bytes = d.string(), integer[int32](d), d.int64()
+		})
+	})
 	d.close(outer)
 }

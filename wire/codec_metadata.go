@@ -46,14 +46,8 @@ func (m *MetadataRequest) encode(e *Encoder) {
 
 func (m *MetadataRequest) decode(d *Decoder) {
 	_, outer := d.open()
-	m.All = d.bool()
-	m.Names = d.strings()
-	n, list := d.list(encodedTopicIDBytes)
-	m.IDs = make([]TopicID, n)
-	for i := range m.IDs {
-		m.IDs[i] = d.topicID()
-	}
-	d.close(list)
+	m.All, m.Names = d.bool(), d.strings()
+	m.IDs = listOf(d, encodedTopicIDBytes, (*Decoder).topicID)
 	m.AutoCreate = d.bool()
 	d.close(outer)
 }
@@ -101,48 +95,26 @@ func (m *MetadataReply) decode(d *Decoder) {
 	_, outer := d.open()
 	m.ClusterID = d.string()
 	m.Controller = integer[BrokerID](d)
-	n, list := d.list(minBrokerBytes)
-	m.Brokers = make([]Broker, n)
-	for i := range m.Brokers {
-		b := &m.Brokers[i]
-		_, one := d.open()
+	m.Brokers = structs(d, minBrokerBytes, func(b *Broker) {
 		b.ID = integer[BrokerID](d)
 		b.Host = d.string()
 		b.Port = integer[int32](d)
 		b.Rack = d.string()
 		b.Fenced = d.bool()
-		d.close(one)
-	}
-	d.close(list)
-	n, list = d.list(minTopicMetadataBytes)
-	m.Topics = make([]TopicMetadata, n)
-	for i := range m.Topics {
-		m.Topics[i].decode(d)
-	}
-	d.close(list)
+	})
+	m.Topics = structs(d, minTopicMetadataBytes, func(t *TopicMetadata) {
+		t.Err, t.Name, t.ID, t.Internal = d.failure(), d.string(), d.topicID(), d.bool()
+		t.Partitions = structs(d, minPartitionBytes, d.partition)
+	})
 	d.close(outer)
 }
 
-func (t *TopicMetadata) decode(d *Decoder) {
-	_, outer := d.open()
-	t.Err = d.failure()
-	t.Name = d.string()
-	t.ID = d.topicID()
-	t.Internal = d.bool()
-	n, list := d.list(minPartitionBytes)
-	t.Partitions = make([]Partition, n)
-	for i := range t.Partitions {
-		p := &t.Partitions[i]
-		_, one := d.open()
-		p.Leader = integer[BrokerID](d)
-		p.LeaderEpoch = integer[LeaderEpoch](d)
-		p.Replicas, p.ISR, p.Offline = d.brokers(), d.brokers(), d.brokers()
-		if d.more() { // a broker that knew no other tells no more
-			p.PartitionEpoch = integer[PartitionEpoch](d)
-			p.ELR, p.Adding, p.Removing = d.brokers(), d.brokers(), d.brokers()
-		}
-		d.close(one)
+func (d *Decoder) partition(p *Partition) {
+	p.Leader = integer[BrokerID](d)
+	p.LeaderEpoch = integer[LeaderEpoch](d)
+	p.Replicas, p.ISR, p.Offline = d.brokers(), d.brokers(), d.brokers()
+	if d.more() { // a broker that knew no other tells no more
+		p.PartitionEpoch = integer[PartitionEpoch](d)
+		p.ELR, p.Adding, p.Removing = d.brokers(), d.brokers(), d.brokers()
 	}
-	d.close(list)
-	d.close(outer)
 }

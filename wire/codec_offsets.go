@@ -38,19 +38,13 @@ func (m *ListOffsetsRequest) encode(e *Encoder) {
 
 func (m *ListOffsetsRequest) decode(d *Decoder) {
 	_, outer := d.open()
-	n, list := d.list(minListOffsetsBytes)
-	m.Partitions = make([]ListOffsets, n)
-	for i := range m.Partitions {
-		p := &m.Partitions[i]
-		_, one := d.open()
+	m.Partitions = structs(d, minListOffsetsBytes, func(p *ListOffsets) {
 		p.Topic = d.topicID()
 		p.Partition = integer[int32](d)
 		p.Timestamp = d.int64()
 		p.CurrentEpoch = integer[LeaderEpoch](d)
 		p.Isolation = integer[IsolationLevel](d)
-		d.close(one)
-	}
-	d.close(list)
+	})
 	d.close(outer)
 }
 
@@ -70,19 +64,13 @@ func (m *ListOffsetsReply) encode(e *Encoder) {
 
 func (m *ListOffsetsReply) decode(d *Decoder) {
 	_, outer := d.open()
-	n, list := d.list(minListedOffsetBytes)
-	m.Partitions = make([]ListedOffset, n)
-	for i := range m.Partitions {
-		p := &m.Partitions[i]
-		_, one := d.open()
+	m.Partitions = structs(d, minListedOffsetBytes, func(p *ListedOffset) {
 		p.Err = d.failure()
 		p.Offset = integer[Offset](d)
 		p.Timestamp = d.int64()
 		p.LeaderEpoch = integer[LeaderEpoch](d)
 		p.Leader = d.leader()
-		d.close(one)
-	}
-	d.close(list)
+	})
 	d.close(outer)
 }
 
@@ -101,17 +89,11 @@ func (m *OffsetForEpochRequest) encode(e *Encoder) {
 
 func (m *OffsetForEpochRequest) decode(d *Decoder) {
 	_, outer := d.open()
-	n, list := d.list(minOffsetForEpochBytes)
-	m.Partitions = make([]OffsetForEpoch, n)
-	for i := range m.Partitions {
-		p := &m.Partitions[i]
-		_, one := d.open()
+	m.Partitions = structs(d, minOffsetForEpochBytes, func(p *OffsetForEpoch) {
 		p.Topic = d.topicID()
 		p.Partition = integer[int32](d)
 		p.CurrentEpoch, p.LeaderEpoch = integer[LeaderEpoch](d), integer[LeaderEpoch](d)
-		d.close(one)
-	}
-	d.close(list)
+	})
 	d.close(outer)
 }
 
@@ -127,19 +109,12 @@ func (m *OffsetForEpochsReply) encode(e *Encoder) {
 
 func (m *OffsetForEpochsReply) decode(d *Decoder) {
 	_, outer := d.open()
-	n, list := d.list(minEpochReplyBytes)
-	m.Partitions = make([]OffsetForEpochReply, n)
-	for i := range m.Partitions {
-		p := &m.Partitions[i]
-		p.End = EpochEnd{LeaderEpoch: NoEpoch, EndOffset: NoOffset}
-		_, one := d.open()
-		p.Err = d.failure()
+	m.Partitions = structs(d, minEpochReplyBytes, func(p *OffsetForEpochReply) {
+		p.Err, p.End = d.failure(), EpochEnd{LeaderEpoch: NoEpoch, EndOffset: NoOffset}
 		if end := d.epochEnd(); end != nil {
 			p.End = *end
 		}
-		d.close(one)
-	}
-	d.close(list)
+	})
 	d.close(outer)
 }
 

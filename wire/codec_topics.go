@@ -26,6 +26,7 @@ type ErrorsReply struct{ Errors []error }
 
 const (
 	minNewTopicBytes       = 1 + 5
+	minConfigValueBytes    = 1 + 2
 	minCreatedTopicBytes   = 1 + 5 + encodedTopicIDBytes
 	minTopicRefBytes       = 1 + 1 + encodedTopicIDBytes
 	minDeletedTopicBytes   = 1 + 2 + encodedTopicIDBytes
@@ -55,32 +56,16 @@ func (m *CreateTopicsRequest) encode(e *Encoder) {
 func (m *CreateTopicsRequest) decode(d *Decoder) {
 	_, outer := d.open()
 	m.ValidateOnly = d.bool()
-	n, list := d.list(minNewTopicBytes)
-	m.Topics = make([]NewTopic, n)
-	for i := range m.Topics {
-		t := &m.Topics[i]
-		_, one := d.open()
+	m.Topics = structs(d, minNewTopicBytes, func(t *NewTopic) {
 		t.Name = d.string()
 		t.Partitions = integer[int32](d)
 		t.ReplicationFactor = integer[int16](d)
 		t.Assignment = d.assignment()
-		t.Configs = d.configValues()
-		d.close(one)
-	}
-	d.close(list)
+		t.Configs = structs(d, minConfigValueBytes, func(c *ConfigValue) {
+			c.Name, c.Value = d.string(), d.optionalString()
+		})
+	})
 	d.close(outer)
-}
-
-func (d *Decoder) configValues() []ConfigValue {
-	n, outer := d.list(3)
-	values := make([]ConfigValue, n)
-	for i := range values {
-		_, one := d.open()
-		values[i] = ConfigValue{Name: d.string(), Value: d.optionalString()}
-		d.close(one)
-	}
-	d.close(outer)
-	return values
 }
 
 // assignment encodes replicas by partition, or nil where the controller is to place them.
@@ -99,13 +84,7 @@ func (d *Decoder) assignment() [][]BrokerID {
 	if d.isNil() {
 		return nil
 	}
-	n, outer := d.list(1)
-	a := make([][]BrokerID, n)
-	for i := range a {
-		a[i] = d.brokers()
-	}
-	d.close(outer)
-	return a
+	return listOf(d, 1, (*Decoder).brokers)
 }
 
 func (m *CreateTopicsReply) encode(e *Encoder) {
@@ -125,20 +104,14 @@ func (m *CreateTopicsReply) encode(e *Encoder) {
 
 func (m *CreateTopicsReply) decode(d *Decoder) {
 	_, outer := d.open()
-	n, list := d.list(minCreatedTopicBytes)
-	m.Topics = make([]CreatedTopic, n)
-	for i := range m.Topics {
-		t := &m.Topics[i]
-		_, one := d.open()
+	m.Topics = structs(d, minCreatedTopicBytes, func(t *CreatedTopic) {
 		t.Err = d.failure()
 		t.Name = d.string()
 		t.ID = d.topicID()
 		t.Partitions = integer[int32](d)
 		t.ReplicationFactor = integer[int16](d)
 		t.Configs = d.configEntries()
-		d.close(one)
-	}
-	d.close(list)
+	})
 	d.close(outer)
 }
 
@@ -154,14 +127,7 @@ func (m *DeleteTopicsRequest) encode(e *Encoder) {
 
 func (m *DeleteTopicsRequest) decode(d *Decoder) {
 	_, outer := d.open()
-	n, list := d.list(minTopicRefBytes)
-	m.Topics = make([]TopicRef, n)
-	for i := range m.Topics {
-		_, one := d.open()
-		m.Topics[i] = TopicRef{Name: d.string(), ID: d.topicID()}
-		d.close(one)
-	}
-	d.close(list)
+	m.Topics = structs(d, minTopicRefBytes, func(t *TopicRef) { t.Name, t.ID = d.string(), d.topicID() })
 	d.close(outer)
 }
 
@@ -178,14 +144,9 @@ func (m *DeleteTopicsReply) encode(e *Encoder) {
 
 func (m *DeleteTopicsReply) decode(d *Decoder) {
 	_, outer := d.open()
-	n, list := d.list(minDeletedTopicBytes)
-	m.Topics = make([]DeletedTopic, n)
-	for i := range m.Topics {
-		_, one := d.open()
-		m.Topics[i] = DeletedTopic{Err: d.failure(), Name: d.string(), ID: d.topicID()}
-		d.close(one)
-	}
-	d.close(list)
+	m.Topics = structs(d, minDeletedTopicBytes, func(t *DeletedTopic) {
+		t.Err, t.Name, t.ID = d.failure(), d.string(), d.topicID()
+	})
 	d.close(outer)
 }
 
@@ -204,32 +165,19 @@ func (m *CreatePartitionsRequest) encode(e *Encoder) {
 func (m *CreatePartitionsRequest) decode(d *Decoder) {
 	_, outer := d.open()
 	m.ValidateOnly = d.bool()
-	n, list := d.list(minMorePartitionsBytes)
-	m.Topics = make([]MorePartitions, n)
-	for i := range m.Topics {
-		_, one := d.open()
-		m.Topics[i] = MorePartitions{Topic: d.string(), Count: integer[int32](d), Assignment: d.assignment()}
-		d.close(one)
-	}
-	d.close(list)
+	m.Topics = structs(d, minMorePartitionsBytes, func(t *MorePartitions) {
+		t.Topic, t.Count, t.Assignment = d.string(), integer[int32](d), d.assignment()
+	})
 	d.close(outer)
 }
 
 func (m *ErrorsReply) encode(e *Encoder) {
 	e.array(1)
-	e.array(len(m.Errors))
-	for _, err := range m.Errors {
-		e.failure(err)
-	}
+	e.failures(m.Errors)
 }
 
 func (m *ErrorsReply) decode(d *Decoder) {
 	_, outer := d.open()
-	n, list := d.list(1)
-	m.Errors = make([]error, n)
-	for i := range m.Errors {
-		m.Errors[i] = d.failure()
-	}
-	d.close(list)
+	m.Errors = d.failures()
 	d.close(outer)
 }

@@ -120,13 +120,5 @@ func (e *Encoder) members(list []Member) {
 const minMemberBytes = 3
 
 func (d *Decoder) members() []Member {
-	n, outer := d.list(minMemberBytes)
-	list := make([]Member, 0, n)
-	for range n {
-		_, inner := d.open()
-		list = append(list, Member{Broker: integer[BrokerID](d), Address: d.string()})
-		d.close(inner)
-	}
-	d.close(outer)
-	return list
+	return structs(d, minMemberBytes, func(m *Member) { m.Broker, m.Address = integer[BrokerID](d), d.string() })
 }
