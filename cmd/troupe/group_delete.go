@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/troupe-mq/troupe/wire"
 	"github.com/troupe-mq/troupe/wire/client"
 )
 
@@ -93,10 +95,43 @@ func deleteOffsets(ctx context.Context, c *client.Client, group string, selected
 		if _, err := c.DescribeGroup(ctx, group); err != nil {
 			return "", err
 		}
+	}
+	for _, s := range selected { // one without an offset may be misspelt; one with offsets need not exist any more
+		if !slices.ContainsFunc(names, s.selects) {
+			if _, err := s.partitions(ctx, c); err != nil {
+				return "", err
+			}
+		}
+	}
+	if len(names) == 0 {
 		return printable(group) + " has committed nothing there", nil
 	}
 	if err := c.DeleteOffsets(ctx, group, names...); err != nil {
-		return "", err
+		return "", inFewLines(err)
 	}
 	return "deleted " + plural(int64(len(names)), "offset") + " of " + printable(group), nil
+}
+
+// inFewLines is an error of many partitions with a line for each code: the first partition, and how many more there are.
+func inFewLines(err error) error {
+	all, several := err.(interface{ Unwrap() []error }) //nolint:errorlint // as errors.Join returns it, unwrapped
+	if !several {
+		return err
+	}
+	var lines []error
+	more := make(map[wire.ErrorCode]int)
+	for _, err := range all.Unwrap() {
+		code := wire.Code(err)
+		if _, told := more[code]; !told {
+			lines = append(lines, err)
+		}
+		more[code]++
+	}
+	for i, err := range lines {
+		var first *client.PartitionError
+		if n := more[wire.Code(err)] - 1; n > 0 && errors.As(err, &first) {
+			lines[i] = fmt.Errorf("%v and %d more: %w", place{first.Topic, first.Partition}, n, first.Err)
+		}
+	}
+	return errors.Join(lines...)
 }

@@ -209,7 +209,7 @@ func (f *resetFlags) run(cmd *cobra.Command, std streams, c *client.Client, grou
 		offsets[i] = client.GroupOffset{Topic: r.Topic, Partition: r.Partition, Offset: wire.Offset(r.NewOffset)}
 	}
 	if err := c.CommitOffsets(ctx, group, offsets...); err != nil {
-		return explain(err, hintForGroup(err, group))
+		return explain(inFewLines(err), hintForGroup(err, group))
 	}
 	if quiet && f.asJSON {
 		return f.show(cmd, resets, false)

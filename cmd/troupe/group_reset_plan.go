@@ -83,20 +83,12 @@ func (p *resetPlan) partitions(ctx context.Context, c *client.Client, committed 
 		found[name] = true
 	}
 	for _, s := range p.selected {
-		count, err := partitionCount(ctx, c, s.topic)
+		there, err := s.partitions(ctx, c)
 		if err != nil {
 			return nil, nil, err
 		}
-		for number := range count {
-			if s.partitions == nil {
-				found[client.PartitionName{Topic: s.topic, Partition: number}] = true
-			}
-		}
-		for _, number := range s.partitions {
-			if number >= count {
-				return nil, nil, fmt.Errorf("there is no partition %v, only %d of them; see \"troupe topic describe %s\"", place{s.topic, number}, count, s.topic)
-			}
-			found[client.PartitionName{Topic: s.topic, Partition: number}] = true
+		for _, name := range there {
+			found[name] = true
 		}
 	}
 	for name := range found {

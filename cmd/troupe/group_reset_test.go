@@ -59,7 +59,21 @@ func TestTopicsAreSelectedAsKafkasToolDoes(t *testing.T) {
 			t.Errorf("%v is selected: %t", name, got)
 		}
 	}
-	for _, wrong := range []string{"", ":0", "t:", "t:x", "t:-1", "t:0,,1", "t:99999999999"} {
+	selected, err = parseTopicsFlag([]string{"orders/0-2,5", "clicks:7-7"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[client.PartitionName]bool{
+		{Topic: "orders", Partition: 0}: true, {Topic: "orders", Partition: 2}: true, {Topic: "orders", Partition: 3}: false,
+		{Topic: "orders", Partition: 5}: true, {Topic: "clicks", Partition: 7}: true, {Topic: "clicks", Partition: 8}: false,
+	} {
+		if got := selects(selected, name); got != want {
+			t.Errorf("of ranges %v is selected: %t", name, got)
+		}
+	}
+	for _, wrong := range []string{
+		"", ":0", "t:", "t:x", "t:-1", "t:0,,1", "t:99999999999", "/0", "t/", "t/0/1", "t:2-1", "t:0-", "t:0-1-2", "t:0-2147483648", "t:+1",
+	} {
 		var usage *usageError
 		if _, err := parseTopicsFlag([]string{wrong}); !errors.As(err, &usage) {
 			t.Errorf("%q: %v", wrong, err)

@@ -70,3 +70,40 @@ func TestAPathThatIsMissingDoesNotKeepTheOthersBack(t *testing.T) {
 		t.Errorf("dump wrote %q", out)
 	}
 }
+
+func TestOffsetsOfATopicThatIsMisspeltAreNotDeletedInSilence(t *testing.T) {
+	bootstrap := "--bootstrap=" + startBroker(t, t.TempDir(), quickGroups...).ready["kafka"]
+	for _, name := range []string{"t", "other"} {
+		must(t, "", "topic", "create", name, "--partitions=3", bootstrap)
+	}
+	must(t, "", "group", "reset", "g", "--topic=t", "--to-earliest", "--yes", bootstrap)
+	offsets := func(topics ...string) []string { // how to delete them
+		args := []string{"group", "delete", "g", "--offsets", bootstrap}
+		for _, topic := range topics {
+			args = append(args, "--topic="+topic)
+		}
+		return args
+	}
+	for _, c := range []struct {
+		topics []string
+		want   string
+	}{
+		{[]string{"nosuch"}, "topic nosuch: UNKNOWN_TOPIC_OR_PARTITION"},
+		{[]string{"t", "nosuch"}, "topic nosuch: UNKNOWN_TOPIC_OR_PARTITION"},
+		{[]string{"t:3"}, "there is no partition t/3"},
+		{[]string{"other/1-7"}, "there is no partition other/3"},
+	} {
+		failsWithLines(t, []string{c.want}, offsets(c.topics...)...)
+	}
+	if got := must(t, "", offsets("other", "other/0-2")...); got != "g has committed nothing there\n" {
+		t.Errorf("of a topic without offsets: %q", got)
+	}
+	if got := must(t, "", offsets("t:0-1")...); got != "deleted 2 offsets of g\n" {
+		t.Errorf("of two partitions: %q", got)
+	}
+	must(t, "", "group", "reset", "g", "--topic=t", "--to-earliest", "--yes", bootstrap)
+	member := startCopy(t, "t", "--group=g", bootstrap)
+	member.says(t, "has t/0-2")
+	failsWithLines(t, []string{"t/0 and 2 more: GROUP_SUBSCRIBED_TO_TOPIC"}, offsets("t")...)
+	member.end(t)
+}
