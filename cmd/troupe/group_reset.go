@@ -217,7 +217,7 @@ func (f *resetFlags) run(cmd *cobra.Command, std streams, c *client.Client, grou
 	return nil
 }
 
-// show writes the new offsets in the columns of Kafka's tool. JSON waits until nothing is in question.
+// show writes the new offsets in the columns of Kafka's tool, and beside them where the group was. JSON waits until nothing is in question.
 func (f *resetFlags) show(cmd *cobra.Command, resets []resetJSON, asked bool) error {
 	out := cmd.OutOrStdout()
 	switch {
@@ -239,9 +239,22 @@ func (f *resetFlags) show(cmd *cobra.Command, resets []resetJSON, asked bool) er
 	}
 	var rows [][]string
 	for _, r := range resets {
-		rows = append(rows, []string{r.Group, r.Topic, strconv.Itoa(int(r.Partition)), strconv.FormatInt(r.NewOffset, 10)})
+		rows = append(rows, []string{
+			r.Group, r.Topic, strconv.Itoa(int(r.Partition)), strconv.FormatInt(r.NewOffset, 10), offsetOrDash(r.OldOffset), r.shift(),
+		})
 	}
-	return writeTable(out, []string{"GROUP", "TOPIC", "PARTITION", "NEW-OFFSET"}, rows)
+	return writeTable(out, []string{"GROUP", "TOPIC", "PARTITION", "NEW-OFFSET", "OLD-OFFSET", "SHIFT"}, rows)
+}
+
+// shift is by how many records the group goes on later, or earlier.
+func (r resetJSON) shift() string {
+	switch {
+	case r.OldOffset == unknownOffset:
+		return "-"
+	case r.NewOffset == r.OldOffset:
+		return "0"
+	}
+	return fmt.Sprintf("%+d", r.NewOffset-r.OldOffset)
 }
 
 // checkIdle refuses a group that has members, and says whether there is such a group. One that does not exist yet may be given offsets.

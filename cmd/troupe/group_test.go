@@ -163,7 +163,7 @@ func TestDescribeShowsWhoIsBehindAndByHowMuch(t *testing.T) {
 	if p.LagSeconds < least || p.LagSeconds > most+1 { // an append time may be half a second too early
 		t.Errorf("the lag is %.3f s, the truth between %.3f and %.3f", p.LagSeconds, least, most)
 	}
-	if got := must(t, "", "group", "reset", "g", "--topic=t:1", "--to-latest", "--yes", bootstrap); got != "GROUP  TOPIC  PARTITION  NEW-OFFSET\ng      t              1           3\n" {
+	if got := must(t, "", "group", "reset", "g", "--topic=t:1", "--to-latest", "--yes", bootstrap); got != "GROUP  TOPIC  PARTITION  NEW-OFFSET  OLD-OFFSET  SHIFT\ng      t              1           3           1     +2\n" {
 		t.Errorf("reset wrote\n%s", got)
 	}
 	member := startCopy(t, "t", "--group=g", "--from-beginning", "--instance=i", bootstrap)
@@ -244,7 +244,7 @@ func TestAResetIsForGroupsWhoseMembersHaveStopped(t *testing.T) {
 		}
 		return list
 	}
-	if got := must(t, "", "group", "reset", "g", "--topic=t:0", "--to-offset=4", "--dry-run", bootstrap); !strings.Contains(got, "           4\n") || !slices.Equal(current(), []int64{10, 0}) {
+	if got := must(t, "", "group", "reset", "g", "--topic=t:0", "--to-offset=4", "--dry-run", bootstrap); !strings.HasSuffix(got, "           4          10     -6\n") || !slices.Equal(current(), []int64{10, 0}) {
 		t.Errorf("a dry run wrote\n%s and the offsets are %v", got, current())
 	}
 	must(t, "", "group", "delete", "g", "--offsets", "--topic=t:1", bootstrap) // where the member began
@@ -361,6 +361,9 @@ func TestGroupCommandsSayWhatIsWrong(t *testing.T) {
 		got := inProcess(t, "", "group", "reset", "billing", "--topic=t", "--to-earliest", mode, bootstrap)
 		if got.code != exitDone || got.err != "troupe: there is no group billing yet: it will be made\n" {
 			t.Errorf("%s: exit code %d, stderr %q", mode, got.code, got.err)
+		}
+		if !strings.HasSuffix(got.out, "           0           -      -\n") {
+			t.Errorf("%s of what was not committed yet:\n%s", mode, got.out)
 		}
 	}
 	for _, args := range [][]string{{"group", "describe", bootstrap, "b"}, {"consume", "t", bootstrap, "--group", ""}} {

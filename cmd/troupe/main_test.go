@@ -184,8 +184,8 @@ func TestVersionSaysTheSameToPeopleAndPrograms(t *testing.T) {
 
 func TestATableAlignsWordsLeftAndNumbersRight(t *testing.T) {
 	var out bytes.Buffer
-	err := writeTable(&out, []string{"NAME", "N", "NOTE"}, [][]string{{"a", "1", ""}, {"größer", "-100", "x"}})
-	want := "NAME       N  NOTE\na          1\ngrößer  -100  x\n"
+	err := writeTable(&out, []string{"NAME", "N", "NOTE"}, [][]string{{"a", "+1", ""}, {"größer", "-100", "x"}})
+	want := "NAME       N  NOTE\na         +1\ngrößer  -100  x\n"
 	if err != nil || out.String() != want {
 		t.Errorf("%v\n%s\nwant\n%s", err, out.String(), want)
 	}

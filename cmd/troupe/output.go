@@ -97,7 +97,7 @@ func numericColumns(rows [][]string, columns int) []bool {
 	for column := range numeric {
 		numeric[column] = len(rows) > 0
 		for _, row := range rows {
-			if column < len(row) && strings.Trim(row[column], "-0123456789") != "" {
+			if column < len(row) && strings.Trim(row[column], "+-0123456789") != "" {
 				numeric[column] = false
 			}
 		}
