@@ -148,8 +148,8 @@ type CommitOffsets struct {
 	Generation GenerationID // NoGeneration: no member
 	Member     MemberID
 	Instance   string
-	// Modern says that the client knows of member epochs: it understands StaleMemberEpoch and FencedMemberEpoch (OffsetCommit
-	// from version 9 on); others are told IllegalGeneration and UnknownMemberID.
+	// Modern says that the client knows of member epochs: it understands StaleMemberEpoch (OffsetCommit from version 9 on).
+	// A member that speaks the protocol of KIP-848 and does not is told UnsupportedVersion; to others it makes no difference.
 	Modern  bool
 	Offsets []OffsetCommit
 }
