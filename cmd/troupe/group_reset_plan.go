@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -25,8 +24,6 @@ type resetPlan struct {
 	offset    int64  // --to-offset
 	shift     int64  // --shift-by
 }
-
-func openFile(path string) (*os.File, error) { return os.Open(path) }
 
 // compute returns the new offsets, and what a person should know about them.
 func (p *resetPlan) compute(ctx context.Context, c *client.Client, group string) (resets []resetJSON, warnings []string, err error) {

@@ -11,19 +11,30 @@ import (
 
 func TestOnlyOffsetsOfPartitionsAreReadFromAFile(t *testing.T) {
 	for text, want := range map[string]string{
-		"t,0,5\n":                    "",
-		"# a comment\n\nt, 0 , 5\n":  "",
-		"\"t\",0,5\n":                "",
-		"":                           "there is nothing in it",
-		",0,5\n":                     "line 1: the topic is missing",
-		"t,0\n":                      "line 1: there are 2 fields",
-		"g,t,0,5\n":                  "line 1: there are 4 fields",
-		"t,0,5\nt,0,6\n":             "line 2: t/0 is there twice",
-		"t,-1,5\n":                   `line 1: "-1" is no partition`,
-		"t,0,-5\n":                   `line 1: "-5" is no offset`,
-		"t,0,99999999999999999999\n": "is no offset",
-		"t,3000000000,5\n":           "is no partition",
-		"t,0,5\n\"t,0,5\n":           "line 2",
+		"t,0,5\n":                         "",
+		"# a comment\n\nt, 0 , 5\n":       "",
+		"\"t\",0,5\n":                     "",
+		"topic,partition,offset\nt,0,5\n": "",
+		"\ufeffTopic, Partition ,Offset\r\nt,0,5\r\n": "",
+		"\ufefft,0,5\n":                   "",
+		" t , 0 , 5 \n":                   "",
+		"":                                "there is nothing in it",
+		"\ufeff":                          "there is nothing in it",
+		"topic,partition,offset\n":        "there is nothing in it",
+		"t,0,5\ntopic,partition,offset\n": `line 2: "partition" is no partition`,
+		"t;0;5\n":                         "line 1: there is no comma",
+		"t\t0\t5\n":                       "line 1: there is no comma",
+		"t\n":                             "line 1: there is 1 field",
+		" ,0,5\n":                         "line 1: the topic is missing",
+		",0,5\n":                          "line 1: the topic is missing",
+		"t,0\n":                           "line 1: there are 2 fields",
+		"g,t,0,5\n":                       "line 1: there are 4 fields",
+		"t,0,5\nt,0,6\n":                  "line 2: t/0 is there twice",
+		"t,-1,5\n":                        `line 1: "-1" is no partition`,
+		"t,0,-5\n":                        `line 1: "-5" is no offset`,
+		"t,0,99999999999999999999\n":      "is no offset",
+		"t,3000000000,5\n":                "is no partition",
+		"t,0,5\n\"t,0,5\n":                "line 2",
 	} {
 		offsets, err := readOffsets(streams{in: strings.NewReader(text)}, "-")
 		switch {
@@ -83,7 +94,7 @@ func TestTopicsAreSelectedAsKafkasToolDoes(t *testing.T) {
 
 // Whatever is in a file, each partition gets one offset that the log can have, or a person is told why not.
 func FuzzReadOffsets(f *testing.F) {
-	for _, seed := range []string{"t,0,5\n", "# x\nt,0,5\r\n", "\"a\"\"b\",1,2", "t,0,5\nt,0,6", ",,", "\xff,0,1"} {
+	for _, seed := range []string{"t,0,5\n", "# x\nt,0,5\r\n", "\"a\"\"b\",1,2", "t,0,5\nt,0,6", ",,", "\xff,0,1", "\ufefftopic,partition,offset\n t ,0,1", "t;0;5"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -346,6 +346,7 @@ func TestGroupCommandsSayWhatIsWrong(t *testing.T) {
 		{[]string{"group", "reset", "g", "--topic=t", "--by-duration=long"}, exitUsage, "PT1H30M"},
 		{[]string{"group", "reset", "g", "--from-file=" + file}, exitFailed, `line 2: "x" is no partition`},
 		{[]string{"group", "reset", "g", "--from-file=/nonexistent"}, exitUsage, "/nonexistent"},
+		{[]string{"group", "reset", "g", "--from-file=" + filepath.Dir(file)}, exitUsage, "is a directory"},
 		{[]string{"consume", "nothing", "--group=g"}, exitFailed, "troupe topic create nothing"},
 		{[]string{"consume", "t", "--group=g", "--partition=0"}, exitUsage, "exclude each other"},
 		{[]string{"consume", "t", "--group=g", "--offset=5"}, exitUsage, "troupe group reset"},
