@@ -69,19 +69,11 @@ var errInternal = wire.Errorf(wire.InvalidTopic, "clients do not write to intern
 
 // produceTopic finds the topic and completes t.
 func produceTopic(view wire.View, t *producedTopic, version int16) (wire.Topic, error) {
-	if version >= produceTopicIDs {
-		topic, ok := view.TopicByID(t.id)
-		if !ok {
-			return topic, wire.UnknownTopicID
-		}
-		return topic, nil
+	topic, err := topicOf(view, version >= produceTopicIDs, t.id, t.name)
+	if err == nil {
+		t.id = topic.ID
 	}
-	topic, ok := view.Topic(t.name)
-	if !ok {
-		return topic, wire.UnknownTopicOrPartition
-	}
-	t.id = topic.ID
-	return topic, nil
+	return topic, err
 }
 
 // checkBatch opens the door to one batch, or says why it stays shut.

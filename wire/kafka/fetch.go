@@ -344,19 +344,9 @@ func (r *resolver) resolve(p *fetchPart) error {
 }
 
 func fetchTopic(view wire.View, key *partKey, version int16) (wire.Topic, error) {
-	if version >= fetchTopicIDs {
-		topic, ok := view.TopicByID(key.id)
-		if !ok {
-			return topic, wire.UnknownTopicID
-		}
-		return topic, nil
+	topic, err := topicOf(view, version >= fetchTopicIDs, key.id, key.name)
+	if err == nil && version < fetchZstd && topic.Limits != nil && topic.Limits.Compression == "zstd" {
+		err = wire.UnsupportedCompressionType
 	}
-	topic, ok := view.Topic(key.name)
-	switch {
-	case !ok:
-		return topic, wire.UnknownTopicOrPartition
-	case version < fetchZstd && topic.Limits != nil && topic.Limits.Compression == "zstd":
-		return topic, wire.UnsupportedCompressionType
-	}
-	return topic, nil
+	return topic, err
 }

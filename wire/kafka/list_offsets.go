@@ -98,6 +98,22 @@ func (c *conn) listOffset(view wire.View, name string, asked *kmsg.ListOffsetsRe
 	})
 }
 
+// topicOf finds a topic by its id, where the version of the request has ids, or else by its name.
+func topicOf(view wire.View, byID bool, id wire.TopicID, name string) (wire.Topic, error) {
+	if byID {
+		topic, ok := view.TopicByID(id)
+		if !ok {
+			return topic, wire.UnknownTopicID
+		}
+		return topic, nil
+	}
+	topic, ok := view.Topic(name)
+	if !ok {
+		return topic, wire.UnknownTopicOrPartition
+	}
+	return topic, nil
+}
+
 // partitionOf finds the topic and checks that it has the partition.
 func partitionOf(view wire.View, name string, partition int32) (wire.Topic, error) {
 	topic, ok := view.Topic(name)
