@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"syscall"
 	"testing"
@@ -35,10 +34,11 @@ type keyedSession struct {
 	dir    *storage.Dir
 	log    *storage.Log
 	synced chan storage.Synced
+	cuts   chan storage.Cut
 }
 
 func openKeyed(fsys storage.FS, boot string, k *keyed) (*keyedSession, error) {
-	s := &keyedSession{k: k, synced: make(chan storage.Synced, 1000)}
+	s := &keyedSession{k: k, synced: make(chan storage.Synced, 1000), cuts: make(chan storage.Cut, 1)}
 	cfg := dirConfig(boot)
 	cfg.CleanInterval = 0 // the tests call the cleaner themselves
 	var err error
@@ -49,11 +49,26 @@ func openKeyed(fsys storage.FS, boot string, k *keyed) (*keyedSession, error) {
 	logCfg.SegmentBytes, logCfg.IndexIntervalBytes, logCfg.Fsync = 700, 150, false
 	logCfg.Compact, logCfg.Delete, logCfg.MinDirtyRatio = true, false, 0.1
 	logCfg.Synced = func(synced storage.Synced) { s.synced <- synced }
+	logCfg.Cut = func(c storage.Cut) { s.cuts <- c }
 	if s.log, err = s.dir.OpenLog(crashRef, logCfg); err != nil {
 		_ = s.dir.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// openEighty opens a log with eighty records, committed and not compacted yet.
+func openEighty(t *testing.T, fsys storage.FS, k *keyed) *keyedSession {
+	t.Helper()
+	s, err := openKeyed(fsys, "boot-1", k)
+	if err == nil {
+		t.Cleanup(func() { _ = s.dir.Close() })
+		err = steps(func() error { return s.put(40, 1) }, s.commit)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // put appends n batches of two records with few keys, and values that tell their offsets.
@@ -81,13 +96,8 @@ func (s *keyedSession) put(n int, epoch wire.LeaderEpoch) error {
 
 // commit makes everything durable and committed, and checkpoints that.
 func (s *keyedSession) commit() error {
-	s.log.RequestSync()
-	for s.k.flushed < s.log.EndOffset() {
-		got := <-s.synced
-		if got.Err != nil {
-			return got.Err
-		}
-		s.k.flushed = max(s.k.flushed, got.UpTo)
+	if err := awaitSync(s.log, s.synced, &s.k.flushed); err != nil {
+		return err
 	}
 	s.log.SetHighWatermark(s.log.FlushedOffset())
 	s.dir.Tick()
@@ -130,37 +140,26 @@ type foundBatch struct {
 
 func (s *keyedSession) read(t *testing.T) (list []foundBatch, records []keyedRecord) {
 	t.Helper()
-	for from := s.log.StartOffset(); from < s.log.EndOffset(); {
-		r, err := s.log.Read(from, s.log.EndOffset(), 400, true)
-		if err != nil || r.Length == 0 {
-			t.Fatalf("read at %d of %d: %d bytes, %v", from, s.log.EndOffset(), r.Length, err)
-		}
-		got := make([]byte, r.Length)
-		if err := r.ReadInto(got); err != nil {
+	eachBatch(t, s.log, func(h record.Header, b []byte) {
+		list = append(list, foundBatch{h.BaseOffset, string(b)})
+		err := record.Iterate(b, 1<<20, func(r record.Record) error {
+			records = append(records, keyedRecord{r.Offset, string(r.Key), string(r.Value)})
+			return nil
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
-		r.Release()
-		for {
-			h, b, rest, err := record.Next(got)
-			if err != nil {
-				break
-			}
-			list = append(list, foundBatch{h.BaseOffset, string(b)})
-			err = record.Iterate(b, 1<<20, func(r record.Record) error {
-				records = append(records, keyedRecord{r.Offset, string(r.Key), string(r.Value)})
-				return nil
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, from = rest, h.NextOffset()
-		}
-	}
+	})
 	return list, records
 }
 
-// check opens what a crash left, and expects of every key the last record that the log has room for.
-func (k *keyed) check(t *testing.T, fsys storage.FS, boot string) []foundBatch {
+func (k *keyed) check(t *testing.T, fsys storage.FS, boot string) {
+	t.Helper()
+	k.find(t, fsys, boot)
+}
+
+// find opens what a crash left, and expects of every key the last record that the log has room for.
+func (k *keyed) find(t *testing.T, fsys storage.FS, boot string) []foundBatch {
 	t.Helper()
 	if damage, err := storage.Verify(fsys, "data"); err == nil {
 		for _, d := range damage {
@@ -245,210 +244,53 @@ func below(list []foundBatch, offset wire.Offset) string {
 
 func TestACrashAtAnyStepOfACompactionLeavesTheLogAsItWasOrAsItIs(t *testing.T) {
 	t.Parallel()
-	whole := crashfs.New()
-	if err := compactionScript(whole, &keyed{}); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%d steps", whole.Steps())
 	var states [][]foundBatch // as a kill after each step leaves them
-	for n := int64(1); n <= whole.Steps(); n++ {
-		fsys, k := crashfs.New(), &keyed{}
-		fsys.AfterStep(n, nil)
-		_ = compactionScript(fsys, k)
-		for seed := range uint64(4) {
-			found := fsys.Crash(rand.New(rand.NewPCG(uint64(n), seed)))
-			t.Run(fmt.Sprintf("power=%d/seed=%d", n, seed), func(t *testing.T) {
-				got := below(k.clone().check(t, found, "boot-2"), k.flushed)
+	for left := range stoppedAtEach(t, compactionScript, 1) {
+		var found [4]*crashfs.FS // before the kill, after which there is no disk to lose anything
+		for seed := range found {
+			found[seed] = left.disk.Crash(left.chances(uint64(seed)))
+		}
+		t.Run(left.name+"/kill", func(t *testing.T) {
+			states = append(states, left.known.clone().find(t, left.disk.Kill(), "boot-1"))
+		})
+		for seed, disk := range found {
+			t.Run(fmt.Sprintf("%s/power=%d", left.name, seed), func(t *testing.T) {
+				flushed := left.known.flushed
+				got := below(left.known.clone().find(t, disk, "boot-2"), flushed)
 				for _, state := range slices.Backward(states) {
-					if below(state, k.flushed) == got {
+					if below(state, flushed) == got {
 						return
 					}
 				}
-				if len(states) > 0 && got != "" && !slices.ContainsFunc(states, func(s []foundBatch) bool { return below(s, k.flushed) == got }) {
-					killed, k := killedAt(t, n), k.clone()
-					if below(k.check(t, killed, "boot-1"), k.flushed) != got {
-						t.Error("the log is neither as it was before the step nor as it is after it")
-					}
+				if got != "" {
+					t.Error("the log is neither as it was before the step nor as it is after it")
 				}
 			})
 		}
-		t.Run(fmt.Sprintf("kill=%d", n), func(t *testing.T) {
-			states = append(states, k.clone().check(t, killedAt(t, n), "boot-1"))
-		})
 	}
-}
-
-// killedAt returns the disk after that many steps of the script.
-func killedAt(t *testing.T, n int64) *crashfs.FS {
-	t.Helper()
-	fsys := crashfs.New()
-	fsys.AfterStep(n, nil)
-	_ = compactionScript(fsys, &keyed{})
-	return fsys.Kill()
 }
 
 func TestACrashWhileASwapIsCompletedIsRecoveredFrom(t *testing.T) {
 	t.Parallel()
-	whole := crashfs.New()
-	if err := compactionScript(whole, &keyed{}); err != nil {
-		t.Fatal(err)
-	}
-	for n := int64(1); n <= whole.Steps(); n += 2 {
-		fsys, k := crashfs.New(), &keyed{}
-		fsys.AfterStep(n, nil)
-		_ = compactionScript(fsys, k)
+	for left := range stoppedAtEach(t, compactionScript, 2) {
 		for seed := range uint64(3) {
-			rng := rand.New(rand.NewPCG(uint64(n), seed))
-			found := fsys.Crash(rng)
-			found.AfterStep(1+rng.Int64N(12), nil)
-			k := k.clone()
-			if s, err := openKeyed(found, "boot-2", k); err == nil {
-				_ = steps(func() error { return s.put(3, 8) }, s.commit, s.clean)
-				_ = s.dir.Close()
-			}
-			found = found.Crash(rng)
-			t.Run(fmt.Sprintf("step=%d/seed=%d", n, seed), func(t *testing.T) { k.check(t, found, "boot-3") })
+			left.powerCutTwice(t, seed, 12, func(fsys storage.FS, k *keyed) {
+				if s, err := openKeyed(fsys, "boot-2", k); err == nil {
+					_ = steps(func() error { return s.put(3, 8) }, s.commit, s.clean)
+					_ = s.dir.Close()
+				}
+			})
 		}
 	}
 }
 
 func TestWhicheverCallOfACompactionFailsNoKeyIsLost(t *testing.T) {
 	t.Parallel()
-	whole := faultfs.New(crashfs.New())
-	if err := compactionScript(whole, &keyed{}); err != nil {
-		t.Fatal(err)
-	}
-	for _, fault := range []faultfs.Rule{
-		{Kind: faultfs.Write, Err: syscall.EIO, Short: 40},
-		{Kind: faultfs.Write, Err: syscall.ENOSPC, Short: 100},
-		{Kind: faultfs.Sync},
-		{Kind: faultfs.SyncDir},
-		{Kind: faultfs.Truncate},
-		{Kind: faultfs.Open},
-		{Kind: faultfs.Open, Err: syscall.ENOSPC},
-		{Kind: faultfs.Open, Err: syscall.EMFILE},
-		{Kind: faultfs.Rename},
-		{Kind: faultfs.Remove},
-		{Kind: faultfs.Read},
-		{Kind: faultfs.ReadDir},
-		{Kind: faultfs.Size},
-		{Kind: faultfs.Close},
-	} {
-		for n := 1; n <= whole.Calls(fault.Kind); n++ {
-			disk, k := crashfs.New(), &keyed{}
-			fsys := faultfs.New(disk)
-			fault.Nth = n
-			fsys.Fail(fault)
-			err := compactionScript(fsys, k)
-			found := disk.Crash(rand.New(rand.NewPCG(uint64(n), 1)))
-			t.Run(fmt.Sprintf("%s=%d/err=%v/power", fault.Kind, n, fault.Err), func(t *testing.T) {
-				t.Logf("the script ended with %v", err)
-				k.clone().check(t, found, "boot-2")
-			})
-			t.Run(fmt.Sprintf("%s=%d/err=%v/kill", fault.Kind, n, fault.Err), func(t *testing.T) {
-				t.Logf("the script ended with %v", err)
-				k.check(t, disk.Kill(), "boot-1")
-			})
-		}
-	}
-}
-
-// cleanUpToASwap has the log compacted on another goroutine, up to where the first new segment has its second
-// name, and nobody has seen it yet. There it waits at the gate.
-func (s *keyedSession) cleanUpToASwap(fsys *faultfs.FS) (gate *faultfs.Gate, cleaned chan struct{}) {
-	written := fsys.Hold("data/orders-0")
-	cleaned = make(chan struct{})
-	go func() { s.dir.Clean(); close(cleaned) }()
-	<-written.Arrived() // its file is being synced
-	gate = fsys.Hold("data/orders-0")
-	written.Release()
-	<-gate.Arrived() // now the directory is
-	return gate, cleaned
-}
-
-func TestRetentionThatIsFasterThanASwapWins(t *testing.T) {
-	fsys, k := faultfs.New(crashfs.New()), &keyed{}
-	s, err := openKeyed(fsys, "boot-1", k)
-	if err == nil {
-		err = steps(func() error { return s.put(40, 1) }, s.commit)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.dir.Close() }()
-	segments := s.log.Segments()
-	gate, cleaned := s.cleanUpToASwap(fsys)
-	end := s.log.EndOffset()
-	if err := s.log.AdvanceStart(end); err != nil {
-		t.Fatal(err)
-	}
-	k.start = end
-	gate.Release()
-	<-cleaned
-	if s.dir.Err() != nil || s.log.StartOffset() != end || s.log.Segments() >= segments {
-		t.Fatalf("the log starts at %d, with %d segments; %v", s.log.StartOffset(), s.log.Segments(), s.dir.Err())
-	}
-	s.dir.Tick()
-	entries, err := fsys.ReadDir("data/orders-0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range entries {
-		if bytes.HasSuffix([]byte(entry.Name()), []byte(".swap")) || bytes.HasSuffix([]byte(entry.Name()), []byte(".cleaned")) {
-			t.Errorf("%s is left", entry.Name())
-		}
-	}
-	if err := steps(func() error { return s.put(20, 2) }, s.commit, s.clean); err != nil {
-		t.Fatal(err)
-	}
-	_, records := s.read(t)
-	k.compare(t, s.log, records)
-}
-
-func TestACutWaitsForASwapAndTakesAwayWhatItMade(t *testing.T) {
-	fsys, k := faultfs.New(crashfs.New()), &keyed{}
-	s, err := openKeyed(fsys, "boot-1", k)
-	if err == nil {
-		err = steps(func() error { return s.put(40, 1) }, s.commit)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.dir.Close() }()
-	cuts := make(chan storage.Cut, 1)
-	cfg := s.log.Config()
-	cfg.Cut = func(c storage.Cut) { cuts <- c }
-	s.log.SetConfig(cfg)
-	gate, cleaned := s.cleanUpToASwap(fsys)
-	s.log.RequestCut(21, false)
-	gate.Release()
-	c := <-cuts
-	<-cleaned
-	if c.Err != nil || c.End > 21 || s.log.CleanedOffset() > c.End || s.dir.Err() != nil {
-		t.Fatalf("%+v, cleaned to %d, %v", c, s.log.CleanedOffset(), s.dir.Err())
-	}
-	k.records = slices.DeleteFunc(k.records, func(r keyedRecord) bool { return r.offset >= c.End })
-	k.flushed = 0
-	if err := steps(func() error { return s.put(30, 2) }, s.commit, s.clean, s.clean); err != nil {
-		t.Fatal(err)
-	}
-	// What was compacted away below the cut may have had its successor above it.
-	_, records := s.read(t)
-	seen := map[wire.Offset]bool{}
-	for _, r := range records {
-		if seen[r.offset] = true; !slices.Contains(k.records, r) {
-			t.Errorf("%+v was never appended", r)
-		}
-	}
-	last := map[string]keyedRecord{}
-	for _, r := range k.records {
-		if r.offset >= c.End {
-			last[r.key] = r
-		}
-	}
-	for _, r := range last {
-		if !seen[r.offset] {
-			t.Errorf("%+v is gone", r)
-		}
+	for left := range failedAtEach(t, compactionScript,
+		faultfs.Rule{Kind: faultfs.Open, Err: syscall.EMFILE},
+		faultfs.Rule{Kind: faultfs.Close},
+	) {
+		left.powerCut(t, 1)
+		left.kill(t)
 	}
 }

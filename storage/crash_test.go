@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"hash/crc32"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/troupe-mq/troupe/storage"
-	"github.com/troupe-mq/troupe/storage/crashfs"
 	"github.com/troupe-mq/troupe/wire"
 	"github.com/troupe-mq/troupe/wire/record"
 )
@@ -133,14 +131,18 @@ func (s *session) append(epoch wire.LeaderEpoch) error {
 
 // sync waits until all of the log is reported durable.
 func (s *session) sync() error {
-	s.log.RequestSync()
-	for s.h.flushed < s.log.EndOffset() {
-		got := <-s.synced
+	return awaitSync(s.log, s.synced, &s.h.flushed)
+}
+
+func awaitSync(l *storage.Log, synced <-chan storage.Synced, flushed *wire.Offset) error {
+	l.RequestSync()
+	for *flushed < l.EndOffset() {
+		got := <-synced
 		if got.Err != nil {
 			return got.Err
 		}
-		if got.Generation == s.log.Generation() {
-			s.h.flushed = max(s.h.flushed, got.UpTo)
+		if got.Generation == l.Generation() {
+			*flushed = max(*flushed, got.UpTo)
 		}
 	}
 	return nil
@@ -155,52 +157,66 @@ func (s *session) appendMany(n int, epoch wire.LeaderEpoch) error {
 	return nil
 }
 
+// appending is such a step of a script.
+func (s *session) appending(n int, epoch wire.LeaderEpoch) func() error {
+	return func() error { return s.appendMany(n, epoch) }
+}
+
+func (s *session) tick() error {
+	s.dir.Tick()
+	return s.dir.Err()
+}
+
+func (s *session) close() error {
+	if err := s.dir.Close(); err != nil {
+		return err
+	}
+	s.h.flushed = s.h.confirmed
+	return nil
+}
+
 func (s *session) advance(to wire.Offset) error {
 	s.h.start = max(s.h.start, to)
 	return s.log.AdvanceStart(to)
 }
 
-// script is the life of a log: rolls, epochs, checkpoints, a new start, a clean close, and again.
-func script(fsys storage.FS, h *history) error {
+// live opens the log, lets something happen to it, and closes it.
+func live(fsys storage.FS, h *history, happens func(*session) error) error {
 	s, err := openSession(fsys, "boot-1", h)
 	if err != nil {
 		return err
 	}
-	steps := []func() error{
-		func() error { return s.appendMany(3, 1) },
-		s.sync,
-		func() error { return s.appendMany(5, 1) },
-		func() error { s.dir.Tick(); return s.dir.Err() },
-		func() error { return s.appendMany(6, 2) },
-		s.sync,
-		func() error { s.dir.Tick(); return s.dir.Err() },
-		func() error { return s.appendMany(2, 3) },
-		func() error { return s.advance(11) },
-		s.sync,
-		func() error { s.log.SetHighWatermark(s.log.FlushedOffset()); s.dir.Tick(); return s.dir.Err() },
-		func() error { return s.appendMany(8, 3) },
+	if err := happens(s); err != nil {
+		_ = s.dir.Close()
+		return err
 	}
+	return s.close()
+}
+
+// steps does one thing after the other, up to the first that fails.
+func steps(steps ...func() error) error {
 	for _, step := range steps {
 		if err := step(); err != nil {
-			_ = s.dir.Close()
 			return err
 		}
 	}
-	if err := s.dir.Close(); err != nil {
-		return err
-	}
-	h.flushed = h.confirmed
-	if s, err = openSession(fsys, "boot-1", h); err != nil {
-		return err
-	}
-	err = s.appendMany(4, 5)
+	return nil
+}
+
+// script is the life of a log: rolls, epochs, checkpoints, a new start, a clean close, and again.
+func script(fsys storage.FS, h *history) error {
+	err := live(fsys, h, func(s *session) error {
+		return steps(
+			s.appending(3, 1), s.sync, s.appending(5, 1), s.tick, s.appending(6, 2), s.sync, s.tick,
+			s.appending(2, 3), func() error { return s.advance(11) }, s.sync,
+			func() error { s.log.SetHighWatermark(s.log.FlushedOffset()); return s.tick() },
+			s.appending(8, 3),
+		)
+	})
 	if err == nil {
-		err = s.sync()
+		err = live(fsys, h, func(s *session) error { return steps(s.appending(4, 5), s.sync, s.appending(5, 6)) })
 	}
-	if err == nil {
-		err = s.appendMany(5, 6)
-	}
-	return errors.Join(err, s.dir.Close())
+	return err
 }
 
 // check opens what a crash left and compares it with the history. What is found becomes the
@@ -280,6 +296,13 @@ func (h *history) checkProducers(t *testing.T, l *storage.Log) {
 
 func readBack(t *testing.T, l *storage.Log) (all []byte) {
 	t.Helper()
+	eachBatch(t, l, func(_ record.Header, b []byte) { all = append(all, b...) })
+	return all
+}
+
+// eachBatch reads a log from its start to its end, some batches at a time.
+func eachBatch(t *testing.T, l *storage.Log, do func(h record.Header, batch []byte)) {
+	t.Helper()
 	for from := l.StartOffset(); from < l.EndOffset(); {
 		r, err := l.Read(from, l.EndOffset(), 500, true)
 		if err != nil || r.Length == 0 {
@@ -295,10 +318,10 @@ func readBack(t *testing.T, l *storage.Log) (all []byte) {
 			if err != nil {
 				break
 			}
-			all, got, from = append(all, b...), rest, h.NextOffset()
+			do(h, b)
+			got, from = rest, h.NextOffset()
 		}
 	}
-	return all
 }
 
 func (h *history) clone() *history {
@@ -307,67 +330,34 @@ func (h *history) clone() *history {
 	return &c
 }
 
-// scriptSteps returns how many calls of the script change the disk.
-func scriptSteps(t *testing.T) int64 {
-	t.Helper()
-	fsys := crashfs.New()
-	if err := script(fsys, &history{}); err != nil {
-		t.Fatal(err)
-	}
-	return fsys.Steps()
-}
-
 func TestAPowerCutAtAnyStepLosesNothingThatWasReportedDurable(t *testing.T) {
 	t.Parallel()
-	steps := scriptSteps(t)
-	t.Logf("%d steps", steps)
-	for n := int64(1); n <= steps; n++ {
-		fsys, h := crashfs.New(), &history{}
-		fsys.AfterStep(n, nil)
-		_ = script(fsys, h)
+	for left := range stoppedAtEach(t, script, 1) {
 		for seed := range uint64(6) {
-			found := fsys.Crash(rand.New(rand.NewPCG(uint64(n), seed)))
-			t.Run(fmt.Sprintf("step=%d/seed=%d", n, seed), func(t *testing.T) {
-				h.clone().check(t, found, "boot-2")
-			})
+			left.powerCut(t, seed)
 		}
 	}
 }
 
 func TestAPowerCutDuringRecoveryOrSoonAfterItIsRecoveredFrom(t *testing.T) {
 	t.Parallel()
-	steps := scriptSteps(t)
-	for n := int64(1); n <= steps; n += 3 {
-		fsys, h := crashfs.New(), &history{}
-		fsys.AfterStep(n, nil)
-		_ = script(fsys, h)
+	for left := range stoppedAtEach(t, script, 3) {
 		for seed := range uint64(5) {
-			rng := rand.New(rand.NewPCG(uint64(n), seed))
-			found := fsys.Crash(rng)
-			found.AfterStep(1+rng.Int64N(20), nil)
-			h := h.clone()
-			if s, err := openSession(found, "boot-2", h); err == nil {
-				// What it appends now lies where the torn tail was.
-				_ = errors.Join(s.appendMany(3, 8), s.sync(), s.appendMany(3, 8))
-				_ = s.dir.Close()
-			}
-			found = found.Crash(rng)
-			t.Run(fmt.Sprintf("step=%d/seed=%d", n, seed), func(t *testing.T) { h.check(t, found, "boot-3") })
+			left.powerCutTwice(t, seed, 20, func(fsys storage.FS, h *history) {
+				if s, err := openSession(fsys, "boot-2", h); err == nil {
+					// What it appends now lies where the torn tail was.
+					_ = errors.Join(s.appendMany(3, 8), s.sync(), s.appendMany(3, 8))
+					_ = s.dir.Close()
+				}
+			})
 		}
 	}
 }
 
 func TestAKillAtAnyStepLosesNothingThatWasAppended(t *testing.T) {
 	t.Parallel()
-	steps := scriptSteps(t)
-	for n := int64(1); n <= steps; n++ {
-		fsys, h := crashfs.New(), &history{}
-		fsys.AfterStep(n, nil)
-		_ = script(fsys, h)
-		found := fsys.Kill()
-		t.Run(fmt.Sprintf("step=%d", n), func(t *testing.T) {
-			h.flushed = h.confirmed // the page cache kept all of it
-			h.check(t, found, "boot-1")
-		})
+	for left := range stoppedAtEach(t, script, 1) {
+		left.known.flushed = left.known.confirmed // the page cache kept all of it
+		left.kill(t)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"syscall"
 	"testing"
@@ -87,88 +86,54 @@ func (s *session) cut(to wire.Offset, reset bool) error {
 	return nil
 }
 
-func (s *session) tick() error {
-	s.dir.Tick()
-	return s.dir.Err()
-}
-
-func (s *session) close() error {
-	if err := s.dir.Close(); err != nil {
-		return err
-	}
-	s.h.flushed = s.h.confirmed
-	return nil
-}
-
-func steps(steps ...func() error) error {
-	for _, step := range steps {
-		if err := step(); err != nil {
-			return err
+// replicating and cutting are such steps of a script.
+func (s *session) replicating(times, batches int, gap wire.Offset, epochs ...wire.LeaderEpoch) func() error {
+	return func() error {
+		for range times {
+			if err := s.replicate(batches, gap, epochs...); err != nil {
+				return err
+			}
 		}
+		return nil
 	}
-	return nil
+}
+
+func (s *session) cutting(to wire.Offset, reset bool) func() error {
+	return func() error { return s.cut(to, reset) }
 }
 
 // followerScript is the life of a follower whose leaders change and disagree.
 func followerScript(fsys storage.FS, h *history) error {
-	s, err := openSession(fsys, "boot-1", h)
-	if err != nil {
-		return err
-	}
-	replicate := func(times, batches int, gap wire.Offset, epochs ...wire.LeaderEpoch) func() error {
-		return func() error {
-			for range times {
-				if err := s.replicate(batches, gap, epochs...); err != nil {
-					return err
-				}
-			}
-			return nil
+	err := live(fsys, h, func(s *session) error {
+		watermark := func(hw wire.Offset) func() error {
+			return func() error { s.log.SetHighWatermark(hw); return s.tick() }
 		}
-	}
-	cut := func(to wire.Offset, reset bool) func() error {
-		return func() error { return s.cut(to, reset) }
-	}
-	watermark := func(hw wire.Offset) func() error {
-		return func() error { s.log.SetHighWatermark(hw); return s.tick() }
-	}
-	err = steps(
-		replicate(3, 2, 0, 1), s.sync, s.tick,
-		replicate(1, 8, 0, 1, 2), // not synced
-		cut(17, false), replicate(2, 1, 0, 3), s.sync, s.tick,
-		replicate(1, 7, 2, 3, 4), s.sync, s.tick, s.tick,
-		cut(24, false), // of what is durable, several segments
-		replicate(2, 2, 0, 5), s.sync, watermark(30),
-		cut(22, false), // below the high watermark
-		s.tick, replicate(2, 3, 1, 6),
-		func() error { return s.advance(14) },
-		s.sync, s.tick, s.tick,
-	)
-	if err == nil {
-		err = steps(
-			cut(300, true), s.tick, replicate(4, 2, 0, 7), s.sync, s.tick, watermark(310),
-			cut(0, false), replicate(3, 2, 0, 8), s.sync, s.tick,
-			cut(5, false), replicate(3, 1, 0, 9), s.sync,
+		return steps(
+			s.replicating(3, 2, 0, 1), s.sync, s.tick,
+			s.replicating(1, 8, 0, 1, 2), // not synced
+			s.cutting(17, false), s.replicating(2, 1, 0, 3), s.sync, s.tick,
+			s.replicating(1, 7, 2, 3, 4), s.sync, s.tick, s.tick,
+			s.cutting(24, false), // of what is durable, several segments
+			s.replicating(2, 2, 0, 5), s.sync, watermark(30),
+			s.cutting(22, false), // below the high watermark
+			s.tick, s.replicating(2, 3, 1, 6),
+			func() error { return s.advance(14) },
+			s.sync, s.tick, s.tick,
+
+			s.cutting(300, true), s.tick, s.replicating(4, 2, 0, 7), s.sync, s.tick, watermark(310),
+			s.cutting(0, false), s.replicating(3, 2, 0, 8), s.sync, s.tick,
+			s.cutting(5, false), s.replicating(3, 1, 0, 9), s.sync,
 		)
+	})
+	if err == nil {
+		err = live(fsys, h, func(s *session) error {
+			return steps(
+				s.cutting(7, false), s.replicating(2, 2, 0, 10), s.sync, s.tick,
+				s.cutting(5, true), s.replicating(1, 4, 0, 10, 11),
+			)
+		})
 	}
-	if err != nil {
-		_ = s.dir.Close()
-		return err
-	}
-	if err := s.close(); err != nil {
-		return err
-	}
-	if s, err = openSession(fsys, "boot-1", h); err != nil {
-		return err
-	}
-	err = steps(
-		cut(7, false), replicate(2, 2, 0, 10), s.sync, s.tick,
-		cut(5, true), replicate(1, 4, 0, 10, 11),
-	)
-	if err != nil {
-		_ = s.dir.Close()
-		return err
-	}
-	return s.close()
+	return err
 }
 
 func TestAFollowersLifeOnAWholeDisk(t *testing.T) {
@@ -180,108 +145,50 @@ func TestAFollowersLifeOnAWholeDisk(t *testing.T) {
 	h.check(t, fsys.Kill(), "boot-1")
 }
 
-func followerSteps(t *testing.T) int64 {
-	t.Helper()
-	fsys := crashfs.New()
-	if err := followerScript(fsys, &history{}); err != nil {
-		t.Fatal(err)
-	}
-	return fsys.Steps()
-}
-
 func TestAPowerCutAtAnyStepOfACutLeavesAPrefixOfTheLog(t *testing.T) {
 	t.Parallel()
-	for n := int64(1); n <= followerSteps(t); n++ {
-		fsys, h := crashfs.New(), &history{}
-		fsys.AfterStep(n, nil)
-		_ = followerScript(fsys, h)
+	for left := range stoppedAtEach(t, followerScript, 1) {
 		for seed := range uint64(2) {
-			found := fsys.Crash(rand.New(rand.NewPCG(uint64(n), seed)))
-			t.Run(fmt.Sprintf("step=%d/seed=%d", n, seed), func(t *testing.T) {
-				h.clone().check(t, found, "boot-2")
-			})
+			left.powerCut(t, seed)
 		}
 	}
 }
 
 func TestAKillAtAnyStepOfACutLeavesAPrefixOfTheLog(t *testing.T) {
 	t.Parallel()
-	for n := int64(1); n <= followerSteps(t); n++ {
-		fsys, h := crashfs.New(), &history{}
-		fsys.AfterStep(n, nil)
-		_ = followerScript(fsys, h)
-		found := fsys.Kill()
-		t.Run(fmt.Sprintf("step=%d", n), func(t *testing.T) {
-			h.flushed = h.confirmed // the page cache kept all of it
-			h.check(t, found, "boot-1")
-		})
+	for left := range stoppedAtEach(t, followerScript, 1) {
+		left.known.flushed = left.known.confirmed // the page cache kept all of it
+		left.kill(t)
 	}
 }
 
 func TestAFollowerIsCutAgainAfterACrash(t *testing.T) {
 	t.Parallel()
-	for n := int64(1); n <= followerSteps(t); n += 4 {
-		fsys, h := crashfs.New(), &history{}
-		fsys.AfterStep(n, nil)
-		_ = followerScript(fsys, h)
+	for left := range stoppedAtEach(t, followerScript, 4) {
 		for seed := range uint64(3) {
-			rng := rand.New(rand.NewPCG(uint64(n), seed))
-			found := fsys.Crash(rng)
-			found.AfterStep(1+rng.Int64N(40), nil)
-			h := h.clone()
-			if s, err := openSession(found, "boot-2", h); err == nil {
-				h.adopt(s.log)
-				_ = steps(
-					func() error { return s.replicate(2, 0, 20) },
-					func() error { return s.cut(s.log.EndOffset()*2/3, false) },
-					func() error { return s.replicate(3, 0, 21) }, s.sync, s.tick,
-				)
-				_ = s.dir.Close()
-			}
-			found = found.Crash(rng)
-			t.Run(fmt.Sprintf("step=%d/seed=%d", n, seed), func(t *testing.T) { h.check(t, found, "boot-3") })
+			left.powerCutTwice(t, seed, 40, func(fsys storage.FS, h *history) {
+				if s, err := openSession(fsys, "boot-2", h); err == nil {
+					h.adopt(s.log)
+					_ = steps(
+						s.replicating(1, 2, 0, 20),
+						func() error { return s.cut(s.log.EndOffset()*2/3, false) },
+						s.replicating(1, 3, 0, 21), s.sync, s.tick,
+					)
+					_ = s.dir.Close()
+				}
+			})
 		}
 	}
 }
 
 func TestWhicheverCallOfACutFailsAPrefixOfTheLogIsLeft(t *testing.T) {
 	t.Parallel()
-	whole := faultfs.New(crashfs.New())
-	if err := followerScript(whole, &history{}); err != nil {
-		t.Fatal(err)
-	}
-	for _, fault := range []faultfs.Rule{
-		{Kind: faultfs.Write, Err: syscall.EIO, Short: 40},
-		{Kind: faultfs.Write, Err: syscall.ENOSPC, Short: 100},
-		{Kind: faultfs.Sync},
-		{Kind: faultfs.SyncDir},
-		{Kind: faultfs.Truncate},
-		{Kind: faultfs.Truncate, Err: syscall.ENOSPC},
-		{Kind: faultfs.Open},
-		{Kind: faultfs.Open, Err: syscall.ENOSPC},
-		{Kind: faultfs.Open, Err: syscall.EMFILE},
-		{Kind: faultfs.Rename},
-		{Kind: faultfs.Remove},
-		{Kind: faultfs.Read},
-		{Kind: faultfs.ReadDir},
-		{Kind: faultfs.Size},
-	} {
-		for n := 1; n <= whole.Calls(fault.Kind); n++ {
-			disk, h := crashfs.New(), &history{}
-			fsys := faultfs.New(disk)
-			fault.Nth = n
-			fsys.Fail(fault)
-			err := followerScript(fsys, h)
-			found := disk.Crash(rand.New(rand.NewPCG(uint64(n), 1)))
-			t.Run(fmt.Sprintf("%s=%d/err=%v/power", fault.Kind, n, fault.Err), func(t *testing.T) {
-				t.Logf("the script ended with %v", err)
-				h.clone().check(t, found, "boot-2")
-			})
-			t.Run(fmt.Sprintf("%s=%d/err=%v/kill", fault.Kind, n, fault.Err), func(t *testing.T) {
-				t.Logf("the script ended with %v", err)
-				h.check(t, disk.Kill(), "boot-1")
-			})
-		}
+	for left := range failedAtEach(t, followerScript,
+		faultfs.Rule{Kind: faultfs.Open, Err: syscall.EMFILE},
+		faultfs.Rule{Kind: faultfs.Truncate, Err: syscall.ENOSPC},
+	) {
+		left.powerCut(t, 1)
+		left.kill(t)
 	}
 }
 
@@ -293,15 +200,12 @@ func TestACutThatTheDiskHasNoRoomForLeavesTheLogAsItWas(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.dir.Close() }()
-	if err := steps(func() error { return s.replicate(9, 0, 1) }, s.sync, s.tick); err != nil {
+	if err := steps(s.replicating(1, 9, 0, 1), s.sync, s.tick); err != nil {
 		t.Fatal(err)
 	}
 	before := readBack(t, s.log)
 	generation := s.log.Generation()
-	for _, cut := range []func() error{
-		func() error { return s.cut(4, false) },
-		func() error { return s.cut(700, true) },
-	} {
+	for _, cut := range []func() error{s.cutting(4, false), s.cutting(700, true)} {
 		fsys.Fail(faultfs.Rule{Kind: faultfs.Open, Match: faultfs.Base("*.tmp"), Err: syscall.ENOSPC})
 		if err := cut(); !errors.Is(err, wire.KafkaStorageError) || s.dir.Err() != nil {
 			t.Fatalf("cut on a full disk: %v; directory %v", err, s.dir.Err())
@@ -312,7 +216,7 @@ func TestACutThatTheDiskHasNoRoomForLeavesTheLogAsItWas(t *testing.T) {
 		}
 		s.dir.Tick() // space is free again
 	}
-	if err := steps(func() error { return s.cut(4, false) }, func() error { return s.replicate(3, 0, 2) }, s.sync); err != nil {
+	if err := steps(s.cutting(4, false), s.replicating(1, 3, 0, 2), s.sync); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -321,7 +225,7 @@ func TestUntilACutHasEndedTheLogIsNotWrittenTo(t *testing.T) {
 	fsys, h := faultfs.New(crashfs.New()), &history{}
 	s, err := openSession(fsys, "boot-1", h)
 	if err == nil {
-		err = steps(func() error { return s.appendMany(20, 1) }, s.sync, s.tick)
+		err = steps(s.appending(20, 1), s.sync, s.tick)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -345,7 +249,7 @@ func TestUntilACutHasEndedTheLogIsNotWrittenTo(t *testing.T) {
 		}
 	}
 	h.batches, h.flushed, h.confirmed = h.batches[:2], s.log.FlushedOffset(), s.log.EndOffset()
-	if err := steps(func() error { return s.appendMany(18, 2) }, s.sync); err != nil { // as long as it was
+	if err := steps(s.appending(18, 2), s.sync); err != nil { // as long as it was
 		t.Fatal(err)
 	}
 	var want []byte

@@ -16,41 +16,15 @@ import (
 
 func TestWhicheverCallFailsNothingReportedDurableIsLost(t *testing.T) {
 	t.Parallel()
-	whole := faultfs.New(crashfs.New())
-	if err := script(whole, &history{}); err != nil {
-		t.Fatal(err)
-	}
-	for _, fault := range []faultfs.Rule{
-		{Kind: faultfs.Write, Err: syscall.EIO},
-		{Kind: faultfs.Write, Err: syscall.EIO, Short: 40},
-		{Kind: faultfs.Write, Err: syscall.ENOSPC},
-		{Kind: faultfs.Write, Err: syscall.ENOSPC, Short: 100},
-		{Kind: faultfs.Sync},
-		{Kind: faultfs.SyncDir},
-		{Kind: faultfs.Truncate},
-		{Kind: faultfs.Open},
-		{Kind: faultfs.Open, Err: syscall.ENOSPC},
-		{Kind: faultfs.Rename},
-		{Kind: faultfs.Remove},
-		{Kind: faultfs.Mkdir},
-		{Kind: faultfs.Read},
-		{Kind: faultfs.ReadDir},
-		{Kind: faultfs.Size},
-		{Kind: faultfs.Close},
-		{Kind: faultfs.Space},
-	} {
-		for n := 1; n <= whole.Calls(fault.Kind); n++ {
-			disk, h := crashfs.New(), &history{}
-			fsys := faultfs.New(disk)
-			fault.Nth = n
-			fsys.Fail(fault)
-			err := script(fsys, h)
-			for seed := range uint64(3) {
-				t.Run(fmt.Sprintf("%s=%d/err=%v/short=%d/seed=%d", fault.Kind, n, fault.Err, fault.Short, seed), func(t *testing.T) {
-					t.Logf("the script ended with %v", err)
-					h.clone().check(t, disk.Crash(rand.New(rand.NewPCG(uint64(n), seed))), "boot-2")
-				})
-			}
+	for left := range failedAtEach(t, script,
+		faultfs.Rule{Kind: faultfs.Write, Err: syscall.EIO},
+		faultfs.Rule{Kind: faultfs.Write, Err: syscall.ENOSPC},
+		faultfs.Rule{Kind: faultfs.Mkdir},
+		faultfs.Rule{Kind: faultfs.Close},
+		faultfs.Rule{Kind: faultfs.Space},
+	) {
+		for seed := range uint64(3) {
+			left.powerCut(t, seed)
 		}
 	}
 }

@@ -2,8 +2,6 @@ package storage_test
 
 import (
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"syscall"
 	"testing"
 
@@ -16,48 +14,23 @@ import (
 // beginnerScript is the life of a follower that begins anew inside a batch of its leader, twice: with the
 // empty log checkpointed, and not.
 func beginnerScript(fsys storage.FS, h *history) error {
-	s, err := openSession(fsys, "boot-1", h)
-	if err != nil {
-		return err
+	err := live(fsys, h, func(s *session) error {
+		return steps(
+			s.replicating(1, 6, 0, 1, 2), s.sync, s.tick,
+			s.cutting(300, true), s.tick, s.replicating(1, 5, -1, 3, 4), s.sync, s.tick,
+			s.replicating(1, 4, 1, 4, 5), func() error { return s.advance(308) }, s.sync, s.tick, s.tick,
+			s.cutting(400, true), s.replicating(1, 1, -2, 6), s.sync, s.replicating(1, 3, 0, 6, 7),
+		)
+	})
+	if err == nil {
+		err = live(fsys, h, func(s *session) error { return s.cut(501, true) })
 	}
-	replicate := func(batches int, gap wire.Offset, epochs ...wire.LeaderEpoch) func() error {
-		return func() error { return s.replicate(batches, gap, epochs...) }
+	if err == nil {
+		err = live(fsys, h, func(s *session) error {
+			return steps(s.replicating(1, 2, -1, 8), s.replicating(1, 7, 0, 9), s.sync, s.tick)
+		})
 	}
-	begin := func(at wire.Offset) func() error {
-		return func() error { return s.cut(at, true) }
-	}
-	err = steps(
-		replicate(6, 0, 1, 2), s.sync, s.tick,
-		begin(300), s.tick, replicate(5, -1, 3, 4), s.sync, s.tick,
-		replicate(4, 1, 4, 5), func() error { return s.advance(308) }, s.sync, s.tick, s.tick,
-		begin(400), replicate(1, -2, 6), s.sync, replicate(3, 0, 6, 7),
-	)
-	if err != nil {
-		_ = s.dir.Close()
-		return err
-	}
-	if err := s.close(); err != nil {
-		return err
-	}
-	if s, err = openSession(fsys, "boot-1", h); err != nil {
-		return err
-	}
-	if err = begin(501)(); err != nil {
-		_ = s.dir.Close()
-		return err
-	}
-	if err := s.close(); err != nil {
-		return err
-	}
-	if s, err = openSession(fsys, "boot-1", h); err != nil {
-		return err
-	}
-	err = steps(replicate(2, -1, 8), replicate(7, 0, 9), s.sync, s.tick)
-	if err != nil {
-		_ = s.dir.Close()
-		return err
-	}
-	return s.close()
+	return err
 }
 
 func TestABeginInsideABatchOnAWholeDisk(t *testing.T) {
@@ -74,66 +47,23 @@ func TestABeginInsideABatchOnAWholeDisk(t *testing.T) {
 
 func TestAPowerCutAtAnyStepOfABeginInsideABatchLeavesAnEmptyLogOrTheBatch(t *testing.T) {
 	t.Parallel()
-	whole := crashfs.New()
-	if err := beginnerScript(whole, &history{}); err != nil {
-		t.Fatal(err)
-	}
-	for n := int64(1); n <= whole.Steps(); n++ {
-		fsys, h := crashfs.New(), &history{}
-		fsys.AfterStep(n, nil)
-		_ = beginnerScript(fsys, h)
+	for left := range stoppedAtEach(t, beginnerScript, 1) {
 		for seed := range uint64(4) {
-			found := fsys.Crash(rand.New(rand.NewPCG(uint64(n), seed)))
-			t.Run(fmt.Sprintf("step=%d/seed=%d/power", n, seed), func(t *testing.T) {
-				h.clone().check(t, found, "boot-2")
-			})
+			left.powerCut(t, seed)
 		}
-		t.Run(fmt.Sprintf("step=%d/kill", n), func(t *testing.T) {
-			h := h.clone()
-			h.flushed = h.confirmed // the page cache kept all of it
-			h.check(t, fsys.Kill(), "boot-1")
-		})
+		left.known.flushed = left.known.confirmed // the page cache kept all of it
+		left.kill(t)
 	}
 }
 
 func TestWhicheverCallOfABeginInsideABatchFailsAnEmptyLogOrTheBatchIsLeft(t *testing.T) {
 	t.Parallel()
-	whole := faultfs.New(crashfs.New())
-	if err := beginnerScript(whole, &history{}); err != nil {
-		t.Fatal(err)
-	}
-	for _, fault := range []faultfs.Rule{
-		{Kind: faultfs.Write, Err: syscall.EIO, Short: 40},
-		{Kind: faultfs.Write, Err: syscall.ENOSPC, Short: 100},
-		{Kind: faultfs.Sync},
-		{Kind: faultfs.SyncDir},
-		{Kind: faultfs.Truncate},
-		{Kind: faultfs.Open},
-		{Kind: faultfs.Open, Err: syscall.ENOSPC},
-		{Kind: faultfs.Open, Err: syscall.EMFILE},
-		{Kind: faultfs.Rename},
-		{Kind: faultfs.Rename, Err: syscall.ENOSPC},
-		{Kind: faultfs.Remove},
-		{Kind: faultfs.Read},
-		{Kind: faultfs.ReadDir},
-		{Kind: faultfs.Size},
-	} {
-		for n := 1; n <= whole.Calls(fault.Kind); n++ {
-			disk, h := crashfs.New(), &history{}
-			fsys := faultfs.New(disk)
-			fault.Nth = n
-			fsys.Fail(fault)
-			err := beginnerScript(fsys, h)
-			found := disk.Crash(rand.New(rand.NewPCG(uint64(n), 1)))
-			t.Run(fmt.Sprintf("%s=%d/err=%v/power", fault.Kind, n, fault.Err), func(t *testing.T) {
-				t.Logf("the script ended with %v", err)
-				h.clone().check(t, found, "boot-2")
-			})
-			t.Run(fmt.Sprintf("%s=%d/err=%v/kill", fault.Kind, n, fault.Err), func(t *testing.T) {
-				t.Logf("the script ended with %v", err)
-				h.check(t, disk.Kill(), "boot-1")
-			})
-		}
+	for left := range failedAtEach(t, beginnerScript,
+		faultfs.Rule{Kind: faultfs.Open, Err: syscall.EMFILE},
+		faultfs.Rule{Kind: faultfs.Rename, Err: syscall.ENOSPC},
+	) {
+		left.powerCut(t, 1)
+		left.kill(t)
 	}
 }
 
@@ -169,7 +99,7 @@ func TestABatchThatTheDiskHasNoRoomForLeavesTheLogEmpty(t *testing.T) {
 				t.Fatalf("the empty segment's file: %v, %v", info, err)
 			}
 			s.dir.Tick() // space is free again
-			if err := steps(func() error { return s.replicate(2, -1, 2) }, s.sync); err != nil {
+			if err := steps(s.replicating(1, 2, -1, 2), s.sync); err != nil {
 				t.Fatal(err)
 			}
 			if s.log.StartOffset() != 300 || s.log.EndOffset() <= 300 {
