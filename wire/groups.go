@@ -1,6 +1,9 @@
 package wire
 
-import "time"
+import (
+	"net"
+	"time"
+)
 
 // GroupID names a consumer group.
 type GroupID string
@@ -50,6 +53,15 @@ type JoinGroup struct {
 	// MaySkipAssignment says that a static leader understands SkipAssignment (KIP-814).
 	MaySkipAssignment bool
 	Reason            string // KIP-800
+}
+
+// ClientHost is where a member's client is, in the way that Kafka's tools show it.
+func ClientHost(addr net.Addr) string {
+	at := addr.String()
+	if host, _, err := net.SplitHostPort(at); err == nil {
+		at = host
+	}
+	return "/" + at
 }
 
 // GroupProtocol is a way to share out partitions that a member supports, by its metadata.

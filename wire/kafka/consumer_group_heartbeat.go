@@ -76,7 +76,7 @@ func (c *conn) consumerHeartbeat(q *kmsg.ConsumerGroupHeartbeatRequest) *wire.Co
 	asked := &wire.ConsumerHeartbeat{
 		Group: wire.GroupID(q.Group), Member: wire.MemberID(q.MemberID), MemberEpoch: q.MemberEpoch,
 		Instance: textOf(q.InstanceID), Rack: textOf(q.RackID),
-		ClientID: string(c.request.clientID), ClientHost: c.clientHost(),
+		ClientID: string(c.request.clientID), ClientHost: wire.ClientHost(c.net.RemoteAddr()),
 		Subscribed: q.SubscribedTopicNames != nil, Topics: q.SubscribedTopicNames,
 		Pattern: q.SubscribedTopicRegex, Assignor: textOf(q.ServerAssignor),
 		OwnedTold: q.Topics != nil,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"time"
 
@@ -76,15 +75,6 @@ func (c *conn) whileConnected(f func(ctx context.Context)) {
 	if c.server.isStopping() { // Shutdown may have set its deadline before we took it away
 		_ = c.net.SetReadDeadline(time.Unix(1, 0))
 	}
-}
-
-// clientHost is the client's address in the way that Kafka tells it.
-func (c *conn) clientHost() string {
-	host, _, err := net.SplitHostPort(c.peer())
-	if err != nil {
-		host = c.peer()
-	}
-	return "/" + host
 }
 
 // millis is a time that a client names; one below zero is none.

@@ -62,7 +62,7 @@ func (c *conn) joinGroup(q *kmsg.JoinGroupRequest) kmsg.Response {
 func (c *conn) joining(q *kmsg.JoinGroupRequest) *wire.JoinGroup {
 	asked := &wire.JoinGroup{
 		Group: wire.GroupID(q.Group), Member: wire.MemberID(q.MemberID), Instance: textOf(q.InstanceID),
-		ClientID: string(c.request.clientID), ClientHost: c.clientHost(),
+		ClientID: string(c.request.clientID), ClientHost: wire.ClientHost(c.net.RemoteAddr()),
 		SessionTimeout: millis(q.SessionTimeoutMillis), RebalanceTimeout: millis(q.RebalanceTimeoutMillis),
 		ProtocolType: q.ProtocolType, Reason: textOf(q.Reason),
 		MustKnowID:        q.Version >= joinMemberID && q.InstanceID == nil,

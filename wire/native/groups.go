@@ -2,7 +2,6 @@ package native
 
 import (
 	"context"
-	"net"
 
 	"github.com/troupe-mq/troupe/wire"
 )
@@ -45,7 +44,7 @@ func (c *conn) prepareGroups(f wire.Frame) (func(context.Context) wire.Message, 
 func (c *conn) admit(q wire.GroupRequest) error {
 	switch q := q.(type) {
 	case *wire.ConsumerHeartbeat:
-		q.ClientHost = c.host()
+		q.ClientHost = wire.ClientHost(c.net.RemoteAddr())
 	case *wire.FetchOffsets:
 		n := 0
 		for i := range q.Topics {
@@ -56,13 +55,4 @@ func (c *conn) admit(q wire.GroupRequest) error {
 		}
 	}
 	return nil
-}
-
-// host is where the client is, as Kafka's tools show members.
-func (c *conn) host() string {
-	addr := c.net.RemoteAddr().String()
-	if host, _, err := net.SplitHostPort(addr); err == nil {
-		addr = host
-	}
-	return "/" + addr
 }
