@@ -240,10 +240,7 @@ func (c *cluster) rebalance(g *group) {
 		}
 	}
 	for id, m := range g.members {
-		m.Target = nil
-		for _, t := range byTopic(target[id]) {
-			m.Target = append(m.Target, wire.NamedPartitions{Topic: c.byID[t.Topic].Name, TopicID: t.Topic, Partitions: t.Partitions})
-		}
+		m.Target = c.named(target[id])
 	}
 }
 
@@ -282,6 +279,14 @@ func (c *cluster) reconcile(g *group, m *member) {
 			m.told[s], m.outdate = true, true
 		}
 	}
+}
+
+func (c *cluster) named(slots map[slot]bool) []wire.NamedPartitions {
+	var list []wire.NamedPartitions
+	for _, t := range byTopic(slots) {
+		list = append(list, wire.NamedPartitions{Topic: c.byID[t.Topic].Name, TopicID: t.Topic, Partitions: t.Partitions})
+	}
+	return list
 }
 
 func byTopic(slots map[slot]bool) []wire.AssignedTopic {

@@ -102,9 +102,7 @@ func (b *Broker) describeGroup(g *group, q *wire.DescribeGroup) *wire.GroupDescr
 	}
 	for _, id := range slices.Sorted(maps.Keys(g.members)) {
 		m := g.members[id].DescribedMember
-		for _, t := range byTopic(g.members[id].told) {
-			m.Assigned = append(m.Assigned, wire.NamedPartitions{Topic: b.cluster.byID[t.Topic].Name, TopicID: t.Topic, Partitions: t.Partitions})
-		}
+		m.Assigned = b.cluster.named(g.members[id].told)
 		described.Members = append(described.Members, m)
 	}
 	return described
