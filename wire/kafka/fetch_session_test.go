@@ -15,23 +15,20 @@ import (
 // error.
 func TestASessionIsAnsweredOnlyWhatIsNew(t *testing.T) {
 	for _, version := range []int16{7, 11, 12, 13, 18} {
-		backend := newFakeBackend()
-		topic := backend.create("orders", 4)
-		h := start(t, backend)
-		f := newFetcher(h, t, version, topic)
+		h, f := fetching(t, version, 4)
 		f.expect([]at{{0, 0}, {1, 0}, {2, 0}}, "0", "1", "2")
 		if f.id <= 0 {
 			t.Fatalf("version %d: session %d", version, f.id)
 		}
 		f.expect(nil)
-		h.produceTo(t, topic, 1, 10)
+		h.produceTo(t, f.topic, 1, 10)
 		f.expect(nil, "1+")
 		f.expect(nil, "1+") // the client has not gone on
 		f.expect([]at{{1, 1}})
 		f.expect(nil)
 		f.expect([]at{{3, 0}}, "3") // one more, of which the client knows nothing yet
-		h.produceTo(t, topic, 0, 10)
-		h.produceTo(t, topic, 3, 10)
+		h.produceTo(t, f.topic, 0, 10)
+		h.produceTo(t, f.topic, 3, 10)
 		f.expect(nil, "0+", "3+")
 		f.expect([]at{{0, 1}, {3, 9}}, "3 OFFSET_OUT_OF_RANGE")
 		f.expect(nil, "3 OFFSET_OUT_OF_RANGE")
@@ -42,13 +39,10 @@ func TestASessionIsAnsweredOnlyWhatIsNew(t *testing.T) {
 
 func TestForgottenPartitionsAreNotAnswered(t *testing.T) {
 	for _, version := range []int16{7, 12, 13} {
-		backend := newFakeBackend()
-		topic := backend.create("orders", 3)
-		h := start(t, backend)
-		f := newFetcher(h, t, version, topic)
+		h, f := fetching(t, version, 3)
 		f.expect([]at{{0, 0}, {1, 0}, {2, 0}}, "0", "1", "2")
 		for p := range int32(3) {
-			h.produceTo(t, topic, p, 10)
+			h.produceTo(t, f.topic, p, 10)
 		}
 		f.expectAnswer(f.fetch(nil, 1, 7), "0+", "2+") // nobody knows 7
 		// A session that has no partition is over.
@@ -57,19 +51,16 @@ func TestForgottenPartitionsAreNotAnswered(t *testing.T) {
 		}
 		f.id, f.epoch = 1, 1
 		f.expectError(f.fetch(nil), wire.FetchSessionIDNotFound)
-		backend.expectNobodyParked(t)
+		h.backend.expectNobodyParked(t)
 	}
 }
 
 func TestARequestThatIsNotTheNextOfItsSessionIsRefused(t *testing.T) {
-	backend := newFakeBackend()
-	topic := backend.create("orders", 2)
-	h := start(t, backend)
-	f := newFetcher(h, t, 12, topic)
+	h, f := fetching(t, 12, 2)
 	f.expect([]at{{0, 0}, {1, 0}}, "0", "1")
 	wrong := func(version int16, id, epoch int32, want wire.ErrorCode) {
 		t.Helper()
-		other := &fetcher{rawClient: f.rawClient, version: version, topic: topic, id: id, epoch: epoch}
+		other := &fetcher{rawClient: f.rawClient, version: version, topic: f.topic, id: id, epoch: epoch}
 		other.expectError(other.fetch([]at{{1, 5}}), want)
 	}
 	wrong(12, f.id, 2, wire.InvalidFetchSessionEpoch)
@@ -79,16 +70,13 @@ func TestARequestThatIsNotTheNextOfItsSessionIsRefused(t *testing.T) {
 	wrong(13, f.id, 1, wire.FetchSessionTopicIDError) // KIP-516: a session names its topics in one way
 	f.expect(nil)                                     // and all that changes nothing
 	wrong(12, f.id, 1, wire.InvalidFetchSessionEpoch)
-	h.produceTo(t, topic, 0, 1)
+	h.produceTo(t, f.topic, 0, 1)
 	f.expect(nil, "0+")
 }
 
 func TestAWholeRequestEndsTheSessionItNames(t *testing.T) {
 	for _, epoch := range []int32{sessionInitial, sessionFinal} {
-		backend := newFakeBackend()
-		topic := backend.create("orders", 1)
-		h := start(t, backend)
-		f := newFetcher(h, t, 13, topic)
+		h, f := fetching(t, 13, 1)
 		f.expect([]at{{0, 0}}, "0")
 		old := f.id
 		f.epoch = epoch
@@ -126,26 +114,19 @@ func TestASessionHearsOfTopicsThatComeAndGo(t *testing.T) {
 // Ten thousand quiet partitions must not cost ten thousand of anything for each fetch.
 func TestQuietPartitionsOfASessionAreNotTouched(t *testing.T) {
 	const partitions = 10_000
-	backend := newFakeBackend()
-	topic := backend.create("wide", partitions)
-	h := start(t, backend)
-	f := newFetcher(h, t, 13, topic)
-	var all []at
-	for p := range int32(partitions) {
-		all = append(all, at{p, 0})
-	}
+	h, f := fetching(t, 13, partitions)
 	f.ask(kmsg.NewPtrApiVersionsRequest())
-	f.fetch(all)
+	f.fetch(f.all())
 	touched := func() int {
-		backend.mu.Lock()
-		defer backend.mu.Unlock()
-		return backend.parkings + backend.fetches
+		h.backend.mu.Lock()
+		defer h.backend.mu.Unlock()
+		return h.backend.parkings + h.backend.fetches
 	}
 	before := touched()
 	for range 10 {
 		f.expect(nil)
 	}
-	h.produceTo(t, topic, 4711, 10)
+	h.produceTo(t, f.topic, 4711, 10)
 	f.expect(nil, "4711+")
 	f.expect([]at{{4711, 1}})
 	if n := touched() - before; n > 6 {
@@ -157,15 +138,12 @@ func TestQuietPartitionsOfASessionAreNotTouched(t *testing.T) {
 }
 
 func TestASessionsLongPollEndsWhenAnyOfItsPartitionsMoves(t *testing.T) {
-	backend := newFakeBackend()
-	topic := backend.create("orders", 3)
-	h := start(t, backend)
-	f := newFetcher(h, t, 13, topic)
+	h, f := fetching(t, 13, 3)
 	f.expect([]at{{0, 0}, {1, 0}, {2, 0}}, "0", "1", "2")
 	f.wait = 60_000
 	for round := range int64(3) {
 		f.send(f.request([]at{{1, round}})) // the others have been parked since the beginning
-		h.produceTo(t, topic, 1, 10)
+		h.produceTo(t, f.topic, 1, 10)
 		a := f.receive(f.request(nil), f.correlation).(*kmsg.FetchResponse)
 		f.answered(a)
 		f.expectAnswer(a, "1+")
@@ -197,19 +175,12 @@ func TestWhoComesBackToASessionTakesItOver(t *testing.T) {
 // Whatever takes all of the room of an answer comes last in the next one.
 func TestNoPartitionOfASessionStarves(t *testing.T) {
 	const partitions = 5
-	backend := newFakeBackend()
-	topic := backend.create("orders", partitions)
-	h := start(t, backend)
-	f := newFetcher(h, t, 13, topic)
-	var all []at
-	for p := range int32(partitions) {
-		all = append(all, at{p, 0})
-	}
-	f.fetch(all)
+	h, f := fetching(t, 13, partitions)
+	f.fetch(f.all())
 	next := make([]int64, partitions)
 	for p := range int32(partitions) {
 		for range 3 {
-			h.produceTo(t, topic, p, 1000)
+			h.produceTo(t, f.topic, p, 1000)
 		}
 	}
 	var order []int32
@@ -268,11 +239,8 @@ func TestSessionEpochsGoRoundWithoutTheSpecialOnes(t *testing.T) {
 }
 
 func TestAPartitionThatIsNamedTwiceIsInTheSessionOnce(t *testing.T) {
-	backend := newFakeBackend()
-	topic := backend.create("orders", 2)
-	h := start(t, backend)
-	h.produceTo(t, topic, 0, 10)
-	f := newFetcher(h, t, 13, topic)
+	h, f := fetching(t, 13, 2)
+	h.produceTo(t, f.topic, 0, 10)
 	f.fetch([]at{{0, 5}, {1, 0}, {0, 0}})
 	f.expect(nil, "0+") // what was said last counts
 	if n := valueOf(t, h.metrics.fetch.partitions); n != 2 {
@@ -285,17 +253,14 @@ func TestSessionsAnswerAsIfTheyLookedAtEverything(t *testing.T) {
 	for seed := range uint64(30) {
 		random := rand.New(rand.NewPCG(seed, 0))
 		const partitions = 6
-		backend := newFakeBackend()
-		topic := backend.create("orders", partitions)
-		h := start(t, backend)
-		f := newFetcher(h, t, []int16{7, 12, 13, 18}[random.IntN(4)], topic)
+		h, f := fetching(t, []int16{7, 12, 13, 18}[random.IntN(4)], partitions)
 		ends := make([]int64, partitions)
 		type known struct{ offset, highWatermark int64 }
 		session := map[int32]*known{}
 		for step := range 60 {
 			for range random.IntN(3) {
 				p := random.Int32N(partitions)
-				h.produceTo(t, topic, p, 10)
+				h.produceTo(t, f.topic, p, 10)
 				ends[p]++
 			}
 			var want []at

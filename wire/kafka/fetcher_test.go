@@ -26,10 +26,28 @@ func newFetcher(h *harness, t *testing.T, version int16, topic wire.Topic) *fetc
 	return &fetcher{rawClient: h.dial(t), version: version, topic: topic}
 }
 
+// fetching starts a broker with one topic, and a client that fetches from it.
+func fetching(t *testing.T, version int16, partitions int32) (*harness, *fetcher) {
+	t.Helper()
+	backend := newFakeBackend()
+	topic := backend.create("orders", partitions)
+	h := start(t, backend)
+	return h, newFetcher(h, t, version, topic)
+}
+
 // at is a partition and the offset to fetch from.
 type at struct {
 	partition int32
 	offset    int64
+}
+
+// all is every partition of the topic, from its beginning.
+func (f *fetcher) all() []at {
+	var all []at
+	for p := range f.topic.Partitions {
+		all = append(all, at{p, 0})
+	}
+	return all
 }
 
 func (f *fetcher) request(want []at, forget ...int32) *kmsg.FetchRequest {
