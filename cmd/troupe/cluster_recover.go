@@ -112,9 +112,9 @@ func recoverCluster(ctx context.Context, std streams, recovery *node.Recovery, y
 	if err := recovery.Check(); err != nil {
 		return err
 	}
-	question := fmt.Sprintf("Broker %d becomes the only voter of cluster %s. Metadata and records that only others have may be lost. "+
-		"This cannot be undone once it serves. Go on?", shown.BrokerID, shown.ClusterID)
-	if err := confirm(std, yes, question); err != nil {
+	what := fmt.Sprintf("Broker %d becomes the only voter of cluster %s. Metadata and records that only others have may be lost. "+
+		"This cannot be undone once it serves.", shown.BrokerID, shown.ClusterID)
+	if err := confirm(ctx, std, yes, what); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {

@@ -42,8 +42,8 @@ dead. Run again, the command goes on where it was; with --cancel the broker stay
 		}
 		id := int32(number)
 		if !cancel {
-			question := fmt.Sprintf("Broker %d is going to be removed for good, after all its replicas were moved to other brokers. Go on?", id)
-			if err := confirm(std, yes, question); err != nil {
+			what := fmt.Sprintf("Broker %d is going to be removed for good, after all its replicas were moved to other brokers.", id)
+			if err := confirm(cmd.Context(), std, yes, what); err != nil {
 				return err
 			}
 		}

@@ -2,7 +2,10 @@ package main
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -14,34 +17,53 @@ func yesFlag(set *pflag.FlagSet, yes *bool) {
 	set.BoolVar(yes, "yes", false, "do not ask")
 }
 
-// confirm asks a person whether to go on. Without a person to ask, --yes must have been given.
-func confirm(std streams, yes bool, question string) error {
+// confirm asks a person whether to go on with what a sentence says. Without a person to ask, --yes must have been given.
+func confirm(ctx context.Context, std streams, yes bool, what string) error {
 	if yes {
 		return nil
 	}
-	if !isTerminal(std.in) {
-		return usagef("%s There is nobody to ask; say --yes to go on", question)
-	}
-	if _, err := fmt.Fprintf(std.err, "%s [y/N] ", question); err != nil {
+	if err := mayAsk(std, yes, what); err != nil {
 		return err
 	}
-	answer, err := bufio.NewReader(std.in).ReadString('\n')
-	if err != nil {
+	if _, err := fmt.Fprintf(std.err, "%s Go on? [y/N] ", printable(what)); err != nil {
+		return err
+	}
+	answers := make(chan string, 1)
+	go func() { // which ends with the process: nothing else ends a terminal's wait for a line
+		defer close(answers)
+		if answer, err := bufio.NewReader(std.in).ReadString('\n'); err == nil {
+			answers <- answer
+		}
+	}()
+	select {
+	case answer, answered := <-answers:
+		switch {
+		case !answered:
+			return errInterrupted
+		case slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(answer))):
+			return nil
+		}
+		return errors.New("nothing was done")
+	case <-ctx.Done():
+		_, _ = fmt.Fprintln(std.err) // so that the error begins a line
 		return errInterrupted
 	}
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
+}
+
+// mayAsk refuses what needs a yes that nobody can give. A command that shows much before it asks calls it first.
+func mayAsk(std streams, yes bool, what string) error {
+	if yes || isTerminal(std.in) && isTerminal(std.err) {
 		return nil
 	}
-	return fmt.Errorf("nothing was done")
+	return usagef("say --yes, as there is no terminal to ask at. %s", what)
 }
 
 // confirmDeletion asks a person at a terminal. Scripts may delete without --yes, as they always could.
-func confirmDeletion(std streams, yes bool, what string, names []string) error {
+func confirmDeletion(ctx context.Context, std streams, yes bool, what string, names []string) error {
 	if !isTerminal(std.in) || !isTerminal(std.err) {
 		return nil
 	}
-	return confirm(std, yes, fmt.Sprintf("%s going to be deleted for good: %s. Go on?", what, printable(strings.Join(names, ", "))))
+	return confirm(ctx, std, yes, fmt.Sprintf("%s going to be deleted for good: %s.", what, strings.Join(names, ", ")))
 }
 
 // shared is a text that one goroutine shows while another one changes it.

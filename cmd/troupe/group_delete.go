@@ -23,7 +23,8 @@ func newGroupDelete(std streams, bootstrap *string) *cobra.Command {
 		Long: `Delete removes groups with all that they have committed: whoever consumes in the name of one later begins
 anew. With --offsets only what was committed of some topics is forgotten, and the group stays.
 
-A group that has members is not deleted, and offsets of a topic are not while a member subscribes to it.`,
+A group that has members is not deleted, and offsets of a topic are not while a member subscribes to it. At a
+terminal delete asks first, unless --yes is given.`,
 		Example: `  troupe group delete billing
   troupe group delete billing --offsets --topic orders
   troupe group delete billing --offsets --topic orders:0,1`,
@@ -50,7 +51,7 @@ A group that has members is not deleted, and offsets of a topic are not while a 
 		if offsets {
 			what = "Offsets of groups are"
 		}
-		if err := confirmDeletion(std, yes, what, names); err != nil {
+		if err := confirmDeletion(cmd.Context(), std, yes, what, names); err != nil {
 			return err
 		}
 		return withClient(cmd.Context(), *bootstrap, func(ctx context.Context, c *client.Client) error {
@@ -114,7 +115,7 @@ func deleteOffsets(ctx context.Context, c *client.Client, group string, selected
 
 // inFewLines is an error of many partitions with a line for each code: the first partition, and how many more there are.
 func inFewLines(err error) error {
-	all, several := err.(interface{ Unwrap() []error }) //nolint:errorlint // as errors.Join returns it, unwrapped
+	all, several := err.(interface{ Unwrap() []error })
 	if !several {
 		return err
 	}

@@ -46,7 +46,8 @@ func newGroupReset(std streams, bootstrap *string) *cobra.Command {
 		Short: "Set where a group goes on",
 		Long: `Reset sets the offsets with which a group goes on, in topics or some of their partitions. Its members must
 have stopped, but for --export, which sets nothing. Offsets that the log does not have any more, or not yet,
-become the nearest that it has.
+become the nearest that it has. It shows what it would set and asks first; where there is no terminal to ask
+at, it needs --yes.
 
 A file has a line topic,partition,offset for each partition; --export writes such lines, so that
 offsets can be kept and put back. ` + datetimeHelp,
@@ -187,19 +188,22 @@ func (f *resetFlags) run(cmd *cobra.Command, std streams, c *client.Client, grou
 	if err != nil {
 		return explain(err, hintForGroup(err, group))
 	}
+	what := fmt.Sprintf("Group %s is going to go on at these offsets.", group)
+	asks := !f.dryRun && !f.export && !f.yes
+	if err := mayAsk(std, !asks, fmt.Sprintf("Group %s would go on at other offsets: --dry-run shows them.", group)); err != nil {
+		return err
+	}
 	for _, warning := range warnings {
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "troupe: %s\n", warning) // the table says where it comes to
 	}
 	if !known { // it may have been meant to be another one
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "troupe: there is no group %s yet: it will be made\n", printable(group)) // the question comes in any case
 	}
-	quiet := !f.dryRun && !f.export && !f.yes // then it is shown before the question
-	if err := f.show(cmd, resets, quiet); err != nil || f.dryRun || f.export {
+	if err := f.show(cmd, resets, asks); err != nil || f.dryRun || f.export {
 		return err
 	}
 	cancel() // a person may take a while
-	question := fmt.Sprintf("Group %s is going to go on at these offsets. Go on?", group)
-	if err := confirm(std, f.yes, question); err != nil {
+	if err := confirm(cmd.Context(), std, f.yes, what); err != nil {
 		return err
 	}
 	ctx, cancel = context.WithTimeout(cmd.Context(), adminTimeout)
@@ -211,14 +215,14 @@ func (f *resetFlags) run(cmd *cobra.Command, std streams, c *client.Client, grou
 	if err := c.CommitOffsets(ctx, group, offsets...); err != nil {
 		return explain(inFewLines(err), hintForGroup(err, group))
 	}
-	if quiet && f.asJSON {
+	if asks && f.asJSON {
 		return f.show(cmd, resets, false)
 	}
 	return nil
 }
 
 // show writes the new offsets in the columns of Kafka's tool, and beside them where the group was. JSON waits until nothing is in question.
-func (f *resetFlags) show(cmd *cobra.Command, resets []resetJSON, asked bool) error {
+func (f *resetFlags) show(cmd *cobra.Command, resets []resetJSON, asks bool) error {
 	out := cmd.OutOrStdout()
 	switch {
 	case f.export:
@@ -232,7 +236,7 @@ func (f *resetFlags) show(cmd *cobra.Command, resets []resetJSON, asked bool) er
 		w.Flush()
 		_, err := out.Write(all.Bytes())
 		return cmp.Or(w.Error(), err)
-	case f.asJSON && !asked:
+	case f.asJSON && !asks:
 		return writeJSON(out, resets)
 	case f.asJSON:
 		out = cmd.ErrOrStderr()

@@ -306,7 +306,7 @@ func newTopicDelete(std streams, bootstrap *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "delete NAME...",
 		Short:   "Delete topics with all their records",
-		Long:    "Delete removes topics with all their records. There is no way back.",
+		Long:    "Delete removes topics with all their records. There is no way back. At a terminal it asks first, unless --yes is given.",
 		Example: "  troupe topic delete access-log\n  troupe topic delete tmp-1 tmp-2 --if-exists",
 		Args:    oneOrMore("NAME"),
 
@@ -315,7 +315,7 @@ func newTopicDelete(std streams, bootstrap *string) *cobra.Command {
 	cmd.Flags().BoolVar(&ifExists, "if-exists", false, "pass over topics that do not exist")
 	yesFlag(cmd.Flags(), &yes)
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
-		if err := confirmDeletion(std, yes, "Topics with all their records are", names); err != nil {
+		if err := confirmDeletion(cmd.Context(), std, yes, "Topics with all their records are", names); err != nil {
 			return err
 		}
 		return withClient(cmd.Context(), *bootstrap, func(ctx context.Context, c *client.Client) error {

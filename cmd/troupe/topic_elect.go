@@ -50,7 +50,7 @@ is lost, and consumers may have read it.`,
 			return usagef("--partition needs the name of one topic")
 		}
 		if unclean {
-			if err := confirm(std, yes, "Records that only other replicas have are going to be lost. Go on?"); err != nil {
+			if err := confirm(cmd.Context(), std, yes, "Records that only other replicas have are going to be lost."); err != nil {
 				return err
 			}
 		}

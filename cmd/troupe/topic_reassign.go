@@ -84,10 +84,14 @@ With --cancel, partitions that are on their way stay where they were.`,
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), "every partition lies where it should")
 			return err
 		}
+		what := plural(int64(len(moves)), "partition") + " will be moved."
+		if err := mayAsk(std, f.yes || f.dryRun, what+" --dry-run shows where."); err != nil {
+			return err
+		}
 		if err := printPlan(cmd, moves, before); err != nil || f.dryRun {
 			return err
 		}
-		if err := confirm(std, f.yes, fmt.Sprintf("Move %s?", plural(int64(len(moves)), "partition"))); err != nil {
+		if err := confirm(cmd.Context(), std, f.yes, what); err != nil {
 			return err
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
