@@ -9,9 +9,13 @@
 //	buffer.go       a frame's bytes, pooled and counted
 //	metadata.go     what a listener may know of the cluster, and what the controller is asked
 //	cluster.go      what an operator asks of a cluster, and is told; quorum.go, who keeps its metadata
+//	groups.go       what the coordinator of a group is asked, and answers; groups_consumer.go, the
+//	                protocol of KIP-848 and what is told of groups; group_partition.go, who coordinates
+//	parking.go      who waits for partitions to move
 //	peering.go      what brokers say to each other
-//	codec.go        the msgpack form: Append and Parse; codec_frame.go, frames; a codec_*.go per
-//	                family of messages; PROTOCOL.md, the same for somebody who writes a client
+//	codec.go        the msgpack form: Append and Parse; codec_frame.go, frames; codec_lists.go, lists;
+//	                a codec_*.go per family of messages; PROTOCOL.md, the same for somebody who
+//	                writes a client
 //
 // Messages are immutable once sent: a receiver may keep what it was given, and a sender must
 // not touch it again. Where a message lends memory (a Buffer, Records) its comment says who
