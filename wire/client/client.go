@@ -40,8 +40,8 @@ type Config struct {
 	// OnRetry, if set, is called with each failure that the client answers by trying again, and with
 	// a nil error when what had failed has succeeded: so a program can tell a person why nothing
 	// moves. It says which partition could not be written or read; the topic is "" and the partition
-	// -1 when it is the producer's identity. It is called on the client's goroutines, must return
-	// soon, and must not call the client.
+	// -1 when it is the producer's identity or a group. It is called on a goroutine of its own, and
+	// may call the client; while it takes its time, the oldest of more than 1000 failures are left out.
 	OnRetry func(topic string, partition int32, err error)
 	// NoAutoCreate keeps producing from creating topics that do not exist.
 	NoAutoCreate bool
@@ -58,9 +58,6 @@ func (c *Config) complete() error {
 	}
 	if c.Dial == nil {
 		c.Dial = new(net.Dialer).DialContext
-	}
-	if c.OnRetry == nil {
-		c.OnRetry = func(string, int32, error) {}
 	}
 	orDefault(&c.Software, "troupe-go")
 	orDefault(&c.SoftwareVersion, moduleVersion())
@@ -96,6 +93,9 @@ type Client struct {
 	tasks  sync.WaitGroup // the refresher, and dials
 	conns  sync.WaitGroup // the goroutines of connections
 
+	notices callbacks      // calls of OnRetry
+	telling sync.WaitGroup // the goroutine of notices
+
 	meta    atomic.Pointer[metadata] // never nil; replaced, never changed
 	refresh refresher
 
@@ -124,13 +124,28 @@ func NewWith(cfg Config) (*Client, error) {
 	cl.ctx, cl.cancel = context.WithCancel(context.Background())
 	cl.meta.Store(new(metadata))
 	cl.refresh.init()
+	cl.notices.most = maxNotices
+	cl.notices.init()
+	if cfg.OnRetry != nil {
+		cl.telling.Go(cl.notices.run)
+	}
 	cl.tasks.Go(cl.keepFresh)
 	return cl, nil
 }
 
+// maxNotices is how many calls of OnRetry may wait.
+const maxNotices = 1000
+
+// retried has OnRetry told of a failure, or with nil that it is over. The caller may hold any lock.
+func (cl *Client) retried(topic string, partition int32, err error) {
+	if cl.cfg.OnRetry != nil {
+		cl.notices.put(func() { cl.cfg.OnRetry(topic, partition, err) })
+	}
+}
+
 // Close closes the client with all its producers and consumers, at once: records that are not
 // acknowledged yet get ErrClosed. Flush or close the producers before. It waits for every
-// goroutine of the client, so it must not be called from a callback.
+// goroutine of the client, but for that of a callback by which it is called.
 func (cl *Client) Close() error {
 	cl.mu.Lock()
 	if cl.closed {
@@ -151,6 +166,10 @@ func (cl *Client) Close() error {
 	cl.conns.Wait() // every request has been answered, if only by an error
 	for s := range subscribers {
 		s.abandon()
+	}
+	cl.notices.close()
+	if !cl.notices.mine() {
+		cl.telling.Wait() // last: what it has called has been let go by now
 	}
 	return nil
 }

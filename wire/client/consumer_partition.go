@@ -138,7 +138,7 @@ func (p *consumerPartition) failed(err error, hint wire.LeaderHint) {
 func (p *consumerPartition) retry(err error) {
 	if err != nil || p.troubled {
 		p.troubled = err != nil
-		p.consumer.client.cfg.OnRetry(p.topic, p.index, err)
+		p.consumer.client.retried(p.topic, p.index, err)
 	}
 }
 

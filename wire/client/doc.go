@@ -31,7 +31,7 @@
 //	producer.go            Producer, and its options in options.go
 //	producer_partition.go  order and sequences of one partition; producer_answers.go, what an answer
 //	                       means and what is sent again; producer_batch.go, a batch;
-//	                       producer_queues.go, callbacks and alarms; partitioner.go
+//	                       callbacks.go; producer_queues.go, alarms; partitioner.go
 //	consumer.go            Consumer, and its options in consumer_options.go
 //	consumer_partition.go  reading ahead in one partition; chunk.go, opening what was fetched
 //	group_consumer.go      GroupConsumer, a member of a group, and its options in group_options.go

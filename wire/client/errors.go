@@ -26,6 +26,8 @@ type ErrorCode = wire.ErrorCode
 var (
 	// ErrClosed is returned by everything that belongs to a closed Client, Producer or Consumer.
 	ErrClosed = errors.New("client: closed")
+	// ErrInCallback is returned by what waits for a callback, when that callback calls it. Nothing has been done.
+	ErrInCallback = errors.New("client: called by a callback that it would wait for")
 	// ErrNotTroupe is wrapped by the error of asking something that is no broker of Troupe.
 	ErrNotTroupe = errors.New("does not speak Troupe's native protocol")
 	// ErrConnection is wrapped by every failure of a connection, or of making one.

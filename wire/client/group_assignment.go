@@ -85,9 +85,7 @@ func (g *GroupConsumer) settle() error {
 		g.mu.Unlock()
 		switch {
 		case state == lost:
-			names := g.Owned()
-			g.drop(names)
-			call(g.cfg.OnLost, names)
+			g.tellLost()
 			if err := g.rejoin(); err != nil {
 				return err
 			}
@@ -194,7 +192,7 @@ func (g *GroupConsumer) revoke() {
 	}
 	names := sorted(slices.Collect(maps.Values(g.going)))
 	g.mu.Unlock()
-	call(g.cfg.OnRevoked, names)
+	g.call(g.cfg.OnRevoked, names)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.step != revoking {
@@ -239,8 +237,7 @@ func (g *GroupConsumer) locate(turn int, coming []given) {
 			g.mu.Unlock()
 			return
 		case code == wire.StaleMemberEpoch, code == wire.UnknownMemberID, code == wire.FencedMemberEpoch:
-			g.tell = true // the next heartbeat finds out
-			signal(g.kick)
+			g.stale()
 		case !retriable(err) && !errors.Is(err, context.DeadlineExceeded):
 			g.lose(nil)
 			g.refusal = err
@@ -307,7 +304,7 @@ func (g *GroupConsumer) begin() {
 	signal(g.kick)
 	g.reader.begin(coming)
 	g.mu.Unlock()
-	call(g.cfg.OnAssigned, sorted(names))
+	g.call(g.cfg.OnAssigned, sorted(names))
 }
 
 // drop forgets partitions that are the member's no longer.

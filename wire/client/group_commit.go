@@ -25,43 +25,61 @@ type commits struct {
 type commit struct {
 	ctx     context.Context
 	offsets []GroupOffset
-	done    func(error)
+	done    func(error) // must not wait
 }
 
 // CommitSync commits offsets, or without any the position in every partition that the member owns: all records that Poll has returned
 // count as done. It tries again until it is answered or ctx ends; then the outcome is unknown.
 //
+// What earlier calls of CommitAsync are to tell has been told when it returns, but for what is being told by its caller.
+//
 // Partitions that are not the member's are refused with a *PartitionError that wraps ErrNotOwned; others are committed
 // nevertheless.
 func (g *GroupConsumer) CommitSync(ctx context.Context, offsets ...GroupOffset) error {
-	done := make(chan error, 1)
-	g.commit(ctx, offsets, func(err error) { done <- err })
+	done, told := make(chan error, 1), make(chan struct{})
+	taken := g.commit(ctx, offsets, func(err error) {
+		done <- err
+		g.dones.put(func() { close(told) })
+	})
+	if !taken {
+		return ErrClosed
+	}
+	var err error
 	select {
-	case err := <-done:
-		return err
+	case err = <-done:
 	case <-ctx.Done():
 		return fmt.Errorf("commit offsets of group %s: %w", g.group, ctx.Err())
 	}
+	if g.dones.mine() {
+		return err
+	}
+	select {
+	case <-told:
+	case <-ctx.Done():
+	case <-g.closing: // perhaps by the one that is being told
+	case <-g.ctx.Done():
+	}
+	return err
 }
 
-// CommitAsync is CommitSync for those who do not wait: done, unless it is nil, is told the outcome, on a goroutine of the consumer's.
+// CommitAsync is CommitSync for those who do not wait: done, unless it is nil, is told the outcome, on a goroutine of the consumer's,
+// one after the other. It may call every method.
 func (g *GroupConsumer) CommitAsync(done func(error), offsets ...GroupOffset) {
 	if done == nil {
 		done = func(error) {}
 	}
-	g.commit(g.ctx, offsets, done)
+	if !g.commit(g.ctx, offsets, func(err error) { g.dones.put(func() { done(err) }) }) {
+		done(ErrClosed)
+	}
 }
 
-func (g *GroupConsumer) commit(ctx context.Context, offsets []GroupOffset, done func(error)) {
+func (g *GroupConsumer) commit(ctx context.Context, offsets []GroupOffset, done func(error)) (taken bool) {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	if len(offsets) == 0 {
 		offsets = g.consumed()
 	}
-	taken := g.enqueue(ctx, offsets, done)
-	g.mu.Unlock()
-	if !taken {
-		done(ErrClosed)
-	}
+	return g.enqueue(ctx, offsets, done)
 }
 
 // barrier waits until all commits have ended that were asked for before.
@@ -223,8 +241,7 @@ func (g *GroupConsumer) worthAnother(err error, q *wire.CommitOffsets) (again, p
 		return true, false // a heartbeat has brought the next one
 	}
 	if stale || errors.Is(err, wire.UnknownMemberID) || errors.Is(err, wire.FencedMemberEpoch) {
-		g.tell = true // the next heartbeat finds out where we are
-		signal(g.kick)
+		g.stale()
 	}
 	if again = stale || retriable(err); again {
 		g.troubled(fmt.Errorf("commit offsets of group %s: %w", g.group, err))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/troupe-mq/troupe/wire"
@@ -34,12 +35,16 @@ type GroupConsumer struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 
-	polling sync.Mutex    // held by Poll and Close
-	closing chan struct{} // closed by Close: Poll returns
-	once    sync.Once     // closes it
-	ended   sync.Once     // stop has been here
-	kick    chan struct{} // for the heartbeats; holds one
-	quiet   chan struct{} // closed when there are no more heartbeats
+	polling chan struct{}  // holds one, of the Poll or Close that is under way
+	caller  atomic.Uint64  // the goroutine on which that calls a callback; 0: it does not
+	closing chan struct{}  // closed by Close: Poll returns
+	over    chan struct{}  // closed when Close has been through
+	once    sync.Once      // for Close
+	ended   sync.Once      // stop has been here
+	kick    chan struct{}  // for the heartbeats; holds one
+	quiet   chan struct{}  // closed when there are no more heartbeats
+	dones   callbacks      // of CommitAsync
+	telling sync.WaitGroup // the goroutine of dones
 
 	mu       sync.Mutex
 	closed   bool
@@ -73,9 +78,10 @@ func (cl *Client) NewGroupConsumer(group string, options ...GroupOption) (*Group
 	}
 	g := &GroupConsumer{
 		client: cl, cfg: cfg, group: wire.GroupID(group), reader: reader,
-		closing: make(chan struct{}), kick: make(chan struct{}, 1), quiet: make(chan struct{}),
-		lastPoll: now(),
+		polling: make(chan struct{}, 1), closing: make(chan struct{}), over: make(chan struct{}),
+		kick: make(chan struct{}, 1), quiet: make(chan struct{}), lastPoll: now(),
 	}
+	g.dones.init()
 	g.memberID = newMemberID()
 	g.owned = make(map[slot]PartitionName)
 	g.going = make(map[slot]PartitionName)
@@ -93,6 +99,7 @@ func (cl *Client) NewGroupConsumer(group string, options ...GroupOption) (*Group
 		cl.refresh.wantAll(1)
 	}
 	cl.refresh.ask()
+	g.telling.Go(g.dones.run)
 	g.tasks.Go(g.beat)
 	return g, nil
 }
@@ -111,8 +118,17 @@ func newMemberID() wire.MemberID {
 // with the latest problem if there is one, such as a topic that does not exist yet; and the coordinator's refusal, again and again,
 // when the group does not take this member: ErrorCode has Kafka's number of it.
 func (g *GroupConsumer) Poll(ctx context.Context) ([]Record, error) {
-	g.polling.Lock()
-	defer g.polling.Unlock()
+	if g.calling() {
+		return nil, ErrInCallback
+	}
+	select {
+	case g.polling <- struct{}{}:
+		defer func() { <-g.polling }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-g.closing:
+		return nil, ErrClosed
+	}
 	if err := g.enterPoll(); err != nil {
 		return nil, err
 	}
@@ -213,15 +229,34 @@ const closeTimeout = 10 * time.Second
 
 // Close gives all partitions up and leaves the group, so that others go on at once; a static member's are kept for it. Poll's
 // records count as done: with AutoCommit they are committed, and an error says that they could not be.
+//
+// It waits for Poll to return and for callbacks that are under way, but for a done of CommitAsync that has called it.
 func (g *GroupConsumer) Close() error {
-	g.once.Do(func() { close(g.closing) })
-	g.polling.Lock()
-	defer g.polling.Unlock()
+	if g.calling() {
+		return ErrInCallback
+	}
+	var err error
+	first := false
+	g.once.Do(func() { first = true })
+	switch {
+	case first:
+		close(g.closing)
+		err = g.close()
+		close(g.over)
+	case !g.dones.mine(): // the other waits for these
+		<-g.over
+	}
+	return err
+}
+
+func (g *GroupConsumer) close() error {
+	g.polling <- struct{}{}
+	defer func() { <-g.polling }()
 	g.mu.Lock()
-	first := !g.closed
-	g.closed = true
+	abandoned := g.closed
+	g.closed, g.inPoll = true, true
 	g.mu.Unlock()
-	if !first {
+	if abandoned {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(g.ctx, closeTimeout)
@@ -245,6 +280,10 @@ func (g *GroupConsumer) stop() {
 	g.cancel() // from here on no further task begins
 	g.mu.Unlock()
 	g.tasks.Wait()
+	g.dones.close()
+	if !g.dones.mine() {
+		g.telling.Wait()
+	}
 	g.ended.Do(func() {
 		if g.cfg.Consumer.Pattern != nil {
 			g.client.refresh.wantAll(-1)
@@ -252,25 +291,37 @@ func (g *GroupConsumer) stop() {
 	})
 }
 
-// farewell commits, gives up and leaves.
+// farewell commits, gives up and leaves. Until the commits have been answered there are heartbeats, by which the member hears of the
+// epoch to commit in.
 func (g *GroupConsumer) farewell(ctx context.Context) error {
-	g.mu.Lock()
-	g.leaving = true
-	g.mu.Unlock()
-	signal(g.kick)
-	select {
-	case <-g.quiet: // what was asked last has been answered
-	case <-ctx.Done():
+	var err error
+	if g.joined() {
+		err = g.giveUp(ctx)
+	} else {
+		g.tellLost()
 	}
+	g.quit(ctx)
 	g.mu.Lock()
-	member := g.state == joined
-	names := g.ownedNames() // without those of which OnRevoked has been told
+	known, leave := g.state == joined, g.heartbeat(g.leavingEpoch())
+	unsure := g.state == joining && !g.sent.IsZero() // who asked to join may be in without having heard of it
 	g.mu.Unlock()
-	if !member {
-		g.drop(names)
-		call(g.cfg.OnLost, names)
-		return nil
+	if !known && !unsure {
+		return err
 	}
+	if unsure {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, lostAfter)
+		defer cancel()
+	}
+	if _, leaveErr := g.client.askGroup(ctx, leave); leaveErr != nil && known && g.ctx.Err() == nil {
+		err = errors.Join(err, fmt.Errorf("leave group %s: %w", g.group, leaveErr))
+	}
+	return err
+}
+
+// giveUp commits what is the member's and lets it go.
+func (g *GroupConsumer) giveUp(ctx context.Context) error {
+	names := g.Owned() // without those of which OnRevoked has been told
 	g.reader.withhold(names)
 	var err error
 	if g.cfg.AutoCommit {
@@ -278,19 +329,41 @@ func (g *GroupConsumer) farewell(ctx context.Context) error {
 	} else if offsets := g.takeBeginnings(names); len(offsets) > 0 {
 		err = g.CommitSync(ctx, offsets...)
 	}
-	call(g.cfg.OnRevoked, names)
+	if !g.joined() {
+		g.tellLost()
+		return err
+	}
+	g.call(g.cfg.OnRevoked, names)
 	g.barrier(ctx)
 	g.drop(names)
-	epoch := g.leavingEpoch()
-	if _, leaveErr := g.client.askGroup(ctx, g.heartbeat(epoch)); leaveErr != nil && g.ctx.Err() == nil {
-		err = errors.Join(err, fmt.Errorf("leave group %s: %w", g.group, leaveErr))
-	}
 	return err
 }
 
+// tellLost forgets what was the member's.
+func (g *GroupConsumer) tellLost() {
+	names := g.Owned()
+	g.drop(names)
+	g.call(g.cfg.OnLost, names)
+}
+
+func (g *GroupConsumer) joined() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.state == joined
+}
+
 // call calls a callback with partitions, if there are any.
-func call(f func([]PartitionName), names []PartitionName) {
-	if f != nil && len(names) > 0 {
-		f(slices.Clone(names))
+func (g *GroupConsumer) call(f func([]PartitionName), names []PartitionName) {
+	if f == nil || len(names) == 0 {
+		return
 	}
+	g.caller.Store(goroutine())
+	defer g.caller.Store(0)
+	f(slices.Clone(names))
+}
+
+// calling says that the caller is such a callback.
+func (g *GroupConsumer) calling() bool {
+	id := g.caller.Load()
+	return id != 0 && id == goroutine()
 }

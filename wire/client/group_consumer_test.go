@@ -320,6 +320,9 @@ func TestTroubleOfTheCoordinatorPasses(t *testing.T) {
 	if err := g.CommitSync(t.Context()); err != nil {
 		t.Error(err)
 	}
+	if err := c.Close(); err != nil { // by then OnRetry has been told of all
+		t.Error(err)
+	}
 	if failures.Load() < 6 || told.Load() < 2 {
 		t.Errorf("%d requests were made, OnRetry was told of %d failures", failures.Load(), told.Load())
 	}

@@ -23,11 +23,12 @@ type membership struct {
 	sent     time.Time // the last heartbeat
 	again    time.Time // when to try again after a failure; zero without one
 	failures int
-	whole    bool  // the next heartbeat tells everything: an answer may have got lost
-	tell     bool  // the next heartbeat is due now and tells what is owned
-	leaving  bool  // Close has begun
-	refusal  error // why the group does not take the member
-	trouble  error // the latest failure that passes by itself
+	whole    bool               // the next heartbeat tells everything: an answer may have got lost
+	tell     bool               // the next heartbeat is due now and tells what is owned
+	leaving  bool               // there are to be no more
+	refusal  error              // why the group does not take the member
+	trouble  error              // the latest failure that passes by itself
+	forsake  context.CancelFunc // no longer waits for the answer to the last heartbeat
 }
 
 type memberState int8
@@ -46,7 +47,7 @@ func (g *GroupConsumer) beat() {
 	for {
 		q, wait := g.due(now())
 		if q != nil {
-			reply, err := g.client.askGroup(g.ctx, q)
+			reply, err := g.askHeartbeat(q)
 			if g.ctx.Err() != nil {
 				return
 			}
@@ -64,6 +65,53 @@ func (g *GroupConsumer) beat() {
 		case <-timer.C:
 		}
 	}
+}
+
+// askHeartbeat sends a heartbeat and waits for its answer, unless that is forsaken.
+func (g *GroupConsumer) askHeartbeat(q *wire.ConsumerHeartbeat) (wire.GroupMessage, error) {
+	ctx, cancel := context.WithCancel(g.ctx)
+	defer cancel()
+	g.mu.Lock()
+	g.forsake = cancel
+	leaving := g.leaving
+	g.mu.Unlock()
+	if leaving {
+		return nil, context.Canceled
+	}
+	return g.client.askGroup(ctx, q)
+}
+
+// lostAfter is how long the answer to a heartbeat is waited for once the coordinator seems to have given it.
+const lostAfter = time.Second
+
+// stale has a heartbeat find out where the member stands: the coordinator knows another epoch. The caller holds the mutex.
+func (g *GroupConsumer) stale() {
+	g.tell = true
+	signal(g.kick)
+	if g.forsake != nil && now().Sub(g.sent) > lostAfter {
+		g.forsake()
+	}
+}
+
+// quit ends the heartbeats. An answer that tells whether the member is in the group is waited for a moment.
+func (g *GroupConsumer) quit(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lostAfter)
+	defer cancel()
+	g.mu.Lock()
+	joins, forsake := g.state == joining && g.again.IsZero(), g.forsake
+	g.leaving = true
+	g.mu.Unlock()
+	signal(g.kick)
+	if joins {
+		select {
+		case <-g.quiet:
+		case <-ctx.Done():
+		}
+	}
+	if forsake != nil {
+		forsake()
+	}
+	<-g.quiet
 }
 
 // due returns the heartbeat that is to be sent now, or how long there is none; -1: there will be no more.
@@ -158,7 +206,7 @@ func (g *GroupConsumer) heard(q *wire.ConsumerHeartbeat, reply wire.GroupMessage
 		g.accepted(reply.(*wire.ConsumerHeartbeatReply))
 	case code == wire.UnknownMemberID, code == wire.FencedMemberEpoch:
 		g.lose(fmt.Errorf("group %s: %w", g.group, err))
-	case retriable(err), errors.Is(err, context.DeadlineExceeded), code == wire.UnreleasedInstanceID:
+	case retriable(err), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), code == wire.UnreleasedInstanceID:
 		// Kafka: its members give up where another one has their instance. Here they wait, since it may be their own
 		// former run, killed, whose session has not ended yet.
 		if code == wire.NotCoordinator {
@@ -205,13 +253,13 @@ func (g *GroupConsumer) lose(why error) {
 // troubled has OnRetry told of a failure that passes by itself, and calm that it has passed.
 func (g *GroupConsumer) troubled(err error) {
 	g.trouble = err
-	g.client.cfg.OnRetry("", -1, err)
+	g.client.retried("", -1, err)
 }
 
 func (g *GroupConsumer) calm() {
 	if g.trouble != nil {
 		g.trouble = nil
-		g.client.cfg.OnRetry("", -1, nil)
+		g.client.retried("", -1, nil)
 	}
 }
 

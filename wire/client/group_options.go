@@ -45,8 +45,8 @@ type GroupConfig struct {
 	// OnRevoked is told which are about to go, while they are still the member's: it may commit. OnLost is told which are the
 	// member's no longer, without its having been asked: others may have them already, and a commit would be refused.
 	//
-	// All three are called by Poll and Close, on the goroutine of their caller. They may call every method but those two. Until
-	// OnRevoked returns, nobody else gets the partitions.
+	// All three are called by Poll and Close, on the goroutine of their caller. They may call every method but those two, which
+	// return ErrInCallback then. Until OnRevoked returns, nobody else gets the partitions.
 	OnAssigned, OnRevoked, OnLost func(partitions []PartitionName)
 }
 

@@ -37,7 +37,7 @@ func (cl *Client) askLeader(ctx context.Context, name string, partition int32,
 		switch {
 		case err == nil:
 			if failures > 1 {
-				cl.cfg.OnRetry(name, partition, nil)
+				cl.retried(name, partition, nil)
 			}
 			return nil
 		case ctx.Err() != nil:
@@ -48,7 +48,7 @@ func (cl *Client) askLeader(ctx context.Context, name string, partition int32,
 		if cl.hint(name, t.id, partition, hint) && failures == 1 {
 			continue
 		}
-		cl.cfg.OnRetry(name, partition, err)
+		cl.retried(name, partition, err)
 		if staleMetadata(err) {
 			cl.refresh.ask()
 		}

@@ -86,8 +86,8 @@ func (cl *Client) NewProducer(options ...ProducerOption) (*Producer, error) {
 //
 // A record that was taken is delivered, or given up after DeliveryTimeout, whatever becomes of ctx;
 // then done is called exactly once, with the record as it was written or with the error. Calls
-// of done for one partition come in the order of its records, all from one goroutine: done must
-// not wait for the producer. done may be nil.
+// of done for one partition come in the order of its records, all from one goroutine: what waits for
+// them returns ErrInCallback to done, which are ProduceSync, Flush, Close, and Produce when there is no room. done may be nil.
 //
 // Key, Value and Headers must not be changed before done is called.
 func (p *Producer) Produce(ctx context.Context, r Record, done func(Record, error)) error {
@@ -116,6 +116,9 @@ func (p *Producer) produce(ctx context.Context, r Record, done func(Record, erro
 		return nil, err
 	}
 	if !p.room.TryAcquire(int64(size)) {
+		if p.calls.mine() {
+			return nil, ErrInCallback // what is acknowledged makes room once its callbacks have been called
+		}
 		p.hurryAll() // what lingers is what takes the room
 		if err := p.room.Acquire(ctx, int64(size)); err != nil {
 			return nil, err
@@ -134,6 +137,9 @@ func (p *Producer) produce(ctx context.Context, r Record, done func(Record, erro
 // not linger. It returns the records as they were written, in the same order, and the first
 // error.
 func (p *Producer) ProduceSync(ctx context.Context, records ...Record) ([]Record, error) {
+	if p.calls.mine() {
+		return records, ErrInCallback
+	}
 	type outcome struct {
 		i      int
 		record Record
@@ -173,6 +179,9 @@ func (p *Producer) ProduceSync(ctx context.Context, records ...Record) ([]Record
 // Flush sends what lingers and waits until nothing is unacknowledged, or ctx ends. It waits for
 // records that are produced meanwhile, too.
 func (p *Producer) Flush(ctx context.Context) error {
+	if p.calls.mine() {
+		return ErrInCallback
+	}
 	p.flushing.Add(1)
 	defer p.flushing.Add(-1)
 	p.hurryAll()
@@ -185,8 +194,11 @@ func (p *Producer) Flush(ctx context.Context) error {
 }
 
 // Close takes no more records, and waits until every record that was taken is acknowledged or
-// given up, and its callback has returned. It must not be called from a callback.
+// given up, and its callback has returned. Called by such a callback it returns ErrInCallback.
 func (p *Producer) Close() error {
+	if p.calls.mine() {
+		return ErrInCallback
+	}
 	p.outstanding.close()
 	p.flushing.Add(1)
 	p.hurryAll()
@@ -200,6 +212,11 @@ func (p *Producer) Close() error {
 func (p *Producer) abandon() {
 	p.outstanding.close()
 	p.each(func(pp *producerPartition) { pp.abandon() })
+	if p.calls.mine() {
+		p.cancel()
+		p.calls.close() // once it has called all
+		return
+	}
 	<-p.outstanding.none()
 	p.end()
 }
@@ -373,7 +390,7 @@ func (p *Producer) askIdentity(old wire.ProducerIdentity) {
 		}
 		w.mu.Unlock()
 		if err != nil || failures > 1 {
-			p.client.cfg.OnRetry("", -1, err)
+			p.client.retried("", -1, err)
 		}
 		if err == nil {
 			p.clusterChanged()

@@ -297,7 +297,7 @@ func (pp *producerPartition) retry(err error) {
 	}
 	if err != nil || pp.troubled {
 		pp.troubled = err != nil
-		pp.topic.producer.client.cfg.OnRetry(pp.topic.name, pp.index, err)
+		pp.topic.producer.client.retried(pp.topic.name, pp.index, err)
 	}
 }
 

@@ -58,50 +58,6 @@ func (o *outstanding) none() <-chan struct{} {
 	return o.zero
 }
 
-// callbacks calls the callbacks of finished batches in the order in which they were put, on one
-// goroutine.
-type callbacks struct {
-	mu      sync.Mutex
-	changed sync.Cond
-	queue   []func()
-	closed  bool
-}
-
-func (c *callbacks) init() { c.changed.L = &c.mu }
-
-func (c *callbacks) put(f func()) {
-	c.mu.Lock()
-	c.queue = append(c.queue, f)
-	c.mu.Unlock()
-	c.changed.Signal()
-}
-
-func (c *callbacks) close() {
-	c.mu.Lock()
-	c.closed = true
-	c.mu.Unlock()
-	c.changed.Signal()
-}
-
-func (c *callbacks) run() {
-	var taken []func()
-	for {
-		c.mu.Lock()
-		for len(c.queue) == 0 && !c.closed {
-			c.changed.Wait()
-		}
-		taken, c.queue = c.queue, taken[:0]
-		c.mu.Unlock()
-		if len(taken) == 0 {
-			return
-		}
-		for i, f := range taken {
-			f()
-			taken[i] = nil
-		}
-	}
-}
-
 // alarms wakes partitions at set times: when a batch has lingered enough, a pause is over or a
 // batch is too old. One goroutine and one timer serve all partitions.
 type alarms struct {

@@ -105,6 +105,7 @@ func TestALostBrokerIsToldToWhoeverReadsOrWrites(t *testing.T) {
 		if err := errors.Join(p.Flush(t.Context()), o.err(), o2.err(), r.Close()); err != nil {
 			t.Error(err)
 		}
+		synctest.Wait() // OnRetry is told on a goroutine of its own
 		if _, over := told.failures(client.ErrConnection); !over {
 			t.Errorf("told of %v, and not that it is over", told.told)
 		}
