@@ -6,6 +6,7 @@ import (
 
 	"github.com/troupe-mq/troupe/cluster/metadata"
 	"github.com/troupe-mq/troupe/cluster/replica"
+	"github.com/troupe-mq/troupe/cluster/sim/play"
 	"github.com/troupe-mq/troupe/wire"
 )
 
@@ -28,10 +29,9 @@ type machine struct {
 
 // process is one run of a broker.
 type process struct {
+	play.Process
 	machine     *machine
 	incarnation wire.Incarnation
-	dead        bool
-	pausedUntil time.Duration
 	imagesHeld  time.Duration // until when it hears of no newer image
 	stopping    bool          // a controlled shutdown
 
@@ -44,7 +44,7 @@ type process struct {
 func newMachine(w *World, id wire.BrokerID) *machine {
 	m := &machine{w: w, id: id, links: make(map[wire.BrokerID]*link), lives: 1, slow: 1}
 	if w.profile.Skew {
-		m.slow = 0.95 + 0.1*w.random.Float64()
+		m.slow = 0.95 + 0.1*w.Random.Float64()
 	}
 	m.replaceDisks()
 	return m
@@ -61,7 +61,7 @@ func (m *machine) replaceDisks() {
 }
 
 func (m *machine) clock() time.Time {
-	return epoch0.Add(time.Duration(m.id)*time.Hour + time.Duration(float64(m.w.now)*m.slow))
+	return play.Epoch.Add(time.Duration(m.id)*time.Hour + time.Duration(float64(m.w.Now())*m.slow))
 }
 
 // start begins a process. It registers, and does nothing else before its own registration is in
@@ -110,7 +110,7 @@ func (m *machine) stop(why string) {
 		return
 	}
 	m.w.note(m, "%s", why)
-	p.dead = true
+	p.Dead = true
 	m.process = nil
 	for _, r := range p.replicas {
 		if r != nil {
@@ -155,7 +155,7 @@ func (p *process) register() {
 	}
 	m := p.machine
 	p.command(m.registration(), func(any) {})
-	m.w.at(m.w.between(200*time.Millisecond, 600*time.Millisecond), p, p.register)
+	m.w.At(m.w.Between(200*time.Millisecond, 600*time.Millisecond), &p.Process, p.register)
 }
 
 // command asks the controller for something. The reply may never come, whether it was done or not.
@@ -164,10 +164,10 @@ func (p *process) command(c metadata.Command, reply func(any)) {
 	if p.machine.cutOff {
 		return
 	}
-	w.at(w.between(100*time.Microsecond, 5*time.Millisecond), nil, func() {
+	w.At(w.Between(100*time.Microsecond, 5*time.Millisecond), nil, func() {
 		w.controller.decide(c, func(r any) {
 			if !p.machine.cutOff {
-				w.at(w.between(100*time.Microsecond, 5*time.Millisecond), p, func() { reply(r) })
+				w.At(w.Between(100*time.Microsecond, 5*time.Millisecond), &p.Process, func() { reply(r) })
 			}
 		})
 	})
@@ -175,7 +175,7 @@ func (p *process) command(c metadata.Command, reply func(any)) {
 
 func (p *process) heartbeat() {
 	m := p.machine
-	m.w.at(metadata.HeartbeatInterval+m.w.between(0, 10*time.Millisecond), p, p.heartbeat)
+	m.w.At(metadata.HeartbeatInterval+m.w.Between(0, 10*time.Millisecond), &p.Process, p.heartbeat)
 	m.w.controller.publish(p) // what was published while it could not hear
 	if p.image == nil || m.cutOff {
 		return
@@ -185,9 +185,9 @@ func (p *process) heartbeat() {
 	h := &wire.Heartbeat{
 		Sender: m.id, Incarnation: p.incarnation, Applied: p.image.Index(), DiskHealthy: true, ShuttingDown: p.stopping,
 	}
-	m.w.at(m.w.between(100*time.Microsecond, 3*time.Millisecond), nil, func() {
+	m.w.At(m.w.Between(100*time.Microsecond, 3*time.Millisecond), nil, func() {
 		mayStop := m.w.controller.heartbeat(h)
-		if mayStop && p.stopping && !p.dead {
+		if mayStop && p.stopping && !p.Dead {
 			m.stop("stops: others have taken over")
 			m.w.scheduleRestart(m)
 		}

@@ -31,7 +31,7 @@ type request struct {
 
 func newProducer(w *World, i int) *producer {
 	p := &producer{w: w, id: wire.ProducerID(i), partition: i % w.profile.Partitions, acks: wire.AcksAll, leader: wire.NoBroker}
-	if i > 0 && w.chance(40) {
+	if i > 0 && w.Chance(40) {
 		p.id, p.acks = wire.ProducerID(-1-i), wire.AcksLeader
 	}
 	p.think()
@@ -42,11 +42,11 @@ func (p *producer) idempotent() bool { return p.id >= 0 }
 
 // think pauses before the next batch.
 func (p *producer) think() {
-	p.w.at(p.w.between(5*time.Millisecond, 120*time.Millisecond), nil, func() {
+	p.w.At(p.w.Between(5*time.Millisecond, 120*time.Millisecond), nil, func() {
 		if p.w.stopped() {
 			return
 		}
-		q := &request{of: p, b: batch{producer: p.id, sequence: p.sequence, count: int32(1 + p.w.random.IntN(3))}}
+		q := &request{of: p, b: batch{producer: p.id, sequence: p.sequence, count: int32(1 + p.w.Random.IntN(3))}}
 		p.sequence = p.sequence.Next(q.b.count)
 		p.current = q
 		p.try(q)
@@ -62,17 +62,17 @@ func (p *producer) try(q *request) {
 	if to == wire.NoBroker {
 		to = w.controller.partition(p.partition).Leader
 	}
-	if w.chance(10) || to == wire.NoBroker {
-		to = w.machines[w.random.IntN(len(w.machines))].id
+	if w.Chance(10) || to == wire.NoBroker {
+		to = w.machines[w.Random.IntN(len(w.machines))].id
 	}
 	m := w.machines[to-1]
-	w.at(w.between(100*time.Microsecond, 4*time.Millisecond), nil, func() {
+	w.At(w.Between(100*time.Microsecond, 4*time.Millisecond), nil, func() {
 		if m.process == nil {
 			return
 		}
-		w.at(0, m.process, func() { m.process.produce(q) })
+		w.At(0, &m.process.Process, func() { m.process.produce(q) })
 	})
-	w.at(w.between(300*time.Millisecond, 1500*time.Millisecond), nil, func() {
+	w.At(w.Between(300*time.Millisecond, 1500*time.Millisecond), nil, func() {
 		if p.current == q && q.attempts == attempt {
 			p.leader = wire.NoBroker
 			p.try(q)
@@ -84,15 +84,15 @@ func (p *producer) try(q *request) {
 func (q *request) answered(by wire.BrokerID, ok bool) {
 	p := q.of
 	w := p.w
-	w.at(w.between(100*time.Microsecond, 4*time.Millisecond), nil, func() {
-		if p.current != q || w.chance(2) && !w.calm {
+	w.At(w.Between(100*time.Microsecond, 4*time.Millisecond), nil, func() {
+		if p.current != q || w.Chance(2) && !w.Calm {
 			return
 		}
 		p.leader = by
 		if !ok {
 			p.leader = wire.NoBroker
 			attempt := q.attempts
-			w.at(w.between(20*time.Millisecond, 200*time.Millisecond), nil, func() {
+			w.At(w.Between(20*time.Millisecond, 200*time.Millisecond), nil, func() {
 				if p.current == q && q.attempts == attempt {
 					p.try(q)
 				}
@@ -100,7 +100,7 @@ func (q *request) answered(by wire.BrokerID, ok bool) {
 			return
 		}
 		p.current = nil
-		if w.calm {
+		if w.Calm {
 			p.acknowledgedSince++
 		}
 		p.think()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/troupe-mq/troupe/cluster/metadata"
+	"github.com/troupe-mq/troupe/cluster/sim/play"
 	"github.com/troupe-mq/troupe/wire"
 )
 
@@ -37,7 +38,7 @@ func (c *controller) begin() {
 
 func (c *controller) committed() *metadata.Image { return c.images[len(c.images)-1] }
 
-func (c *controller) now() time.Time { return epoch0.Add(c.w.now) }
+func (c *controller) now() time.Time { return play.Epoch.Add(c.w.Now()) }
 
 func (c *controller) env() metadata.Env {
 	return metadata.Env{Now: c.now(), Self: 1, NewTopicID: topicID}
@@ -107,13 +108,13 @@ func (c *controller) write(records []metadata.Record, reply func()) {
 		if c.w.mutant == FenceFromStaleImage {
 			return
 		}
-		c.w.violate("what was decided does not apply: %v", err)
+		c.w.Violate("what was decided does not apply: %v", err)
 		return
 	}
 	c.speculative = next
 	c.uncommitted = append(c.uncommitted, decided{next, reply})
 	term := c.term
-	c.w.at(c.w.between(500*time.Microsecond, 8*time.Millisecond), nil, func() {
+	c.w.At(c.w.Between(500*time.Microsecond, 8*time.Millisecond), nil, func() {
 		if c.term == term {
 			c.commit()
 		}
@@ -140,11 +141,11 @@ func (c *controller) commit() {
 
 // publish lets a process take the newest image, if it can hear of it.
 func (c *controller) publish(p *process) {
-	if p == nil || p.machine.cutOff || p.imagesHeld > c.w.now {
+	if p == nil || p.machine.cutOff || p.imagesHeld > c.w.Now() {
 		return
 	}
 	img := c.committed()
-	c.w.at(c.w.between(200*time.Microsecond, 20*time.Millisecond), p, func() { p.follow(img) })
+	c.w.At(c.w.Between(200*time.Microsecond, 20*time.Millisecond), &p.Process, func() { p.follow(img) })
 }
 
 func (c *controller) heartbeat(h *wire.Heartbeat) (mayStop bool) {
@@ -159,7 +160,7 @@ func (c *controller) heartbeat(h *wire.Heartbeat) (mayStop bool) {
 }
 
 func (c *controller) tick() {
-	c.w.at(metadata.HeartbeatInterval, nil, c.tick)
+	c.w.At(metadata.HeartbeatInterval, nil, c.tick)
 	if !c.up {
 		return
 	}
@@ -184,14 +185,14 @@ func (c *controller) failOver() {
 		return
 	}
 	c.w.stats.ControllerFailovers++
-	for kept := c.w.random.IntN(len(c.uncommitted) + 1); kept > 0; kept-- {
+	for kept := c.w.Random.IntN(len(c.uncommitted) + 1); kept > 0; kept-- {
 		c.uncommitted[0].reply = func() {}
 		c.commit()
 	}
 	c.w.note(nil, "controller fails; %d decisions are lost", len(c.uncommitted))
 	c.up, c.uncommitted, c.speculative = false, nil, c.committed()
 	c.term++
-	c.w.at(c.w.between(100*time.Millisecond, 2*time.Second), nil, func() {
+	c.w.At(c.w.Between(100*time.Millisecond, 2*time.Second), nil, func() {
 		c.up = true
 		c.live.Begin(c.committed(), c.now())
 		c.w.note(nil, "another controller begins")

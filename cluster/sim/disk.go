@@ -106,7 +106,7 @@ func (d *disk) losePower(w *World) {
 	kept := d.durable
 	if d.cache.start == kept.start && d.cache.end > kept.end && d.cache.from(kept.end) == len(kept.batches) {
 		unsynced := d.cache.batches[len(kept.batches):]
-		more := unsynced[:w.random.IntN(len(unsynced)+1)]
+		more := unsynced[:w.Random.IntN(len(unsynced)+1)]
 		kept.batches = slices.Concat(kept.batches, more)
 		if len(more) > 0 {
 			kept.end = more[len(more)-1].next()
@@ -141,15 +141,15 @@ func (r *replicaShell) requestSync() {
 	}
 	l.syncing = true
 	image, generation := l.cache, l.generation
-	w.at(w.syncTime(), nil, func() {
-		if r.process.dead {
+	w.At(w.syncTime(), nil, func() {
+		if r.process.Dead {
 			return
 		}
 		if l.generation == generation {
 			l.durable = image
 		}
-		w.at(w.callbackTime(), r.process, func() { r.onSynced(generation, image.end) })
-		w.at(0, r.process, func() {
+		w.At(w.callbackTime(), &r.process.Process, func() { r.onSynced(generation, image.end) })
+		w.At(0, &r.process.Process, func() {
 			l.syncing = false
 			if l.again {
 				l.again = false
@@ -164,7 +164,7 @@ func (r *replicaShell) requestCut(to wire.Offset, reset bool, done func()) {
 	l, w := r.log, r.w
 	l.cutting = true
 	l.generation++
-	w.at(w.syncTime(), r.process, func() {
+	w.At(w.syncTime(), &r.process.Process, func() {
 		if reset {
 			l.cache.reset(to)
 		} else {
@@ -186,16 +186,16 @@ func (r *replicaShell) requestCut(to wire.Offset, reset bool, done func()) {
 }
 
 func (w *World) syncTime() time.Duration {
-	d := w.between(200*time.Microsecond, 8*time.Millisecond)
-	if w.profile.SlowDisks && !w.calm && w.random.IntN(20) == 0 {
-		d = w.between(8*time.Millisecond, 3*time.Second)
+	d := w.Between(200*time.Microsecond, 8*time.Millisecond)
+	if w.profile.SlowDisks && !w.Calm && w.Random.IntN(20) == 0 {
+		d = w.Between(8*time.Millisecond, 3*time.Second)
 	}
 	return d
 }
 
 func (w *World) callbackTime() time.Duration {
-	if w.profile.LateCallbacks && w.chance(25) {
-		return w.between(0, 300*time.Millisecond)
+	if w.profile.LateCallbacks && w.Chance(25) {
+		return w.Between(0, 300*time.Millisecond)
 	}
-	return w.between(0, time.Millisecond)
+	return w.Between(0, time.Millisecond)
 }

@@ -28,5 +28,5 @@
 //	go test ./cluster/sim -run Protocol -sim.seeds 50000 -timeout 2h a night's worth
 //
 // Begin with world.go, then shell.go, which does for the rules what the actors do in a broker, and
-// truth.go.
+// truth.go. The schedule and the dice are those of package play.
 package sim

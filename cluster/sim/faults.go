@@ -13,19 +13,9 @@ import (
 const calmProducing = 12 * time.Second
 
 // stopped says that nothing new is produced any more.
-func (w *World) stopped() bool { return w.now > w.profile.Faults+calmProducing }
+func (w *World) stopped() bool { return w.Now() > w.profile.Faults+calmProducing }
 
-// scheduleFaults lets something go wrong now and then.
-func (w *World) scheduleFaults() {
-	w.at(w.between(w.profile.FaultEvery/4, 2*w.profile.FaultEvery), nil, func() {
-		if w.calm {
-			return
-		}
-		w.fault()
-		w.scheduleFaults()
-	})
-}
-
+// fault lets something go wrong that the seed knows of.
 func (w *World) fault() {
 	p := &w.profile
 	var kinds []func(*machine)
@@ -53,27 +43,27 @@ func (w *World) fault() {
 		}
 	}
 	if len(kinds) > 0 {
-		kinds[w.random.IntN(len(kinds))](w.machines[w.random.IntN(len(w.machines))])
+		kinds[w.Random.IntN(len(kinds))](w.machines[w.Random.IntN(len(w.machines))])
 	}
 }
 
 // scheduleRestart brings a machine back: often sooner than its session runs out.
 func (w *World) scheduleRestart(m *machine) {
-	after := w.between(20*time.Millisecond, 2*time.Second)
-	if w.chance(30) {
-		after = w.between(2*time.Second, 9*time.Second)
+	after := w.Between(20*time.Millisecond, 2*time.Second)
+	if w.Chance(30) {
+		after = w.Between(2*time.Second, 9*time.Second)
 	}
-	w.at(after, nil, func() { m.start(false) })
+	w.At(after, nil, func() { m.start(false) })
 }
 
 // hint tells the controller that a process may be gone, as its peers do when its link broke.
 func (w *World) hint(m *machine, after time.Duration) {
-	h := &wire.Hint{Broker: m.id, Incarnation: m.lives, Refused: w.chance(70), Failed: w.chance(50)}
-	w.at(after, nil, func() { w.controller.live.Hint(h) })
+	h := &wire.Hint{Broker: m.id, Incarnation: m.lives, Refused: w.Chance(70), Failed: w.Chance(50)}
+	w.At(after, nil, func() { w.controller.live.Hint(h) })
 }
 
 func (w *World) everyone(percent int, one *machine) []*machine {
-	if w.chance(percent) {
+	if w.Chance(percent) {
 		return w.machines
 	}
 	return []*machine{one}
@@ -85,8 +75,8 @@ func (w *World) kill(m *machine) {
 			continue
 		}
 		w.stats.Kills++
-		if w.chance(60) {
-			w.hint(m, w.between(50*time.Millisecond, 500*time.Millisecond))
+		if w.Chance(60) {
+			w.hint(m, w.Between(50*time.Millisecond, 500*time.Millisecond))
 		}
 		m.stop("is killed")
 		w.scheduleRestart(m)
@@ -149,24 +139,24 @@ func (w *World) wipe(m *machine) {
 func (w *World) pause(m *machine) {
 	if m.process != nil {
 		w.stats.Pauses++
-		d := w.between(50*time.Millisecond, 6*time.Second)
+		d := w.Between(50*time.Millisecond, 6*time.Second)
 		w.note(m, "is paused for %v", d)
-		m.process.pausedUntil = w.now + d
+		m.process.PausedUntil = w.Now() + d
 	}
 }
 
 // partition cuts a machine off from one other, or from all.
 func (w *World) partition(m *machine) {
 	w.stats.Partitions++
-	all, d := w.chance(30), w.between(100*time.Millisecond, 8*time.Second)
+	all, d := w.Chance(30), w.Between(100*time.Millisecond, 8*time.Second)
 	for _, other := range w.machines {
 		l := m.links[other.id]
-		if l == nil || !all && w.random.IntN(len(w.machines)) > 0 {
+		if l == nil || !all && w.Random.IntN(len(w.machines)) > 0 {
 			continue
 		}
 		l.cut = true
 		l.down()
-		w.at(d, nil, func() { l.cut = false })
+		w.At(d, nil, func() { l.cut = false })
 	}
 }
 
@@ -174,18 +164,18 @@ func (w *World) partition(m *machine) {
 func (w *World) cutOff(m *machine) {
 	w.note(m, "hears nothing of the controller, nor that of it")
 	m.cutOff = true
-	w.at(w.between(200*time.Millisecond, 7*time.Second), nil, func() { m.cutOff = false })
+	w.At(w.Between(200*time.Millisecond, 7*time.Second), nil, func() { m.cutOff = false })
 }
 
 func (w *World) slowImages(m *machine) {
 	if m.process != nil {
-		m.process.imagesHeld = w.now + w.between(100*time.Millisecond, 5*time.Second)
+		m.process.imagesHeld = w.Now() + w.Between(100*time.Millisecond, 5*time.Second)
 	}
 }
 
 func (w *World) restartActor(m *machine) {
 	if m.process != nil {
-		m.process.restartActor(w.random.IntN(w.profile.Partitions))
+		m.process.restartActor(w.Random.IntN(w.profile.Partitions))
 	}
 }
 
@@ -198,7 +188,7 @@ func (w *World) shutdown(m *machine) {
 	w.stats.Shutdown++
 	w.note(m, "wants to stop")
 	p.stopping = true
-	w.at(5*time.Second, p, func() {
+	w.At(5*time.Second, &p.Process, func() {
 		m.stop("stops, though nobody has taken over")
 		w.scheduleRestart(m)
 	})
@@ -207,7 +197,7 @@ func (w *World) shutdown(m *machine) {
 func (w *World) falseHint(m *machine) { w.hint(m, 0) }
 
 func (w *World) changeMinISR(*machine) {
-	value := strconv.Itoa(1 + w.random.IntN(w.profile.Replicas))
+	value := strconv.Itoa(1 + w.Random.IntN(w.profile.Replicas))
 	w.note(nil, "min.insync.replicas becomes %s", value)
 	w.controller.decide(metadata.AlterConfigs{Changes: []wire.AlterConfigs{{
 		Resource: wire.ConfigResource{Type: wire.ConfigTopic, Name: "orders"},
@@ -217,11 +207,11 @@ func (w *World) changeMinISR(*machine) {
 
 // reassign moves a partition: to three of four brokers in another order, or to fewer.
 func (w *World) reassign(*machine) {
-	to := wire.Reassignment{Topic: "orders", Partition: int32(w.random.IntN(w.profile.Partitions))}
-	for _, i := range w.random.Perm(len(w.machines))[:1+w.random.IntN(w.profile.Replicas)] {
+	to := wire.Reassignment{Topic: "orders", Partition: int32(w.Random.IntN(w.profile.Partitions))}
+	for _, i := range w.Random.Perm(len(w.machines))[:1+w.Random.IntN(w.profile.Replicas)] {
 		to.Replicas = append(to.Replicas, w.machines[i].id)
 	}
-	if w.chance(15) {
+	if w.Chance(15) {
 		to.Replicas = nil // what is under way is cancelled
 	}
 	w.stats.Reassignments++
@@ -230,7 +220,7 @@ func (w *World) reassign(*machine) {
 }
 
 func (w *World) deleteRecords(*machine) {
-	t := w.truths[w.random.IntN(len(w.truths))]
+	t := w.truths[w.Random.IntN(len(w.truths))]
 	leader := w.controller.partition(t.number).Leader
 	if leader == wire.NoBroker || w.machines[leader-1].process == nil {
 		return
@@ -240,20 +230,20 @@ func (w *World) deleteRecords(*machine) {
 		return
 	}
 	start := r.leader.LogStartOffset()
-	r.deleteRecords(start + wire.Offset(w.random.Int64N(int64(r.leader.HighWatermark()-start)+1)))
+	r.deleteRecords(start + wire.Offset(w.Random.Int64N(int64(r.leader.HighWatermark()-start)+1)))
 }
 
 // heal ends all faults. What is under way still has to be dealt with.
 func (w *World) heal() {
 	w.note(nil, "no more faults")
-	w.calm = true
+	w.Calm = true
 	for _, l := range w.links {
 		l.cut = false
 	}
 	for _, m := range w.machines {
 		m.cutOff = false
 		if p := m.process; p != nil {
-			p.pausedUntil, p.imagesHeld = 0, 0
+			p.PausedUntil, p.imagesHeld = 0, 0
 		}
 		m.start(false)
 	}

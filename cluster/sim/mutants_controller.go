@@ -84,7 +84,7 @@ func (c *controller) fenceLate(cmd metadata.Command) bool {
 	}
 	c.stale = true
 	term := c.term
-	c.w.at(c.w.between(0, 2*time.Second), nil, func() {
+	c.w.At(c.w.Between(0, 2*time.Second), nil, func() {
 		c.stale = false
 		if !c.up || c.term != term {
 			return

@@ -60,7 +60,7 @@ func (r *replicaShell) mutateProposal(p *replica.Proposal, m *metadata.ISRPropos
 		m.PartitionEpoch -= r.mutated.shift
 	case ForgetPendingISR:
 		m.PartitionEpoch -= r.mutated.shift
-		r.w.at(time.Microsecond, r.process, func() {
+		r.w.At(time.Microsecond, &r.process.Process, func() {
 			if r.leader != nil && r.leader.Pending() == p {
 				r.clearPending()
 			}

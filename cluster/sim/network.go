@@ -40,7 +40,7 @@ func (l *link) down() {
 	l.w.note(nil, "link %d-%d broke", l.ends[0].id, l.ends[1].id)
 	for side, p := range l.procs {
 		era, other := l.era, l.ends[1-side].id
-		l.w.at(l.w.between(time.Millisecond, 400*time.Millisecond), p, func() {
+		l.w.At(l.w.Between(time.Millisecond, 400*time.Millisecond), &p.Process, func() {
 			if p.linked[other] == era {
 				p.linkDown(other)
 			}
@@ -51,12 +51,12 @@ func (l *link) down() {
 
 // dial tries again and again to bring the link up.
 func (l *link) dial() {
-	l.w.at(l.w.between(10*time.Millisecond, 250*time.Millisecond), nil, func() {
+	l.w.At(l.w.Between(10*time.Millisecond, 250*time.Millisecond), nil, func() {
 		if l.up {
 			return
 		}
 		a, b := l.ends[0].process, l.ends[1].process
-		if l.cut || a == nil || b == nil || a.pausedUntil > l.w.now || b.pausedUntil > l.w.now {
+		if l.cut || a == nil || b == nil || a.PausedUntil > l.w.Now() || b.PausedUntil > l.w.Now() {
 			l.dial()
 			return
 		}
@@ -65,9 +65,9 @@ func (l *link) dial() {
 		l.w.note(nil, "link %d-%d is up", l.ends[0].id, l.ends[1].id)
 		for side, p := range l.procs {
 			era, other := l.era, l.ends[1-side].id
-			delay := l.w.between(0, 5*time.Millisecond)
-			l.ready = max(l.ready, l.w.now+delay)
-			l.w.at(delay, p, func() { p.linkUp(other, era) })
+			delay := l.w.Between(0, 5*time.Millisecond)
+			l.ready = max(l.ready, l.w.Now()+delay)
+			l.w.At(delay, &p.Process, func() { p.linkUp(other, era) })
 		}
 	})
 }
@@ -91,13 +91,13 @@ func (p *process) send(to wire.BrokerID, m wire.PeerMessage, batches []batch) bo
 	default:
 		class = 1 // answers go on control
 	}
-	if w.profile.Hostile && !w.calm {
+	if w.profile.Hostile && !w.Calm {
 		p.sendHostile(l, side, m, batches)
 		return true
 	}
-	at := max(w.now+w.between(100*time.Microsecond, 2*time.Millisecond), l.ready, l.last[side][class]) + 1
+	at := max(w.Now()+w.Between(100*time.Microsecond, 2*time.Millisecond), l.ready, l.last[side][class]) + 1
 	l.last[side][class] = at
-	w.at(at-w.now, nil, func() {
+	w.At(at-w.Now(), nil, func() {
 		if l.up && l.era == era {
 			l.arrive(l.procs[1-side], side, m, batches)
 		}
@@ -107,27 +107,27 @@ func (p *process) send(to wire.BrokerID, m wire.PeerMessage, batches []batch) bo
 
 func (p *process) sendHostile(l *link, side int, m wire.PeerMessage, batches []batch) {
 	w := p.machine.w
-	if w.chance(4) {
+	if w.Chance(4) {
 		w.note(p.machine, "%T is lost", m)
 		return
 	}
-	delay := w.between(100*time.Microsecond, 3*time.Millisecond)
+	delay := w.Between(100*time.Microsecond, 3*time.Millisecond)
 	switch {
-	case w.chance(2):
-		delay = w.between(0, 5*time.Second)
-	case w.chance(10):
-		delay = w.between(0, 100*time.Millisecond)
+	case w.Chance(2):
+		delay = w.Between(0, 5*time.Second)
+	case w.Chance(10):
+		delay = w.Between(0, 100*time.Millisecond)
 	}
 	l.bring(delay, side, m, batches)
 	// A Truncate takes something away: it matters most when it comes again.
-	if _, cuts := m.(*wire.Truncate); w.chance(4) || cuts && w.chance(40) {
-		l.bring(w.between(0, 3*time.Second), side, m, batches)
+	if _, cuts := m.(*wire.Truncate); w.Chance(4) || cuts && w.Chance(40) {
+		l.bring(w.Between(0, 3*time.Second), side, m, batches)
 	}
 }
 
 // bring lets a message arrive after a time, at whatever process there is then.
 func (l *link) bring(after time.Duration, side int, m wire.PeerMessage, batches []batch) {
-	l.w.at(after, nil, func() {
+	l.w.At(after, nil, func() {
 		if q := l.ends[1-side].process; q != nil {
 			l.arrive(q, side, m, batches)
 		}
@@ -135,8 +135,8 @@ func (l *link) bring(after time.Duration, side int, m wire.PeerMessage, batches 
 }
 
 func (l *link) arrive(at *process, side int, m wire.PeerMessage, batches []batch) {
-	l.w.at(0, at, func() {
-		if l.w.trace != nil {
+	l.w.At(0, &at.Process, func() {
+		if l.w.Traced() {
 			l.w.note(at.machine, "from %d: %s", l.ends[side].id, describe(m, batches))
 		}
 		at.receive(m, batches)

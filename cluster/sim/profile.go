@@ -57,7 +57,7 @@ func drawProfile(random *rand.Rand, mutant Mutant) Profile {
 	case 1:
 		p.MinISR = 3
 	}
-	mutant.focus(&p)
+	Mutants.Focus(mutant, &p)
 	return p
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/troupe-mq/troupe/cluster/sim/play"
 	"github.com/troupe-mq/troupe/wire"
 )
 
@@ -57,11 +57,11 @@ var told = regexp.MustCompile(`p0: (leads|follows|proposes|cuts|was refused)|con
 
 func playScript(t *testing.T, text string) string {
 	var trace, played bytes.Buffer
-	w := &World{seed: 1, trace: &trace, random: rand.New(rand.NewPCG(1, 1))}
+	w := &World{Stage: play.New(1, 1, &trace, traceColumn)}
 	w.profile = quiet(&Profile{MaxLag: 10 * time.Second, Window: 1000, Faults: time.Hour, FaultEvery: time.Hour})
 	w.profile.Producers = 0
 	w.found()
-	w.until(time.Second)
+	w.Until(time.Second)
 	trace.Reset()
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "\t") {
@@ -80,8 +80,8 @@ func playScript(t *testing.T, text string) string {
 		}
 		trace.Reset()
 	}
-	if w.violation != "" {
-		t.Error(w.violation)
+	if violation := w.Outcome().Violation; violation != "" {
+		t.Error(violation)
 	}
 	return played.String()
 }
@@ -121,7 +121,7 @@ func (w *World) obey(t *testing.T, words []string, out *bytes.Buffer) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.until(w.now + d)
+		w.Until(w.Now() + d)
 	case "show":
 		w.show(out)
 	default:

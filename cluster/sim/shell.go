@@ -38,14 +38,14 @@ type replicaShell struct {
 func (r *replicaShell) machine() *machine { return r.process.machine }
 
 func (r *replicaShell) note(format string, args ...any) {
-	if r.w.trace != nil {
+	if r.w.Traced() {
 		r.w.note(r.machine(), "p%d: "+format, append([]any{r.partition}, args...)...)
 	}
 }
 
 // running says that this replica has not ended: late completions are for nobody then.
 func (r *replicaShell) running() bool {
-	return !r.process.dead && r.process.replicas[r.partition] == r
+	return !r.process.Dead && r.process.replicas[r.partition] == r
 }
 
 func (r *replicaShell) gone() {
@@ -127,7 +127,7 @@ func (r *replicaShell) askForEpoch(ledIn wire.LeaderEpoch) {
 		Topic: r.w.topic, Partition: int32(r.partition), Broker: r.machine().id,
 		Incarnation: r.process.incarnation, LeaderEpoch: ledIn,
 	}, func(any) {})
-	r.w.at(300*time.Millisecond, r.process, func() { r.askForEpoch(ledIn) })
+	r.w.At(300*time.Millisecond, &r.process.Process, func() { r.askForEpoch(ledIn) })
 }
 
 func (r *replicaShell) receive(m wire.PeerMessage, batches []batch) {
@@ -189,7 +189,7 @@ func (r *replicaShell) onAppend(m *wire.Append, batches []batch) {
 	c := &r.log.cache
 	for _, b := range batches {
 		if b.base < c.end && len(c.batches) > 0 || b.next() <= c.end {
-			r.w.violate("p%d: broker %d appends %+v to a log that ends at %d", r.partition, r.machine().id, b, c.end)
+			r.w.Violate("p%d: broker %d appends %+v to a log that ends at %d", r.partition, r.machine().id, b, c.end)
 			return
 		}
 		c.append(b)
@@ -230,7 +230,7 @@ func (r *replicaShell) perform(effects replica.Effects) {
 	}
 	if effects.Announce && !r.announces {
 		r.announces = true
-		r.w.at(5*time.Millisecond, r.process, r.announce)
+		r.w.At(5*time.Millisecond, &r.process.Process, r.announce)
 	}
 	if effects.Propose != nil {
 		r.propose(effects.Propose)
@@ -244,13 +244,13 @@ func (r *replicaShell) scheduleTick() {
 		return
 	}
 	after := time.Duration(float64(next.Sub(r.machine().clock()))/r.machine().slow) + time.Millisecond
-	at := r.w.now + max(after, time.Millisecond)
-	if r.ticksAt > r.w.now && r.ticksAt <= at {
+	at := r.w.Now() + max(after, time.Millisecond)
+	if r.ticksAt > r.w.Now() && r.ticksAt <= at {
 		return
 	}
 	r.ticksAt = at
-	r.w.at(at-r.w.now, r.process, func() {
-		if r.leader != nil && r.running() && r.ticksAt <= r.w.now {
+	r.w.At(at-r.w.Now(), &r.process.Process, func() {
+		if r.leader != nil && r.running() && r.ticksAt <= r.w.Now() {
 			r.ticksAt = 0
 			r.perform(r.leader.Tick(r.machine().clock()))
 		}
@@ -332,5 +332,5 @@ func (w *World) oldWatermark(before, now wire.Offset) wire.Offset {
 	if now <= before {
 		return now
 	}
-	return before + wire.Offset(w.random.Int64N(int64(now-before)+1))
+	return before + wire.Offset(w.Random.Int64N(int64(now-before)+1))
 }

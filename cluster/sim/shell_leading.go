@@ -24,11 +24,11 @@ func (r *replicaShell) streamOne(to wire.BrokerID) bool {
 	}
 	c := &r.log.cache
 	i := c.from(from)
-	batches := slices.Clone(c.batches[i:min(len(c.batches), i+1+r.w.random.IntN(3))]) // a log that is cut writes over its own
+	batches := slices.Clone(c.batches[i:min(len(c.batches), i+1+r.w.Random.IntN(3))]) // a log that is cut writes over its own
 	last := batches[len(batches)-1]
-	if r.w.profile.Full && r.w.chance(2) {
+	if r.w.profile.Full && r.w.Chance(2) {
 		// The link's queue is full: the stream goes on when there is room.
-		r.w.at(r.w.between(time.Millisecond, 50*time.Millisecond), r.process, func() {
+		r.w.At(r.w.Between(time.Millisecond, 50*time.Millisecond), &r.process.Process, func() {
 			if r.leader != nil && r.running() {
 				r.stream()
 			}
@@ -81,8 +81,8 @@ func (r *replicaShell) propose(p *replica.Proposal) {
 			r.mutateRefusal(p)
 		}
 	}
-	if r.w.profile.HoldProposals && !r.w.calm && r.w.chance(30) {
-		r.w.at(r.w.between(0, 6*time.Second), nil, func() { r.process.command(c, answer) })
+	if r.w.profile.HoldProposals && !r.w.Calm && r.w.Chance(30) {
+		r.w.At(r.w.Between(0, 6*time.Second), nil, func() { r.process.command(c, answer) })
 		return
 	}
 	r.process.command(c, answer)

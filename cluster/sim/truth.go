@@ -49,7 +49,7 @@ func (t *truth) end() wire.Offset {
 // leads notes who leads in an epoch: one replica, and once.
 func (t *truth) leads(r *replicaShell) {
 	if before := t.leaders[r.epoch]; before != nil {
-		t.w.violate("p%d: broker %d leads in epoch %d, which broker %d has led in", t.number, r.machine().id, r.epoch, before.machine().id)
+		t.w.Violate("p%d: broker %d leads in epoch %d, which broker %d has led in", t.number, r.machine().id, r.epoch, before.machine().id)
 	}
 	t.leaders[r.epoch] = r
 }
@@ -65,12 +65,12 @@ func (t *truth) commit(r *replicaShell) {
 			break
 		}
 		if b.base != t.end() {
-			t.w.violate("p%d: broker %d commits %+v after %d", t.number, r.machine().id, b, t.end())
+			t.w.Violate("p%d: broker %d commits %+v after %d", t.number, r.machine().id, b, t.end())
 			return
 		}
 		id := identity{b.producer, b.sequence}
 		if first, twice := t.where[id]; twice && first >= t.start && b.producer >= 0 {
-			t.w.violate("p%d: %+v was committed at %d before", t.number, b, first)
+			t.w.Violate("p%d: %+v was committed at %d before", t.number, b, first)
 			return
 		}
 		t.where[id] = b.base
@@ -86,7 +86,7 @@ func (t *truth) acknowledged(id identity, at wire.Offset) {
 		return
 	}
 	if where, ok := t.where[id]; !ok || where != at && !t.wasAt(id, at) {
-		t.w.violate("p%d: %+v was acknowledged at %d, and committed: %v, at %d", t.number, id, at, ok, where)
+		t.w.Violate("p%d: %+v was acknowledged at %d, and committed: %v, at %d", t.number, id, at, ok, where)
 	}
 	t.acked[id] = at
 }
@@ -111,7 +111,7 @@ func (t *truth) entry(before, img *metadata.Image) {
 		if img.Unclean(t.w.topic, int32(t.number)) {
 			t.w.stats.Unclean++
 			if !t.w.profile.Unclean {
-				t.w.violate("p%d: an unclean election: %s", t.number, describePartition(t.number, &is))
+				t.w.Violate("p%d: an unclean election: %s", t.number, describePartition(t.number, &is))
 			}
 			t.off = true
 		}
@@ -126,14 +126,14 @@ func (t *truth) entry(before, img *metadata.Image) {
 	}
 	for _, b := range is.ISR {
 		if r, _ := img.Registration(b); r.Fenced {
-			t.w.violate("p%d: broker %d is fenced and in the ISR", t.number, b)
+			t.w.Violate("p%d: broker %d is fenced and in the ISR", t.number, b)
 		}
 		if contains(is.ELR, b) {
-			t.w.violate("p%d: broker %d is in the ISR and in the ELR", t.number, b)
+			t.w.Violate("p%d: broker %d is in the ISR and in the ELR", t.number, b)
 		}
 	}
 	if is.Leader != wire.NoBroker && !contains(is.ISR, is.Leader) {
-		t.w.violate("p%d: the leader %d is not in the ISR %v", t.number, is.Leader, is.ISR)
+		t.w.Violate("p%d: the leader %d is not in the ISR %v", t.number, is.Leader, is.ISR)
 	}
 	t.elect(img)
 }
@@ -194,11 +194,11 @@ func (t *truth) checkReads(m *machine) {
 		return
 	}
 	if r.watermark > t.end() && r.watermark > t.start {
-		t.w.violate("p%d: broker %d has high watermark %d, and %d is committed", t.number, m.id, r.watermark, t.end())
+		t.w.Violate("p%d: broker %d has high watermark %d, and %d is committed", t.number, m.id, r.watermark, t.end())
 		return
 	}
 	if c := &r.log.cache; !t.agrees(c, r.watermark) {
-		t.w.violate("p%d: broker %d, high watermark %d, has below it what is not committed: %s", t.number, m.id, r.watermark, t.differ(c))
+		t.w.Violate("p%d: broker %d, high watermark %d, has below it what is not committed: %s", t.number, m.id, r.watermark, t.differ(c))
 	}
 }
 
@@ -214,7 +214,7 @@ func (t *truth) checkCandidate(m *machine) {
 	}
 	if c.start > t.start || c.end < t.end() || !t.agrees(c, t.end()) {
 		state := t.w.controller.partition(t.number)
-		t.w.violate("p%d: committed records lost: %d is committed, and broker %d, which may lead (%s), lacks of it: %s",
+		t.w.Violate("p%d: committed records lost: %d is committed, and broker %d, which may lead (%s), lacks of it: %s",
 			t.number, t.end(), m.id, describePartition(t.number, &state), t.differ(c))
 	}
 }
@@ -239,18 +239,18 @@ func (w *World) checkHealed() {
 	for _, t := range w.truths {
 		state := w.controller.partition(t.number)
 		if state.Leader == wire.NoBroker {
-			w.violate("p%d: nobody leads at the end: %s", t.number, describePartition(t.number, &state))
+			w.Violate("p%d: nobody leads at the end: %s", t.number, describePartition(t.number, &state))
 			return
 		}
 		if len(state.ISR) != len(state.Replicas) {
-			w.violate("p%d: not everybody is in sync at the end: %s", t.number, describePartition(t.number, &state))
+			w.Violate("p%d: not everybody is in sync at the end: %s", t.number, describePartition(t.number, &state))
 			return
 		}
 		t.checkLogs(img, &state)
 	}
 	for _, p := range w.producers {
 		if p.idempotent() && p.acknowledgedSince == 0 {
-			w.violate("producer %d was not answered at the end", p.id)
+			w.Violate("producer %d was not answered at the end", p.id)
 		}
 	}
 }
@@ -261,14 +261,14 @@ func (t *truth) checkLogs(img *metadata.Image, state *wire.Partition) {
 	c := &leader.log.cache
 	switch {
 	case leader.leader == nil:
-		w.violate("p%d: broker %d does not know that it leads", t.number, state.Leader)
+		w.Violate("p%d: broker %d does not know that it leads", t.number, state.Leader)
 		return
 	case leader.leader.HighWatermark() != c.end:
-		w.violate("p%d: the high watermark is %d at the end, and the log ends at %d", t.number, leader.leader.HighWatermark(), c.end)
+		w.Violate("p%d: the high watermark is %d at the end, and the log ends at %d", t.number, leader.leader.HighWatermark(), c.end)
 	case leader.leader.Pending() != nil:
-		w.violate("p%d: a proposal is pending at the end", t.number)
+		w.Violate("p%d: a proposal is pending at the end", t.number)
 	case !leader.leader.Idle():
-		w.violate("p%d: a clock runs at the end, though everything is acknowledged", t.number)
+		w.Violate("p%d: a clock runs at the end, though everything is acknowledged", t.number)
 	}
 	for _, b := range state.Replicas {
 		m := w.machines[b-1]
@@ -276,12 +276,12 @@ func (t *truth) checkLogs(img *metadata.Image, state *wire.Partition) {
 		own := &r.log.cache
 		switch {
 		case m.process.image.Index() != img.Index():
-			w.violate("broker %d has image %d at the end, not %d", b, m.process.image.Index(), img.Index())
+			w.Violate("broker %d has image %d at the end, not %d", b, m.process.image.Index(), img.Index())
 		case r.watermark != c.end || own.end != c.end:
-			w.violate("p%d: at the end broker %d has [%d, %d), high watermark %d; the leader ends at %d",
+			w.Violate("p%d: at the end broker %d has [%d, %d), high watermark %d; the leader ends at %d",
 				t.number, b, own.start, own.end, r.watermark, c.end)
 		case !slices.Equal(own.batches[own.from(max(own.start, c.start)):], c.batches[c.from(max(own.start, c.start)):]):
-			w.violate("p%d: at the end broker %d has another log than the leader", t.number, b)
+			w.Violate("p%d: at the end broker %d has another log than the leader", t.number, b)
 		}
 	}
 	if t.off {
@@ -289,7 +289,7 @@ func (t *truth) checkLogs(img *metadata.Image, state *wire.Partition) {
 	}
 	for id, at := range t.acked { // in any order: only whether all are there counts
 		if i := c.from(at); at >= c.start && (i == len(c.batches) || c.batches[i].base != at || c.batches[i].sequence != id.sequence) {
-			w.violate("p%d: an acknowledged record is lost", t.number)
+			w.Violate("p%d: an acknowledged record is lost", t.number)
 		}
 	}
 }

@@ -16,7 +16,7 @@ func (m *classicMember) assign(joined *wire.JoinedGroup) []wire.MemberAssignment
 	for i, j := range joined.Members {
 		s, err := decodeSubscription(j.Metadata)
 		if err != nil {
-			w.violate("%s: the leader is told of %s with metadata %x", m.group, j.Member, j.Metadata)
+			w.Violate("%s: the leader is told of %s with metadata %x", m.group, j.Member, j.Metadata)
 			return nil
 		}
 		members[i] = assignee{member: j.Member, subscription: s}

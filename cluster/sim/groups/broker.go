@@ -3,6 +3,7 @@ package groups
 import (
 	"time"
 
+	"github.com/troupe-mq/troupe/cluster/sim/play"
 	"github.com/troupe-mq/troupe/wire"
 )
 
@@ -11,29 +12,29 @@ type broker struct {
 	w    *World
 	id   wire.BrokerID
 	skew time.Duration
-	run  *process         // nil: it is down
+	run  *play.Process    // nil: it is down
 	view *image           // as it has heard of it
 	told wire.LeaderEpoch // the latest that it has heard of
 	led  *shard           // what it leads, or takes itself to lead
 }
 
-func (b *broker) clock() time.Time { return epoch0.Add(b.w.now + b.skew) }
+func (b *broker) clock() time.Time { return play.Epoch.Add(b.w.Now() + b.skew) }
 
 func (b *broker) start() {
 	if b.run != nil {
 		return
 	}
-	b.run = &process{}
+	b.run = &play.Process{}
 	b.view, b.told = b.w.image, 0
-	b.w.note(b.name(), "starts")
+	b.w.Note(b.name(), "starts")
 }
 
 func (b *broker) name() string { return "broker " + string('0'+rune(b.id)) }
 
 // stop kills the process: all that it knew and had not appended is gone, and its connections end.
 func (b *broker) stop() {
-	b.w.note(b.name(), "is killed")
-	b.run.dead = true
+	b.w.Note(b.name(), "is killed")
+	b.run.Dead = true
 	b.run = nil
 	if b.led != nil {
 		b.led.end(nil)

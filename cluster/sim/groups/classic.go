@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/troupe-mq/troupe/cluster/sim/play"
 	"github.com/troupe-mq/troupe/wire"
 )
 
@@ -65,12 +66,12 @@ func (m *classicMember) begin() {
 // poll is what an application does again and again. It may not, for long, while heartbeats go on.
 func (m *classicMember) poll() {
 	w := m.w
-	every := w.between(5*time.Millisecond, 150*time.Millisecond)
+	every := w.Between(5*time.Millisecond, 150*time.Millisecond)
 	if w.faulty(w.profile.SlowPolls, 1) {
-		every = w.between(time.Second, 2*w.profile.RebalanceTimeout)
+		every = w.Between(time.Second, 2*w.profile.RebalanceTimeout)
 		w.stats.SlowPolls++
 	}
-	w.at(every, m.run, func() {
+	w.At(every, m.run, func() {
 		if m.doing == stable && m.grown() {
 			m.rejoin = true
 		}
@@ -101,7 +102,7 @@ func (m *classicMember) prepare() {
 		return
 	}
 	m.commitSome(m.places(), func() {
-		m.w.at(m.callback(), m.run, func() {
+		m.w.At(m.callback(), m.run, func() {
 			if m.doing == rebalancing {
 				m.give(m.places())
 				m.join()
@@ -115,9 +116,9 @@ func (c *client) callback() time.Duration {
 	w := c.w
 	if w.faulty(w.profile.SlowCallbacks, 4) {
 		w.stats.SlowCallbacks++
-		return w.between(100*time.Millisecond, 3*w.profile.RebalanceTimeout/2)
+		return w.Between(100*time.Millisecond, 3*w.profile.RebalanceTimeout/2)
 	}
-	return w.between(0, 40*time.Millisecond)
+	return w.Between(0, 40*time.Millisecond)
 }
 
 func (m *classicMember) join() {
@@ -183,11 +184,11 @@ func (m *classicMember) sync(joined *wire.JoinedGroup) {
 			w.truth(m.group).assigned(joined, q.Assignments)
 		}
 	}
-	late := w.between(0, 10*time.Millisecond)
+	late := w.Between(0, 10*time.Millisecond)
 	if w.faulty(w.profile.SlowPolls, 2) {
-		late = w.between(0, 3*w.profile.RebalanceTimeout/2) // it may never come, and the group must not wait for ever
+		late = w.Between(0, 3*w.profile.RebalanceTimeout/2) // it may never come, and the group must not wait for ever
 	}
-	w.at(late, m.run, func() {
+	w.At(late, m.run, func() {
 		if m.attempt != attempt {
 			return
 		}
@@ -211,7 +212,7 @@ func (m *classicMember) sync(joined *wire.JoinedGroup) {
 func (m *classicMember) adopt(synced *wire.SyncedGroup) {
 	places, err := decodeAssignment(synced.Assignment)
 	if err != nil {
-		m.w.violate("%s: the assignment of %s is %x", m.group, m.member, synced.Assignment)
+		m.w.Violate("%s: the assignment of %s is %x", m.group, m.member, synced.Assignment)
 		return
 	}
 	m.doing, m.rejoin = stable, m.late || m.missed
@@ -229,7 +230,7 @@ func (m *classicMember) adopt(synced *wire.SyncedGroup) {
 	attempt := m.attempt
 	m.doing = rebalancing
 	m.commitSome(gone, func() {
-		m.w.at(m.callback(), m.run, func() {
+		m.w.At(m.callback(), m.run, func() {
 			if m.attempt == attempt && m.doing == rebalancing {
 				m.give(gone)
 				m.join()
@@ -241,7 +242,7 @@ func (m *classicMember) adopt(synced *wire.SyncedGroup) {
 // beat sends heartbeats while the member is stable, also when the application is busy.
 func (m *classicMember) beat() {
 	w := m.w
-	w.at(w.profile.heartbeat(w), m.run, func() {
+	w.At(w.profile.heartbeat(w), m.run, func() {
 		if m.doing == stable || m.doing == rebalancing {
 			attempt := m.attempt
 			q := &wire.GroupHeartbeat{Group: m.group, Generation: m.generation, Member: m.member, Instance: m.instance}
@@ -294,7 +295,7 @@ func (m *classicMember) fails(err error) {
 	}
 	var again func()
 	again = func() {
-		w.at(w.between(10*time.Millisecond, 200*time.Millisecond), m.run, func() {
+		w.At(w.Between(10*time.Millisecond, 200*time.Millisecond), m.run, func() {
 			switch {
 			case m.stuck: // it is the application that joins
 				again()
@@ -307,10 +308,10 @@ func (m *classicMember) fails(err error) {
 }
 
 func (m *classicMember) leave() {
-	if m.instance != "" && m.w.chance(60) {
+	if m.instance != "" && m.w.Chance(60) {
 		return // a static member goes without a word, and is expected back
 	}
 	leaving := &wire.LeaveGroup{Group: m.group, Members: []wire.LeavingMember{{Member: m.member, Instance: m.instance, Reason: "closed"}}}
-	ghost := &client{w: m.w, name: m.name, run: &process{}, group: m.group, to: m.to}
+	ghost := &client{w: m.w, name: m.name, run: &play.Process{}, group: m.group, to: m.to}
 	ghost.ask(leaving, requestTimeout, func(wire.GroupReply, error) {})
 }

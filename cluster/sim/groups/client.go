@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/troupe-mq/troupe/cluster/sim/play"
 	"github.com/troupe-mq/troupe/wire"
 )
 
@@ -16,7 +17,7 @@ const requestTimeout = 2 * time.Second
 type client struct {
 	w    *World
 	name string
-	run  *process
+	run  *play.Process
 	to   *broker // whom it takes for the coordinator; nil: it asks
 
 	group    wire.GroupID
@@ -62,9 +63,9 @@ func (p place) compare(o place) int {
 	return 1
 }
 
-func (c *client) note(format string, args ...any) { c.w.note(c.name, format, args...) }
+func (c *client) note(format string, args ...any) { c.w.Note(c.name, format, args...) }
 
-func (c *client) alive() bool { return !c.run.dead }
+func (c *client) alive() bool { return !c.run.Dead }
 
 // subscribed says whether the client wants a topic.
 func (c *client) subscribed(topic string) bool {
@@ -91,7 +92,7 @@ func (c *client) take(places []place, ids map[place]wire.TopicID) {
 			topic, _ := c.w.image.Topic(p.topic)
 			id = topic.ID
 		}
-		c.owned = append(c.owned, holding{place: p, id: id, since: c.w.now})
+		c.owned = append(c.owned, holding{place: p, id: id, since: c.w.Now()})
 		slices.SortFunc(c.owned, func(a, b holding) int { return a.compare(b.place) })
 	}
 	if len(places) > 0 {
@@ -142,7 +143,7 @@ func (c *client) fetch() {
 		}
 		if err != nil {
 			c.misled(err)
-			c.w.at(c.w.between(20*time.Millisecond, 200*time.Millisecond), c.run, c.fetch)
+			c.w.At(c.w.Between(20*time.Millisecond, 200*time.Millisecond), c.run, c.fetch)
 			return
 		}
 		for _, f := range reply.(*wire.FetchedOffsets).Offsets {
@@ -163,13 +164,13 @@ func (c *client) misled(err error) {
 // work consumes, and commits now and then.
 func (c *client) work() {
 	w := c.w
-	w.at(w.between(50*time.Millisecond, 600*time.Millisecond), c.run, func() {
+	w.At(w.Between(50*time.Millisecond, 600*time.Millisecond), c.run, func() {
 		for i := range c.owned {
 			if h := &c.owned[i]; h.fetched {
-				h.position += wire.Offset(w.random.IntN(4))
+				h.position += wire.Offset(w.Random.IntN(4))
 			}
 		}
-		if !c.commit && w.chance(70) {
+		if !c.commit && w.Chance(70) {
 			c.commitSome(c.places(), func() {})
 		}
 		c.work()
@@ -236,8 +237,8 @@ func (c *client) zombie() {
 		return
 	}
 	w.stats.Zombies++
-	w.at(w.between(0, 3*w.profile.Session), nil, func() {
-		ghost := &client{w: w, name: c.name + "'s ghost", run: &process{}, group: c.group}
+	w.At(w.Between(0, 3*w.profile.Session), nil, func() {
+		ghost := &client{w: w, name: c.name + "'s ghost", run: &play.Process{}, group: c.group}
 		ghost.ask(q, requestTimeout, func(wire.GroupReply, error) {})
 	})
 }
@@ -246,6 +247,6 @@ func (c *client) zombie() {
 func (c *client) crash() {
 	c.note("crashes")
 	c.zombie()
-	c.run.dead = true
+	c.run.Dead = true
 	c.owned = nil
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/troupe-mq/troupe/cluster/sim/play"
 	"github.com/troupe-mq/troupe/wire"
 )
 
@@ -48,7 +49,7 @@ func (m *consumerMember) reset() {
 func (m *consumerMember) later(after time.Duration) {
 	m.beats++
 	beat := m.beats
-	m.w.at(after, m.run, func() {
+	m.w.At(after, m.run, func() {
 		if m.beats == beat {
 			m.beat()
 		}
@@ -147,7 +148,7 @@ func (m *consumerMember) reconcile() {
 		if len(gone) > 0 {
 			took = m.callback()
 		}
-		m.w.at(took, m.run, after(func() {
+		m.w.At(took, m.run, after(func() {
 			m.give(gone)
 			m.take(found, ids)
 			m.changing = false
@@ -162,7 +163,7 @@ func (m *consumerMember) reconcile() {
 // refused tells what a commit heard.
 func (m *consumerMember) refused(err error) {
 	if errors.Is(err, wire.UnknownMemberID) || errors.Is(err, wire.FencedMemberEpoch) || errors.Is(err, wire.FencedInstanceID) {
-		m.later(m.w.between(0, 50*time.Millisecond)) // the heartbeat will tell for certain
+		m.later(m.w.Between(0, 50*time.Millisecond)) // the heartbeat will tell for certain
 	}
 }
 
@@ -179,19 +180,19 @@ func (m *consumerMember) fails(err error) {
 		m.lose()
 		m.reset()
 	}
-	m.later(w.between(20*time.Millisecond, 300*time.Millisecond))
+	m.later(w.Between(20*time.Millisecond, 300*time.Millisecond))
 }
 
 func (m *consumerMember) leave() {
 	epoch := wire.MemberLeaves
 	if m.instance != "" {
 		epoch = wire.StaticMemberPauses
-		if m.w.chance(30) {
+		if m.w.Chance(30) {
 			return
 		}
 	}
 	q := &wire.ConsumerHeartbeat{Group: m.group, Member: m.member, MemberEpoch: epoch, Instance: m.instance}
-	ghost := &client{w: m.w, name: m.name, run: &process{}, group: m.group, to: m.to}
+	ghost := &client{w: m.w, name: m.name, run: &play.Process{}, group: m.group, to: m.to}
 	ghost.ask(q, requestTimeout, func(wire.GroupReply, error) {})
 }
 

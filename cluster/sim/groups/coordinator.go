@@ -88,7 +88,7 @@ func (c *coordinator) perform(e group.Effects) {
 		answered := c.calls[a.Call]
 		if answered == nil {
 			if !w.cancelled[a.Call] {
-				w.violate("%s: call %d is answered, and was not made or answered before: %s", c.id, a.Call, show(a.Reply))
+				w.Violate("%s: call %d is answered, and was not made or answered before: %s", c.id, a.Call, show(a.Reply))
 			}
 			continue
 		}
@@ -134,8 +134,8 @@ func (c *coordinator) setAlarm(at time.Time) {
 	}
 	mine, w := c.alarm, c.world()
 	// A timer never rings early, and never at once.
-	after := max(at.Sub(c.s.b.clock()), 0) + w.between(0, 2*time.Millisecond)
-	w.at(after, c.s.b.run, func() {
+	after := max(at.Sub(c.s.b.clock()), 0) + w.Between(0, 2*time.Millisecond)
+	w.At(after, c.s.b.run, func() {
 		if c.ended || c.alarm != mine {
 			return
 		}
@@ -152,7 +152,7 @@ func (c *coordinator) tick() {
 	if e.Deadline.IsZero() || e.Deadline.After(now) {
 		c.idleFor = 0
 	} else if c.idleFor++; c.idleFor > 3 && len(e.Records)+len(e.Answers) == 0 {
-		w.violate("%s: Tick is due %s ago, again and again, and does nothing", c.id, now.Sub(e.Deadline))
+		w.Violate("%s: Tick is due %s ago, again and again, and does nothing", c.id, now.Sub(e.Deadline))
 	}
 	c.perform(e)
 }
@@ -162,7 +162,7 @@ func (c *coordinator) tick() {
 func (c *coordinator) restart() {
 	w := c.world()
 	w.stats.Restarts++
-	w.note(c.s.b.name(), "%s: the coordinator is killed", c.id)
+	w.Note(c.s.b.name(), "%s: the coordinator is killed", c.id)
 	c.end(wire.CoordinatorNotAvailable)
 	c.s.fail()
 }

@@ -35,5 +35,5 @@
 //	go test ./cluster/sim/groups -run Keep -sim.seeds 50000 -timeout 2h
 //
 // Begin with world.go, then shard.go and coordinator.go, which do for the rules what the actors do in a broker, and truth.go.
-// Not here: how the log is replicated, which package sim plays.
+// Not here: the schedule and the dice, which are those of package play, and how the log is replicated, which package sim plays.
 package groups

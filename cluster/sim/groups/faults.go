@@ -5,20 +5,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/troupe-mq/troupe/cluster/sim/play"
 	"github.com/troupe-mq/troupe/wire"
 )
 
-// scheduleFaults lets something go wrong now and then.
-func (w *World) scheduleFaults() {
-	w.at(w.between(w.profile.FaultEvery/4, 2*w.profile.FaultEvery), nil, func() {
-		if w.calm {
-			return
-		}
-		w.fault()
-		w.scheduleFaults()
-	})
-}
-
+// fault lets something go wrong that the seed knows of.
 func (w *World) fault() {
 	p := &w.profile
 	var kinds []func()
@@ -42,14 +33,14 @@ func (w *World) fault() {
 		}
 	}
 	if len(kinds) > 0 {
-		kinds[w.random.IntN(len(kinds))]()
+		kinds[w.Random.IntN(len(kinds))]()
 	}
 }
 
 // kill stops a broker, often the one that leads; another one is elected once that is noticed.
 func (w *World) kill() {
-	b := w.brokers[w.random.IntN(len(w.brokers))]
-	if w.log.leader != nil && w.chance(50) {
+	b := w.brokers[w.Random.IntN(len(w.brokers))]
+	if w.log.leader != nil && w.Chance(50) {
 		b = w.log.leader
 	}
 	if b.run == nil {
@@ -59,9 +50,9 @@ func (w *World) kill() {
 	b.stop()
 	if w.log.leader == b {
 		w.log.leader = nil
-		w.at(w.between(50*time.Millisecond, 3*time.Second), nil, func() { w.move() })
+		w.At(w.Between(50*time.Millisecond, 3*time.Second), nil, func() { w.move() })
 	}
-	w.at(w.between(100*time.Millisecond, 5*time.Second), nil, func() {
+	w.At(w.Between(100*time.Millisecond, 5*time.Second), nil, func() {
 		b.start()
 		if w.log.leader == nil {
 			w.move()
@@ -78,21 +69,21 @@ func (w *World) move() {
 		}
 	}
 	if len(up) > 0 {
-		w.elect(up[w.random.IntN(len(up))])
+		w.elect(up[w.Random.IntN(len(up))])
 	}
 }
 
 func (w *World) restartCoordinator() {
 	if b := w.log.leader; b != nil && b.led != nil && len(b.led.groups) > 0 && !b.led.loading {
-		b.led.groups[w.random.IntN(len(b.led.groups))].restart()
+		b.led.groups[w.Random.IntN(len(b.led.groups))].restart()
 	}
 }
 
 func (w *World) pauseBroker() {
-	if b := w.brokers[w.random.IntN(len(w.brokers))]; b.run != nil {
+	if b := w.brokers[w.Random.IntN(len(w.brokers))]; b.run != nil {
 		w.stats.Pauses++
-		b.run.pausedUntil = w.now + w.between(50*time.Millisecond, 4*time.Second)
-		w.note(b.name(), "pauses until %v", b.run.pausedUntil)
+		b.run.PausedUntil = w.Now() + w.Between(50*time.Millisecond, 4*time.Second)
+		w.Note(b.name(), "pauses until %v", b.run.PausedUntil)
 	}
 }
 
@@ -100,31 +91,31 @@ func (w *World) someClient() *client {
 	if len(w.clients) == 0 {
 		return nil
 	}
-	return w.clients[w.random.IntN(len(w.clients))]
+	return w.clients[w.Random.IntN(len(w.clients))]
 }
 
 func (w *World) pauseClient() {
 	if c := w.someClient(); c != nil {
 		w.stats.ClientPauses++
-		c.run.pausedUntil = w.now + w.between(100*time.Millisecond, 3*w.profile.Session)
-		c.note("pauses until %v", c.run.pausedUntil)
+		c.run.PausedUntil = w.Now() + w.Between(100*time.Millisecond, 3*w.profile.Session)
+		c.note("pauses until %v", c.run.PausedUntil)
 	}
 }
 
 // churn lets a client go, or crash, or come.
 func (w *World) churn() {
-	if len(w.clients) >= 3 && w.chance(50) || len(w.clients) > 0 && w.chance(25) {
+	if len(w.clients) >= 3 && w.Chance(50) || len(w.clients) > 0 && w.Chance(25) {
 		w.goes(w.someClient())
 		return
 	}
 	if len(w.clients) < 10 {
-		w.newClient(w.random.IntN(w.profile.Groups), "")
+		w.newClient(w.Random.IntN(w.profile.Groups), "")
 	}
 }
 
 // goes is a client that leaves or crashes. A static one is often back soon.
 func (w *World) goes(c *client) {
-	if w.chance(50) {
+	if w.Chance(50) {
 		w.stats.Leaves++
 		c.note("leaves")
 		c.protocol.leave()
@@ -133,9 +124,9 @@ func (w *World) goes(c *client) {
 	}
 	c.crash()
 	w.forget()
-	if c.instance != "" && w.chance(80) {
-		w.at(w.between(10*time.Millisecond, 2*w.profile.Session), nil, func() {
-			if !w.calm {
+	if c.instance != "" && w.Chance(80) {
+		w.At(w.Between(10*time.Millisecond, 2*w.profile.Session), nil, func() {
+			if !w.Calm {
 				w.newClient(c.number(), c.instance)
 			}
 		})
@@ -161,11 +152,11 @@ func (w *World) forget() {
 func (w *World) newClient(number int, instance string) {
 	w.names++
 	c := &client{
-		w: w, name: fmt.Sprintf("client%d", w.names), run: &process{}, group: wire.GroupID(fmt.Sprintf("group%d", number)),
+		w: w, name: fmt.Sprintf("client%d", w.names), run: &play.Process{}, group: wire.GroupID(fmt.Sprintf("group%d", number)),
 		topics: []string{"bills", "orders"}, instance: instance,
 	}
 	if instance == "" && w.faulty(w.profile.Static, 50) {
-		c.instance = fmt.Sprintf("instance%d", w.random.IntN(4)) // it may be in use
+		c.instance = fmt.Sprintf("instance%d", w.Random.IntN(4)) // it may be in use
 	}
 	kind := w.profile.Kinds[number]
 	classic := func(protocols ...string) { c.protocol = &classicMember{client: c, protocols: protocols} }
@@ -181,12 +172,12 @@ func (w *World) newClient(number int, instance string) {
 		classic(w.roll(number)...)
 	case Consumer:
 		modern()
-		if w.chance(20) && c.instance == "" {
+		if w.Chance(20) && c.instance == "" {
 			c.topics = nil
 		}
 	case Migrating, EagerMigrating:
 		switch {
-		case w.chance(50):
+		case w.Chance(50):
 			modern()
 		case kind == Migrating:
 			classic(cooperative)
@@ -210,7 +201,7 @@ func (w *World) newClient(number int, instance string) {
 // come to speak both, and then nobody speaks the old one. Those who are two steps behind are gone.
 func (w *World) roll(number int) []string {
 	steps := [][]string{{eager}, {cooperative, eager}, {cooperative}}
-	step := min(int(3*w.now/w.profile.Faults), 2)
+	step := min(int(3*w.Now()/w.profile.Faults), 2)
 	for _, c := range slices.Clone(w.clients) {
 		if m, ok := c.protocol.(*classicMember); ok && c.number() == number && step == 2 && m.protocols[0] == eager {
 			c.crash()
@@ -222,33 +213,33 @@ func (w *World) roll(number int) []string {
 
 func (w *World) changeTopics() {
 	w.stats.TopicChanges++
-	name := []string{"bills", "orders"}[w.random.IntN(2)]
+	name := []string{"bills", "orders"}[w.Random.IntN(2)]
 	t, ok := w.image.Topic(name)
 	switch {
 	case !ok:
-		w.setImage(w.image.create(name, 1+int32(w.random.IntN(4))))
-	case w.chance(50) && t.Partitions < 8:
+		w.setImage(w.image.create(name, 1+int32(w.Random.IntN(4))))
+	case w.Chance(50) && t.Partitions < 8:
 		w.setImage(w.image.grow(name))
-	case w.chance(40):
+	case w.Chance(40):
 		w.setImage(w.image.remove(name))
-		w.at(w.between(0, 2*time.Second), nil, func() {
+		w.At(w.Between(0, 2*time.Second), nil, func() {
 			if _, ok := w.image.Topic(name); !ok {
-				w.setImage(w.image.create(name, 1+int32(w.random.IntN(4))))
+				w.setImage(w.image.create(name, 1+int32(w.Random.IntN(4))))
 			}
 		})
 	}
 	for _, t := range w.image.topics {
-		w.note("world", "there is topic %s %s of %d partitions", t.Name, t.ID, t.Partitions)
+		w.Note("world", "there is topic %s %s of %d partitions", t.Name, t.ID, t.Partitions)
 	}
 }
 
 // useTool is what an operator does, and whoever else is no member.
 func (w *World) useTool() {
 	w.stats.Tools++
-	id := wire.GroupID(fmt.Sprintf("group%d", w.random.IntN(w.profile.Groups)))
-	tool := &client{w: w, name: "tool", run: &process{}, group: id}
+	id := wire.GroupID(fmt.Sprintf("group%d", w.Random.IntN(w.profile.Groups)))
+	tool := &client{w: w, name: "tool", run: &play.Process{}, group: id}
 	var q wire.GroupRequest
-	switch w.random.IntN(6) {
+	switch w.Random.IntN(6) {
 	case 0:
 		q = &wire.DeleteOffsets{Group: id, Topics: []wire.NamedPartitions{{Topic: "orders", Partitions: []int32{0, 1}}}}
 	case 1:
@@ -257,10 +248,10 @@ func (w *World) useTool() {
 		q = &wire.FetchOffsets{Group: id, MemberEpoch: wire.UnknownMemberEpoch, All: true}
 	case 3:
 		reset := &wire.CommitOffsets{Group: id, Generation: wire.NoGeneration}
-		reset.Offsets = append(reset.Offsets, w.newCommit(place{"orders", 0}, wire.TopicID{}, wire.Offset(w.random.IntN(50))))
+		reset.Offsets = append(reset.Offsets, w.newCommit(place{"orders", 0}, wire.TopicID{}, wire.Offset(w.Random.IntN(50))))
 		q = reset
 	case 4:
-		q = &wire.LeaveGroup{Group: id, Members: []wire.LeavingMember{{Instance: fmt.Sprintf("instance%d", w.random.IntN(4))}}}
+		q = &wire.LeaveGroup{Group: id, Members: []wire.LeavingMember{{Instance: fmt.Sprintf("instance%d", w.Random.IntN(4))}}}
 	case 5:
 		q = &wire.DescribeGroup{Group: id}
 	}
@@ -281,17 +272,17 @@ func (w *World) oneOfEach() {
 
 // heal ends all that goes wrong. Each group has at least one member.
 func (w *World) heal() {
-	w.calm = true
-	w.note("world", "faults end")
+	w.Calm = true
+	w.Note("world", "faults end")
 	for _, b := range w.brokers {
 		b.start()
-		b.run.pausedUntil = 0
+		b.run.PausedUntil = 0
 	}
 	if w.log.leader == nil {
 		w.move()
 	}
 	for _, c := range w.clients {
-		c.run.pausedUntil = 0
+		c.run.PausedUntil = 0
 	}
 	w.oneOfEach()
 	for number := range w.profile.Groups {

@@ -37,15 +37,15 @@ func (l *offsetsLog) append(epoch wire.LeaderEpoch, records []group.Record, done
 			epoch = l.epoch
 		} else {
 			w.stats.Fenced++
-			if w.chance(50) {
-				w.at(w.between(0, 200*time.Millisecond), nil, func() { done(false) })
+			if w.Chance(50) {
+				w.At(w.Between(0, 200*time.Millisecond), nil, func() { done(false) })
 			}
 			return // else nobody answers: its followers obey another
 		}
 	}
 	if w.faulty(w.profile.AppendsFail, 1) {
 		w.stats.FailedAppends++
-		w.at(w.between(0, time.Millisecond), nil, func() { done(false) })
+		w.At(w.Between(0, time.Millisecond), nil, func() { done(false) })
 		return
 	}
 	for _, r := range records {
@@ -54,12 +54,12 @@ func (l *offsetsLog) append(epoch wire.LeaderEpoch, records []group.Record, done
 	}
 	l.ends = append(l.ends, l.end)
 	upTo := l.end
-	took := w.between(200*time.Microsecond, 5*time.Millisecond)
+	took := w.Between(200*time.Microsecond, 5*time.Millisecond)
 	if w.faulty(w.profile.SlowAppends, 5) {
-		took = w.between(20*time.Millisecond, 1500*time.Millisecond)
+		took = w.Between(20*time.Millisecond, 1500*time.Millisecond)
 	}
 	timesOut := w.faulty(w.profile.AppendsFail, 1)
-	w.at(took, nil, func() {
+	w.At(took, nil, func() {
 		if l.epoch != epoch {
 			done(false)
 			return
@@ -93,7 +93,7 @@ func (l *offsetsLog) elect(b *broker) {
 	if l.end > l.committed {
 		w.stats.Tails++
 		for _, end := range l.ends {
-			if end > keep && w.chance(50) {
+			if end > keep && w.Chance(50) {
 				keep = end
 			}
 		}
@@ -105,9 +105,9 @@ func (l *offsetsLog) elect(b *broker) {
 	l.epoch++
 	l.leader = b
 	w.stats.Moves++
-	w.note("log", "broker %d leads in epoch %d from %d on, %d are committed", b.id, l.epoch, keep, l.committed)
+	w.Note("log", "broker %d leads in epoch %d from %d on, %d are committed", b.id, l.epoch, keep, l.committed)
 	epoch := l.epoch
-	w.at(w.between(time.Millisecond, 300*time.Millisecond), nil, func() {
+	w.At(w.Between(time.Millisecond, 300*time.Millisecond), nil, func() {
 		if l.epoch == epoch {
 			l.commit(keep)
 		}
@@ -120,13 +120,13 @@ func (l *offsetsLog) compact() {
 	w.stats.Compactions++
 	from, upTo := 0, l.index(l.committed)
 	if upTo > 0 {
-		upTo = 1 + w.random.IntN(upTo) // the rest is in the segment that is written
+		upTo = 1 + w.Random.IntN(upTo) // the rest is in the segment that is written
 	}
 	last := make(map[string]int64)
 	for _, r := range l.records[:upTo] {
 		last[string(r.record.Key)] = r.offset
 	}
-	tombstones := w.chance(50)
+	tombstones := w.Chance(50)
 	for _, r := range l.records {
 		if r.offset < l.committed {
 			if at, ok := last[string(r.record.Key)]; ok && r.offset < at || ok && tombstones && r.record.Value == nil && r.offset == at {

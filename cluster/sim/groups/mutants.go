@@ -7,16 +7,15 @@ import (
 	"time"
 
 	"github.com/troupe-mq/troupe/cluster/group"
+	"github.com/troupe-mq/troupe/cluster/sim/play"
 	"github.com/troupe-mq/troupe/wire"
 )
 
-// Mutant names a rule that is dropped. The rules themselves know of no mutants: what a mutant does wrong, the shell around
-// them does, by what it tells them and what it makes of their effects.
-type Mutant string
+// Mutant names a rule that is dropped.
+type Mutant = play.Mutant
 
 // The mutants.
 const (
-	None                Mutant = "none"
 	AnswersAtOnce       Mutant = "answers-at-once"
 	GenerationNotLogged Mutant = "generation-not-logged"
 	OldEpochAppends     Mutant = "old-epoch-appends"
@@ -42,53 +41,45 @@ const (
 	TopicsUntold        Mutant = "topics-untold"
 )
 
-// Description says what a mutant does, and how its seeds are chosen.
-type Description struct {
-	Name Mutant
-	Does string
-	// Focus turns on what the mutant needs to show itself, and off what hides it.
-	Focus func(p *Profile)
-}
-
 // Mutants are all of them.
-var Mutants = []Description{
-	{AnswersAtOnce, "answers go out before what they rest on is committed", moving},
-	{GenerationNotLogged, "a generation is told before it is in the log (as Kafka does)", classicMoving},
-	{OldEpochAppends, "the log accepts what a leader of an older epoch appends", moving},
-	{LoadToWatermark, "a coordinator begins with what was committed when it was elected", moving},
-	{AnswersWhileLoading, "a coordinator answers before it has loaded all", moving},
-	{TornBatches, "of what a rule emits only the first record is appended", moving},
-	{ParkedForgotten, "a coordinator that gives up does not answer those who wait", moving},
-	{SessionsNotRenewed, "sessions go on while nobody can be heard", moving},
-	{SessionsNotWatched, "after loading nobody looks whether members are still there", moving},
-	{SessionsNeverEnd, "members that are gone stay", nil},
-	{RebalancesNeverEnd, "a rebalance waits for everybody for ever", func(p *Profile) {
+var Mutants = play.Mutants[Profile]{
+	{Name: AnswersAtOnce, Does: "answers go out before what they rest on is committed", Focus: moving},
+	{Name: GenerationNotLogged, Does: "a generation is told before it is in the log (as Kafka does)", Focus: classicMoving},
+	{Name: OldEpochAppends, Does: "the log accepts what a leader of an older epoch appends", Focus: moving},
+	{Name: LoadToWatermark, Does: "a coordinator begins with what was committed when it was elected", Focus: moving},
+	{Name: AnswersWhileLoading, Does: "a coordinator answers before it has loaded all", Focus: moving},
+	{Name: TornBatches, Does: "of what a rule emits only the first record is appended", Focus: moving},
+	{Name: ParkedForgotten, Does: "a coordinator that gives up does not answer those who wait", Focus: moving},
+	{Name: SessionsNotRenewed, Does: "sessions go on while nobody can be heard", Focus: moving},
+	{Name: SessionsNotWatched, Does: "after loading nobody looks whether members are still there", Focus: moving},
+	{Name: SessionsNeverEnd, Does: "members that are gone stay"},
+	{Name: RebalancesNeverEnd, Does: "a rebalance waits for everybody for ever", Focus: func(p *Profile) {
 		p.Kinds = [2]Kind{Eager, Consumer}
 		p.SlowPolls, p.SlowCallbacks, p.Session = true, true, 6*time.Second
 	}},
-	{OldGenerations, "a commit counts whatever its generation or epoch", zombies},
-	{UnknownMembers, "a commit counts whoever it is of", zombies},
-	{UnknownHeartbeats, "heartbeats of those who are no members are answered as if they were", classicMoving},
-	{OldStaticMembers, "a static member may go on though another has its instance", func(p *Profile) {
+	{Name: OldGenerations, Does: "a commit counts whatever its generation or epoch", Focus: zombies},
+	{Name: UnknownMembers, Does: "a commit counts whoever it is of", Focus: zombies},
+	{Name: UnknownHeartbeats, Does: "heartbeats of those who are no members are answered as if they were", Focus: classicMoving},
+	{Name: OldStaticMembers, Does: "a static member may go on though another has its instance", Focus: func(p *Profile) {
 		p.Static, p.Zombies, p.Churn, p.Clients, p.Kinds = true, true, true, 5, [2]Kind{Eager, Cooperative}
 	}},
-	{SameGeneration, "a rebalance does not lead to a new generation", func(p *Profile) {
+	{Name: SameGeneration, Does: "a rebalance does not lead to a new generation", Focus: func(p *Profile) {
 		zombies(p)
 		p.Kinds = [2]Kind{Eager, Cooperative}
 	}},
-	{GivenTooEarly, "a partition is given to a member while another has it (KIP-848)", consumers},
-	{TombstonesSkipped, "tombstones do not count when the log is loaded", func(p *Profile) {
+	{Name: GivenTooEarly, Does: "a partition is given to a member while another has it (KIP-848)", Focus: consumers},
+	{Name: TombstonesSkipped, Does: "tombstones do not count when the log is loaded", Focus: func(p *Profile) {
 		moving(p)
 		p.Tools, p.Topics, p.Retention = true, true, 5*time.Second
 	}},
-	{ExpiresWithMembers, "offsets expire though the group has members (KAFKA-13636)", func(p *Profile) { p.Retention = 5 * time.Second }},
-	{EpochsLost, "what members have is forgotten when the coordinator moves (KIP-848)", func(p *Profile) {
+	{Name: ExpiresWithMembers, Does: "offsets expire though the group has members (KAFKA-13636)", Focus: func(p *Profile) { p.Retention = 5 * time.Second }},
+	{Name: EpochsLost, Does: "what members have is forgotten when the coordinator moves (KIP-848)", Focus: func(p *Profile) {
 		consumers(p)
 		moving(p)
 	}},
-	{UpgradeForgets, "members that speak the classic protocol are not written down when their group changes to the other", migrating},
-	{UpgradeLeavesTraces, "the classic group stays in the log when it changes to the other protocol", migrating},
-	{TopicsUntold, "nobody tells coordinators of topics", consumers},
+	{Name: UpgradeForgets, Does: "members that speak the classic protocol are not written down when their group changes to the other", Focus: migrating},
+	{Name: UpgradeLeavesTraces, Does: "the classic group stays in the log when it changes to the other protocol", Focus: migrating},
+	{Name: TopicsUntold, Does: "nobody tells coordinators of topics", Focus: consumers},
 }
 
 func moving(p *Profile) {
@@ -111,14 +102,6 @@ func consumers(p *Profile) {
 func migrating(p *Profile) {
 	moving(p)
 	p.Kinds, p.Churn = [2]Kind{Migrating, EagerMigrating}, true
-}
-
-func (m Mutant) focus(p *Profile) {
-	for _, d := range Mutants {
-		if d.Name == m && d.Focus != nil {
-			d.Focus(p)
-		}
-	}
 }
 
 // mutation is what a mutant keeps of a group.
@@ -268,7 +251,7 @@ func (c *coordinator) mutateEffects(e group.Effects) group.Effects {
 			}
 		}
 		for _, r := range w.truth(c.id).registers {
-			if key := c.mutated.keys[r.place]; key != nil && r.latest != nil && w.now-r.latest.emitted > w.profile.Retention {
+			if key := c.mutated.keys[r.place]; key != nil && r.latest != nil && w.Now()-r.latest.emitted > w.profile.Retention {
 				delete(c.mutated.keys, r.place)
 				e.Records = append(e.Records, group.Record{Key: key})
 			}

@@ -30,27 +30,27 @@ type call struct {
 // ask sends a request to whom the client takes for the coordinator. The answer, or the reason that there is none, comes once.
 func (c *client) ask(q wire.GroupRequest, timeout time.Duration, on func(wire.GroupReply, error)) {
 	w := c.w
-	sent := &call{of: c, request: q, on: on, asked: w.now, floor: w.truth(q.Of()).floor(q)}
+	sent := &call{of: c, request: q, on: on, asked: w.Now(), floor: w.truth(q.Of()).floor(q)}
 	if c.to == nil {
 		c.to = w.log.leader
 		if c.to == nil || w.faulty(w.profile.Lossy, 10) {
-			c.to = w.brokers[w.random.IntN(len(w.brokers))]
+			c.to = w.brokers[w.Random.IntN(len(w.brokers))]
 		}
 	}
 	to := c.to
 	delay := w.delay()
-	w.at(delay, nil, func() { w.deliver(sent, to) })
+	w.At(delay, nil, func() { w.deliver(sent, to) })
 	if w.faulty(w.profile.Duplicates, 4) && repeatable(q) {
 		// It was sent before, by a connection that broke; that one is only read now.
 		w.stats.Duplicates++
-		late := &call{of: c, request: q, over: true, asked: w.now, floor: sent.floor}
-		w.at(w.between(0, 4*time.Second), nil, func() { w.deliver(late, to) })
+		late := &call{of: c, request: q, over: true, asked: w.Now(), floor: sent.floor}
+		w.At(w.Between(0, 4*time.Second), nil, func() { w.deliver(late, to) })
 	}
 	if w.faulty(w.profile.Lossy, 2) {
 		w.stats.Disconnects++
-		w.at(delay+w.between(-delay, 200*time.Millisecond), c.run, func() { sent.disconnect() })
+		w.At(delay+w.Between(-delay, 200*time.Millisecond), c.run, func() { sent.disconnect() })
 	}
-	w.at(timeout, c.run, func() { sent.disconnect() })
+	w.At(timeout, c.run, func() { sent.disconnect() })
 }
 
 // repeatable says whether a coordinator can cope with a request that was sent long ago. Not with a JoinGroup that tells what
@@ -62,17 +62,17 @@ func repeatable(q wire.GroupRequest) bool {
 
 func (w *World) delay() time.Duration {
 	if w.faulty(w.profile.Lossy, 3) {
-		return w.between(5*time.Millisecond, 900*time.Millisecond)
+		return w.Between(5*time.Millisecond, 900*time.Millisecond)
 	}
-	return w.between(100*time.Microsecond, 3*time.Millisecond)
+	return w.Between(100*time.Microsecond, 3*time.Millisecond)
 }
 
 func (w *World) deliver(c *call, to *broker) {
 	if to.run == nil {
-		w.at(w.delay(), c.of.run, func() { c.disconnect() })
+		w.At(w.delay(), c.of.run, func() { c.disconnect() })
 		return
 	}
-	w.at(0, to.run, func() { to.receive(c) })
+	w.At(0, to.run, func() { to.receive(c) })
 }
 
 // disconnect ends the connection: by a client that waits no longer, or by whatever is between the two.
@@ -89,13 +89,13 @@ func (c *call) disconnect() {
 // broken tells the coordinator, sooner or later, that whoever asked is gone.
 func (c *call) broken() {
 	w := c.of.w
-	after := w.between(0, 30*time.Millisecond)
+	after := w.Between(0, 30*time.Millisecond)
 	if w.faulty(w.profile.Lossy, 20) {
-		after = w.between(time.Second, 20*time.Second) // half open
+		after = w.Between(time.Second, 20*time.Second) // half open
 	}
-	w.at(after, nil, func() {
+	w.At(after, nil, func() {
 		if at := c.at; at != nil {
-			w.at(0, at.s.b.run, func() { at.cancel(c) })
+			w.At(0, at.s.b.run, func() { at.cancel(c) })
 		}
 	})
 }
@@ -103,18 +103,18 @@ func (c *call) broken() {
 // answer is what a broker says.
 func (c *call) answer(b *broker, reply wire.GroupReply) {
 	w := c.of.w
-	if w.trace != nil {
-		w.note(b.name(), "to %s: %s", c.of.name, show(reply))
+	if w.Traced() {
+		w.Note(b.name(), "to %s: %s", c.of.name, show(reply))
 	}
-	if c.over || c.of.run.dead {
+	if c.over || c.of.run.Dead {
 		return
 	}
 	if w.faulty(w.profile.Lossy, 2) {
 		w.stats.Disconnects++
-		w.at(w.delay(), c.of.run, func() { c.disconnect() })
+		w.At(w.delay(), c.of.run, func() { c.disconnect() })
 		return
 	}
-	w.at(w.delay(), c.of.run, func() {
+	w.At(w.delay(), c.of.run, func() {
 		if !c.over {
 			c.over = true
 			c.on(reply, nil)
@@ -127,13 +127,13 @@ func (c *call) fail(b *broker, err error) {
 	w := c.of.w
 	delete(w.open, c.handle)
 	c.at = nil
-	if w.trace != nil {
-		w.note(b.name(), "to %s: %v", c.of.name, err)
+	if w.Traced() {
+		w.Note(b.name(), "to %s: %v", c.of.name, err)
 	}
-	if c.over || c.of.run.dead {
+	if c.over || c.of.run.Dead {
 		return
 	}
-	w.at(w.delay(), c.of.run, func() {
+	w.At(w.delay(), c.of.run, func() {
 		switch {
 		case c.over:
 		case err == nil:

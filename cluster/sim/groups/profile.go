@@ -70,7 +70,7 @@ func drawProfile(random *rand.Rand, mutant Mutant) Profile {
 	if seldom() {
 		p.Groups = 2
 	}
-	mutant.focus(&p)
+	Mutants.Focus(mutant, &p)
 	return p
 }
 
@@ -94,7 +94,7 @@ func (w *World) configure() group.Config {
 
 // heartbeat is when a classic member sends the next one.
 func (p *Profile) heartbeat(w *World) time.Duration {
-	return w.between(p.Heartbeat*9/10, p.Heartbeat)
+	return w.Between(p.Heartbeat*9/10, p.Heartbeat)
 }
 
 // settled is how long everything may take to come to rest once nothing goes wrong any more: what clients had begun is

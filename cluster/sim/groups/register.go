@@ -76,7 +76,7 @@ func (w *World) committed(r *logged) {
 	offset, metadata := readOffsetValue(r.record.Value)
 	c := w.commits[metadata]
 	if c == nil || c.offset != offset || c.place != p {
-		w.violate("%s: the log has %d and %q for %v, which nobody asked for", id, offset, metadata, p)
+		w.Violate("%s: the log has %d and %q for %v, which nobody asked for", id, offset, metadata, p)
 		return
 	}
 	c.at = r.offset
@@ -194,7 +194,7 @@ func (t *truth) removes(by *coordinator, records []group.Record) {
 		if r.Value != nil {
 			_, metadata := readOffsetValue(r.Value)
 			register.latest = w.commits[metadata]
-			register.latest.emitted, register.latest.by = w.now, topic.ID
+			register.latest.emitted, register.latest.by = w.Now(), topic.ID
 			continue
 		}
 		was := register.latest
@@ -203,8 +203,8 @@ func (t *truth) removes(by *coordinator, records []group.Record) {
 		case was == nil:
 			t.violate("%v: an offset is dropped that is not there", p)
 		case p.partition >= topic.Partitions || topic.ID != was.by || t.deleting:
-		case w.now-was.emitted < w.profile.Retention-slack && !w.profile.Skew:
-			t.violate("%v: the offset is dropped %v after it was committed, and is kept for %v", p, w.now-was.emitted, w.profile.Retention)
+		case w.Now()-was.emitted < w.profile.Retention-slack && !w.profile.Skew:
+			t.violate("%v: the offset is dropped %v after it was committed, and is kept for %v", p, w.Now()-was.emitted, w.profile.Retention)
 		default:
 			w.stats.Expired++
 			if member := t.active(); member != nil {
@@ -252,7 +252,7 @@ func (c *coordinator) peek(rules *group.Group, q wire.GroupRequest) string {
 	const nobody = 1 << 62
 	e := rules.Handle(q, nobody, c.s.b.view, c.s.b.clock())
 	if len(e.Answers) != 1 || len(e.Records) != 0 {
-		c.world().violate("%s: %T leads to %d answers and %d records", c.id, q, len(e.Answers), len(e.Records))
+		c.world().Violate("%s: %T leads to %d answers and %d records", c.id, q, len(e.Answers), len(e.Records))
 		return ""
 	}
 	switch reply := e.Answers[0].Reply.(type) {

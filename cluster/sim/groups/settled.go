@@ -32,12 +32,12 @@ func (w *World) checkGroup(number int) {
 	}
 	id := members[0].group
 	if w.log.leader == nil || w.log.leader.led == nil || w.log.leader.led.loading {
-		w.violate("%s: nobody coordinates it at the end", id)
+		w.Violate("%s: nobody coordinates it at the end", id)
 		return
 	}
 	c := w.log.leader.led.coordinator(id)
 	if state := c.rules.Listed().State; state != wire.GroupStable {
-		w.violate("%s: its state is %s at the end: %s", id, state, c.peek(c.rules, &wire.DescribeGroup{Group: id}))
+		w.Violate("%s: its state is %s at the end: %s", id, state, c.peek(c.rules, &wire.DescribeGroup{Group: id}))
 		return
 	}
 	for _, p := range w.image.places(func(string) bool { return true }) {
@@ -48,12 +48,12 @@ func (w *World) checkGroup(number int) {
 			if h, ok := m.holds(p); ok {
 				owners = append(owners, m.name)
 				if !h.fetched {
-					w.violate("%s: %s does not know where to begin in %v", id, m.name, p)
+					w.Violate("%s: %s does not know where to begin in %v", id, m.name, p)
 				}
 			}
 		}
 		if wanted && len(owners) != 1 {
-			w.violate("%s: at the end %v is consumed by %q of %d members: %s", id, p, owners, len(members),
+			w.Violate("%s: at the end %v is consumed by %q of %d members: %s", id, p, owners, len(members),
 				c.peek(c.rules, &wire.DescribeGroup{Group: id}))
 			return
 		}
@@ -68,8 +68,8 @@ func (w *World) checkOpen() {
 		if c == nil {
 			continue
 		}
-		if longest := w.profile.RebalanceTimeout + w.profile.Session + 5*time.Second; w.now-c.asked > longest || c.at == nil || c.at.ended {
-			w.violate("call %d, asked %v ago, was never answered: %s", handle, w.now-c.asked, show(c.request))
+		if longest := w.profile.RebalanceTimeout + w.profile.Session + 5*time.Second; w.Now()-c.asked > longest || c.at == nil || c.at.ended {
+			w.Violate("call %d, asked %v ago, was never answered: %s", handle, w.Now()-c.asked, show(c.request))
 			return
 		}
 	}
@@ -79,7 +79,7 @@ func (w *World) checkOpen() {
 // nothing to give up goes on.
 func (w *World) drill() {
 	for range 2 {
-		if w.violation != "" {
+		if w.Outcome().Violation != "" {
 			return
 		}
 		w.stats.Drills++
@@ -88,13 +88,13 @@ func (w *World) drill() {
 		for _, c := range w.clients {
 			before[c] = slices.Clone(c.owned)
 		}
-		began, within, goOn := w.now, grace, (*client).incremental
-		w.guard(func() { within, goOn = w.exercise() })
+		began, within, goOn := w.Now(), grace, (*client).incremental
+		w.Guard(func() { within, goOn = w.exercise() })
 		if slices.ContainsFunc(w.clients, (*client).roundabout) {
 			within += 2 * grace
 		}
-		w.until(w.now + within)
-		w.guard(w.checkSettled)
+		w.Until(w.Now() + within)
+		w.Guard(w.checkSettled)
 		for _, c := range w.clients {
 			if goOn(c) {
 				w.checkUnmoved(c, before[c], began)
@@ -109,7 +109,7 @@ func (w *World) release() {
 	for _, c := range w.clients {
 		if m, ok := c.protocol.(*classicMember); ok && m.stuck {
 			m.stuck = false
-			w.until(w.now + w.profile.Session + grace)
+			w.Until(w.Now() + w.profile.Session + grace)
 		}
 	}
 }
@@ -118,27 +118,27 @@ func (w *World) release() {
 // what he keeps.
 func (w *World) exercise() (within time.Duration, goOn func(*client) bool) {
 	c := w.someClient()
-	switch n := w.random.IntN(5); {
+	switch n := w.Random.IntN(5); {
 	case n == 0 && len(w.clients) > 1:
-		w.note("world", "drill: %s crashes", c.name)
+		w.Note("world", "drill: %s crashes", c.name)
 		c.crash()
 		w.forget()
 		return w.profile.Session + grace, (*client).incremental
 	case n == 1:
-		w.note("world", "drill: a client comes")
-		w.newClient(w.random.IntN(w.profile.Groups), "")
+		w.Note("world", "drill: a client comes")
+		w.newClient(w.Random.IntN(w.profile.Groups), "")
 	case n == 2:
 		if t, ok := w.image.Topic("orders"); ok {
-			w.note("world", "drill: a topic grows to %d", t.Partitions+1)
+			w.Note("world", "drill: a topic grows to %d", t.Partitions+1)
 			w.setImage(w.image.grow("orders"))
 		}
 	case n == 3 && c != nil && c.mayStop():
-		w.note("world", "drill: %s stops polling", c.name)
+		w.Note("world", "drill: %s stops polling", c.name)
 		c.protocol.(*classicMember).stuck = true
 		w.newClient(c.number(), "")
 		return w.profile.RebalanceTimeout + grace, func(*client) bool { return false } // two things: it comes, the other goes
 	default:
-		w.note("world", "drill: another broker leads")
+		w.Note("world", "drill: another broker leads")
 		w.move()
 		return w.profile.Session + grace, func(*client) bool { return true }
 	}
@@ -168,7 +168,7 @@ func (c *client) incremental() bool {
 func (w *World) checkUnmoved(c *client, before []holding, began time.Duration) {
 	for _, was := range before {
 		if is, ok := c.holds(was.place); ok && is.since > began {
-			w.violate("%s: %s stopped consuming %v, to take it up again at %v", c.group, c.name, was.place, is.since)
+			w.Violate("%s: %s stopped consuming %v, to take it up again at %v", c.group, c.name, was.place, is.since)
 		}
 	}
 }

@@ -43,12 +43,12 @@ func (s *shard) load() {
 			return
 		}
 		if w.log.committed < upTo || w.log.epoch != s.epoch { // where another one leads by now, it will hear of that
-			w.at(20*time.Millisecond, s.b.run, try)
+			w.At(20*time.Millisecond, s.b.run, try)
 			return
 		}
 		s.fold(upTo)
 	}
-	w.at(w.between(time.Millisecond, 100*time.Millisecond), s.b.run, try)
+	w.At(w.Between(time.Millisecond, 100*time.Millisecond), s.b.run, try)
 }
 
 func (s *shard) fold(upTo int64) {
@@ -60,7 +60,7 @@ func (s *shard) fold(upTo int64) {
 		}
 		id, known := group.GroupOf(r.record.Key)
 		if !known {
-			w.violate("nobody knows whose record %x at %d is", r.record.Key, r.offset)
+			w.Violate("nobody knows whose record %x at %d is", r.record.Key, r.offset)
 			return
 		}
 		record, drop := w.mutateReplay(r.record)
@@ -68,12 +68,12 @@ func (s *shard) fold(upTo int64) {
 			continue
 		}
 		if err := s.coordinator(id).rules.Replay(record); err != nil {
-			w.violate("load %s: record at %d: %v", id, r.offset, err)
+			w.Violate("load %s: record at %d: %v", id, r.offset, err)
 			return
 		}
 	}
 	s.loading = false
-	w.note(s.b.name(), "has loaded epoch %d up to %d", s.epoch, upTo)
+	w.Note(s.b.name(), "has loaded epoch %d up to %d", s.epoch, upTo)
 	for _, c := range s.groups {
 		w.truth(c.id).loaded(c)
 	}
@@ -123,7 +123,7 @@ func (s *shard) flush() {
 	}
 	run := s.b.run
 	s.b.w.log.append(s.epoch, records, func(ok bool) {
-		s.b.w.at(0, run, func() { s.appended(batch, ok) })
+		s.b.w.At(0, run, func() { s.appended(batch, ok) })
 	})
 }
 
@@ -162,7 +162,7 @@ func (s *shard) forget() {
 func (s *shard) fail() {
 	b := s.b
 	b.w.stats.Dropped++
-	b.w.note(b.name(), "gives epoch %d up, and loads anew", s.epoch)
+	b.w.Note(b.name(), "gives epoch %d up, and loads anew", s.epoch)
 	s.end(wire.NotCoordinator)
 	b.load(s.epoch)
 }

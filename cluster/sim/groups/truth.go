@@ -55,7 +55,7 @@ func newTruth(w *World, id wire.GroupID) *truth {
 }
 
 func (t *truth) violate(format string, args ...any) {
-	t.w.violate("%s: %s", t.id, fmt.Sprintf(format, args...))
+	t.w.Violate("%s: %s", t.id, fmt.Sprintf(format, args...))
 }
 
 func (t *truth) generation(g wire.GenerationID) *generation {
@@ -86,13 +86,13 @@ func (t *truth) assigned(joined *wire.JoinedGroup, assignments []wire.MemberAssi
 
 // loaded is a new coordinator: all begins anew that is not committed.
 func (t *truth) loaded(c *coordinator) {
-	t.present, t.joined, t.state, t.since = c, 0, "", t.w.now
+	t.present, t.joined, t.state, t.since = c, 0, "", t.w.Now()
 	for _, r := range t.registers {
 		r.latest = r.inLog
 	}
 	for _, id := range t.order {
 		m := t.members[id]
-		m.assigned, m.doubted = m.given, t.w.now
+		m.assigned, m.doubted = m.given, t.w.Now()
 	}
 }
 
@@ -129,13 +129,13 @@ func (t *truth) turned(c *coordinator) {
 	}
 	if t.rebalancing() {
 		t.w.stats.Rebalances++
-		if t.w.now-t.since >= t.w.profile.RebalanceTimeout-slack {
+		if t.w.Now()-t.since >= t.w.profile.RebalanceTimeout-slack {
 			t.w.stats.SlowRebalances++
-			t.slow = t.w.now
+			t.slow = t.w.Now()
 		}
 	}
-	t.w.note(c.s.b.name(), "%s is %s", t.id, state)
-	t.state, t.since = state, t.w.now
+	t.w.Note(c.s.b.name(), "%s is %s", t.id, state)
+	t.state, t.since = state, t.w.Now()
 	if state == wire.GroupEmpty || state == wire.GroupDead {
 		t.ends()
 	}
@@ -145,7 +145,7 @@ func (t *truth) turned(c *coordinator) {
 // members are known no longer.
 func (t *truth) ends() {
 	if m := t.active(); m != nil {
-		t.violate("nobody is in it, and %s should be, which was heard %v ago", m.id, t.w.now-m.heard)
+		t.violate("nobody is in it, and %s should be, which was heard %v ago", m.id, t.w.Now()-m.heard)
 	}
 	clear(t.generations)
 	clear(t.holders)
@@ -170,7 +170,7 @@ func (t *truth) decided(c *coordinator, q *call, reply wire.GroupReply) {
 	case *wire.GroupHeartbeat:
 		t.heard(q.Member, reply.Failure(), 0)
 		if m := t.members[q.Member]; m != nil && errors.Is(reply.Failure(), wire.RebalanceInProgress) {
-			m.heard = t.w.now // no other request that is refused keeps it alive
+			m.heard = t.w.Now() // no other request that is refused keeps it alive
 		}
 	case *wire.CommitOffsets:
 		t.decideCommit(q, reply.(*wire.CommittedOffsets))
@@ -191,12 +191,12 @@ func (t *truth) decideJoin(q *wire.JoinGroup, reply *wire.JoinedGroup) {
 		t.violate("%s joins generation %d after %d", reply.Member, reply.Generation, t.joined)
 	}
 	if reply.Generation != t.joined || !t.classic() {
-		t.began = t.w.now
+		t.began = t.w.Now()
 	}
 	t.joined = reply.Generation
 	m := t.standing(reply.Member)
 	m.over = false
-	m.classic, m.instance, m.heard, m.robbed = true, q.Instance, t.w.now, false
+	m.classic, m.instance, m.heard, m.robbed = true, q.Instance, t.w.Now(), false
 	// It is to ask for its assignment. Who joins a generation once more since he missed the answer, or late as a static member
 	// may, has no more time for that than the others: they do not wait longer because of him.
 	m.joined, m.told = t.began, t.began
@@ -280,8 +280,8 @@ func (t *truth) decideBeat(q *wire.ConsumerHeartbeat, reply *wire.ConsumerHeartb
 		m.instance = q.Instance
 		t.replace(m)
 	}
-	m.classic, m.heard, m.decided = false, w.now, wire.GenerationID(reply.MemberEpoch)
-	since := w.now
+	m.classic, m.heard, m.decided = false, w.Now(), wire.GenerationID(reply.MemberEpoch)
+	since := w.Now()
 	if m.doubted != 0 {
 		since = m.doubted // the coordinator found in the log that it has to give something up, and has waited since it loaded that
 	}

@@ -52,10 +52,10 @@ func (t *truth) active() *standing {
 // another's by now.
 func (t *truth) mayBeOut(m *standing) bool {
 	w := t.w
-	return w.now-m.heard >= w.profile.Session-slack ||
-		m.told != 0 && w.now-m.told >= w.profile.RebalanceTimeout-slack ||
-		m.doubted != 0 && w.now-m.doubted >= w.profile.RebalanceTimeout-slack ||
-		m.classic && (m.robbed || t.slow >= m.joined || t.rebalancing() && w.now-t.since >= w.profile.RebalanceTimeout-slack)
+	return w.Now()-m.heard >= w.profile.Session-slack ||
+		m.told != 0 && w.Now()-m.told >= w.profile.RebalanceTimeout-slack ||
+		m.doubted != 0 && w.Now()-m.doubted >= w.profile.RebalanceTimeout-slack ||
+		m.classic && (m.robbed || t.slow >= m.joined || t.rebalancing() && w.Now()-t.since >= w.profile.RebalanceTimeout-slack)
 }
 
 // rebalancing says that a classic group waits for its members.
@@ -94,17 +94,17 @@ func (t *truth) heard(id wire.MemberID, err error, epoch int32) {
 	w := t.w
 	switch {
 	case err == nil:
-		m.heard, m.over = w.now, false // also if it left, or was replaced, at a coordinator that could not commit that
+		m.heard, m.over = w.Now(), false // also if it left, or was replaced, at a coordinator that could not commit that
 		if m.classic {
 			m.doubted = 0
 		}
 	case errors.Is(err, wire.RebalanceInProgress):
 		if m.told == 0 {
-			m.told = w.now
+			m.told = w.Now()
 		}
 	case errors.Is(err, wire.UnknownMemberID), errors.Is(err, wire.FencedMemberEpoch) && m.epoch == m.decided && epoch == int32(m.epoch):
 		if m.established && !m.over && !t.mayBeOut(m) {
-			t.violate("%s hears %v, and was heard %v ago; it had to rejoin or to give up for %v", id, err, w.now-m.heard, m.told)
+			t.violate("%s hears %v, and was heard %v ago; it had to rejoin or to give up for %v", id, err, w.Now()-m.heard, m.told)
 		}
 		m.established = false
 	}
@@ -120,7 +120,7 @@ func (t *truth) syncs(m *standing, err error) {
 	case err == nil:
 		m.told = 0
 	case errors.Is(err, wire.RebalanceInProgress) && !t.classic():
-		m.told = t.w.now
+		m.told = t.w.Now()
 	}
 }
 

@@ -1,4 +1,4 @@
-package sim
+package play
 
 import "time"
 
@@ -7,7 +7,7 @@ import "time"
 type event struct {
 	at  time.Duration // since the beginning
 	seq uint64        // what was scheduled first happens first
-	of  *process      // nil: of the world itself
+	of  *Process      // nil: of the world itself
 	do  func()
 }
 
@@ -15,7 +15,8 @@ func (e *event) before(o *event) bool {
 	return e.at < o.at || e.at == o.at && e.seq < o.seq
 }
 
-// schedule is a binary heap of events: the earliest is first.
+// schedule is a binary heap of events: the earliest is first. It is written by hand, since container/heap would put each event
+// into an interface, and so on the heap of Go.
 type schedule struct{ heap []event }
 
 func (s *schedule) push(e event) {
