@@ -62,7 +62,7 @@ The same seed makes the same plan, though never quite the same run.`,
 	set.StringVar(&f.cfg.Durability, "durability", f.cfg.Durability, "of the topic: fsync or replicated")
 	set.BoolVar(&f.keep, "keep", false, "keep the directories, also of a run that went well")
 	set.BoolVar(&f.asJSON, "json", false, "write JSON instead of a table; the timeline goes to stderr")
-	completeFlag(cmd, "faults", chaos.Faults...)
+	completeList(cmd, "faults", chaos.Faults...)
 	completeFlag(cmd, "durability", "fsync", "replicated")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), std) }
 	return cmd

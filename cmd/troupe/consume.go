@@ -121,9 +121,7 @@ func (f *consumeFlags) add(cmd *cobra.Command) {
 	set.BoolVar(&f.json, "json", false, "write each record as a JSON object on a line")
 	set.StringVar(&f.group, "group", "", "share the work with all who name the same `group`, and go on where it was")
 	set.StringVar(&f.instance, "instance", "", "`name` of a static member of the group, whose partitions wait for its restart")
-	if err := cmd.RegisterFlagCompletionFunc("group", completeGroups(&f.bootstrap, anyNumber)); err != nil {
-		panic(err) // the flag was defined two lines above
-	}
+	completeFlagWith(cmd, "group", ofFlag(completeGroups(&f.bootstrap, anyNumber)))
 }
 
 // follow runs it to its end, and says what became of it.

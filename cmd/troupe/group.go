@@ -65,7 +65,7 @@ it, by name.`,
 	for _, state := range known {
 		words = append(words, string(state))
 	}
-	completeFlag(cmd, "state", words...)
+	completeList(cmd, "state", words...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		for _, state := range states {
 			if !slices.ContainsFunc(words, func(word string) bool { return strings.EqualFold(word, state) }) {

@@ -24,12 +24,7 @@ type partitionRange struct{ first, last int32 }
 // topicsFlag adds --topic for partitions to a command.
 func topicsFlag(cmd *cobra.Command, bootstrap *string, topics *[]string) {
 	cmd.Flags().StringArrayVar(topics, "topic", nil, "`topic`, or some of its partitions as in orders:0,2 or orders:0-5; may be repeated")
-	complete := completeTopics(bootstrap, anyNumber)
-	if err := cmd.RegisterFlagCompletionFunc("topic", func(cmd *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		return complete(cmd, nil, typed)
-	}); err != nil {
-		panic(err) // the flag was defined a line above
-	}
+	completeFlagWith(cmd, "topic", ofFlag(completeTopics(bootstrap, anyNumber)))
 }
 
 // parseTopicsFlag reads --topic as Kafka's tool does, orders or orders:0,2, and as we write partitions: orders/0-2.

@@ -74,6 +74,9 @@ func run(args []string, std streams) int {
 
 	root := newRoot(std)
 	root.SetArgs(args)
+	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+		withoutBackticks(root)
+	}
 	// Who asks for the help of a command that there is not is told so, not shown another's.
 	var misused error
 	help := root.HelpFunc()

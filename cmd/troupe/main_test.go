@@ -147,6 +147,8 @@ func TestTabCompletesTopicsAndTheValuesOfFlags(t *testing.T) {
 	for _, topic := range []string{"orders", "orders-old", "clicks"} {
 		must(t, "", "topic", "create", topic, bootstrap)
 	}
+	must(t, "", "topic", "alter", "orders", "--config=retention.ms=1", bootstrap)
+	must(t, "", "group", "reset", "orders", "--topic=orders", "--to-earliest", "--yes", bootstrap)
 	for _, c := range []struct {
 		args []string
 		want string
@@ -156,6 +158,13 @@ func TestTabCompletesTopicsAndTheValuesOfFlags(t *testing.T) {
 		{[]string{"consume", bootstrap, "orders", ""}, ""},
 		{[]string{"topic", "delete", bootstrap, "orders", "o"}, "orders-old\n"},
 		{[]string{"produce", "--acks", ""}, "all\n1\n0\n"},
+		{[]string{"group", "list", "--state", "Stable,Em"}, "Stable,Empty\nStable,Assigning\nStable,Reconciling\nStable,PreparingRebalance\nStable,CompletingRebalance\nStable,Dead\n"},
+		{[]string{"topic", "create", bootstrap, "new", "--config", "cle"}, "cleanup.policy=\n"},
+		{[]string{"topic", "alter", bootstrap, "orders", "--config", "retention.m"}, "retention.ms=\n"},
+		{[]string{"topic", "alter", bootstrap, "orders", "--delete-config", ""}, "retention.ms\n"},
+		{[]string{"topic", "alter", bootstrap, "clicks", "--delete-config", ""}, ""},
+		{[]string{"consume", bootstrap, "orders", "--group", ""}, "orders\n"},
+		{[]string{"group", "delete", bootstrap, "orders", "--topic", "cl"}, "clicks\n"},
 		{[]string{"consume", "--bootstrap=127.0.0.1:1", ""}, ""},
 	} {
 		got := inProcess(t, "", append([]string{cobra.ShellCompNoDescRequestCmd}, c.args...)...)
@@ -163,6 +172,13 @@ func TestTabCompletesTopicsAndTheValuesOfFlags(t *testing.T) {
 		if !found || completions != c.want {
 			t.Errorf("%q completes to %q, want %q", c.args, completions, c.want)
 		}
+	}
+}
+
+func TestTabShowsFlagsAsTheirHelpDoes(t *testing.T) {
+	got := inProcess(t, "", cobra.ShellCompRequestCmd, "group", "reset", "g", "--")
+	if !strings.Contains(got.out, "--to-offset\tto an offset\n") || !strings.Contains(got.out, "--bootstrap\taddresses of") || strings.Contains(got.out, "`") {
+		t.Errorf("the flags are\n%s", got.out)
 	}
 }
 

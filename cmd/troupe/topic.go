@@ -92,6 +92,7 @@ configured to give: num.partitions and default.replication.factor.`,
 	set.Int32Var(&partitions, "partitions", -1, "`number` of partitions; -1 for the brokers' default")
 	set.Int16Var(&replication, "replication-factor", -1, "`number` of copies of each; -1 for the brokers' default")
 	set.StringArrayVar(&configs, "config", nil, "configuration as `key=value`; may be repeated")
+	completeConfigs(cmd, bootstrap)
 	set.BoolVar(&ifNotExists, "if-not-exists", false, "do nothing if there is such a topic")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		name := args[0]
@@ -263,6 +264,8 @@ taken away, and records with a key go to other partitions from then on.`,
 	set.Int32Var(&partitions, "partitions", 0, "`number` of partitions from now on")
 	set.StringArrayVar(&configs, "config", nil, "configuration to set, as `key=value`; may be repeated")
 	set.StringArrayVar(&deletes, "delete-config", nil, "`key` that goes back to its default; may be repeated")
+	completeConfigs(cmd, bootstrap)
+	completeSetConfigs(cmd, bootstrap)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		name := args[0]
 		values, err := parseConfigs(configs)
