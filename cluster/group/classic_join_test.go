@@ -68,15 +68,13 @@ func TestAnEmptyGroupDoesNotWaitWithoutADelay(t *testing.T) {
 func TestANewMemberHasToComeAgainWithTheIDItIsGiven(t *testing.T) {
 	// KIP-394: "the broker will reject the initial join group request without a member id with MEMBER_ID_REQUIRED".
 	d := newDesk(t)
-	q := joining("")
-	q.MustKnowID = true
-	told := ask[*wire.JoinedGroup](d, q)
+	told := d.told()
 	wantError(t, told.Err, wire.MemberIDRequired)
 	if told.Member != "client-1" {
 		t.Fatalf("member id %q", told.Member)
 	}
 	d.wantState(wire.GroupEmpty)
-	q = joining(told.Member)
+	q := joining(told.Member)
 	q.MustKnowID = true
 	call := d.call(q)
 	d.pass(10 * time.Second)
@@ -87,9 +85,7 @@ func TestANewMemberHasToComeAgainWithTheIDItIsGiven(t *testing.T) {
 
 func TestAMemberThatNeverComesBackWithItsIDLeavesNothing(t *testing.T) {
 	d := newDesk(t)
-	q := joining("")
-	q.MustKnowID = true
-	told := ask[*wire.JoinedGroup](d, q)
+	told := d.told()
 	if d.gone {
 		t.Fatal("the group is gone while a member is expected")
 	}
@@ -103,9 +99,7 @@ func TestAMemberThatNeverComesBackWithItsIDLeavesNothing(t *testing.T) {
 func TestARebalanceWaitsForMembersThatWereToldTheirID(t *testing.T) {
 	d := newDesk(t)
 	members := d.form(1)
-	q := joining("")
-	q.MustKnowID = true
-	told := ask[*wire.JoinedGroup](d, q)
+	told := d.told()
 	leader := d.call(joining(members[0])) // rebalances, since it leads
 	d.waits(leader)
 	follower := d.call(joining(told.Member))
@@ -126,9 +120,7 @@ func TestARebalanceEndsWhenAnExpectedMemberIsGivenUpOrLeaves(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(t)
 			members := d.form(1)
-			q := joining("")
-			q.MustKnowID = true
-			told := ask[*wire.JoinedGroup](d, q)
+			told := d.told()
 			leader := d.call(joining(members[0]))
 			end(d, told.Member)
 			answered[*wire.JoinedGroup](d, leader)

@@ -101,15 +101,16 @@ func (b *consumerBench) topics(topics map[string]int) {
 func (b *consumerBench) restart() {
 	b.t.Helper()
 	config := *b.g.config
-	b.g = b.folded()
+	b.g = b.folded(b.log)
 	b.g.Configure(config)
 	b.took(b.g.Loaded(b.view, b.now))
 }
 
-func (b *consumerBench) folded() *Group {
+// folded is the group as another coordinator makes it of a log.
+func (b *consumerBench) folded(log []Record) *Group {
 	b.t.Helper()
 	g := New("g", *b.g.config)
-	for _, r := range b.log {
+	for _, r := range log {
 		if err := g.Replay(r); err != nil {
 			b.t.Fatal(err)
 		}
@@ -117,39 +118,16 @@ func (b *consumerBench) folded() *Group {
 	return g
 }
 
-// compacted is the log with the last record of each key alone.
-func (b *consumerBench) compacted() []Record {
-	last := map[string]int{}
-	for i, r := range b.log {
-		last[string(r.Key)] = i
-	}
-	var log []Record
-	for i, r := range b.log {
-		if last[string(r.Key)] == i {
-			log = append(log, r)
-		}
-	}
-	return log
-}
-
 // checkFold proves that the state is what the log says.
 func (b *consumerBench) checkFold() {
 	b.t.Helper()
 	want := persisted(b.g)
-	fold := b.folded()
-	fold.Loaded(b.view, b.now)
-	if got := persisted(fold); got != want {
-		b.t.Fatalf("folded:\n%s\nis:\n%s", got, want)
-	}
-	fold = New("g", *b.g.config)
-	for _, r := range b.compacted() {
-		if err := fold.Replay(r); err != nil {
-			b.t.Fatal(err)
+	for name, log := range map[string][]Record{"log": b.log, "compacted log": compacted(b.log)} {
+		fold := b.folded(log)
+		fold.Loaded(b.view, b.now)
+		if got := persisted(fold); got != want {
+			b.t.Fatalf("the %s says:\n%s\nthe group is:\n%s", name, got, want)
 		}
-	}
-	fold.Loaded(b.view, b.now)
-	if got := persisted(fold); got != want {
-		b.t.Fatalf("folded after compaction:\n%s\nis:\n%s", got, want)
 	}
 }
 
@@ -197,6 +175,12 @@ func (b *consumerBench) client(id string, topics ...string) *consumerClient {
 	return &consumerClient{b: b, id: wire.MemberID(id), topics: topics}
 }
 
+// as makes it a static member.
+func (m *consumerClient) as(instance string) *consumerClient {
+	m.instance = instance
+	return m
+}
+
 // join joins, or joins again.
 func (m *consumerClient) join() *consumerClient {
 	m.b.t.Helper()
@@ -230,6 +214,17 @@ func (m *consumerClient) send(q *wire.ConsumerHeartbeat) *wire.ConsumerHeartbeat
 		}
 	}
 	return reply
+}
+
+// leave ends it; pause does so to a static member, for whose instance another one is to come.
+func (m *consumerClient) leave() {
+	m.b.t.Helper()
+	m.send(m.request(wire.MemberLeaves))
+}
+
+func (m *consumerClient) pause() *wire.ConsumerHeartbeatReply {
+	m.b.t.Helper()
+	return m.send(m.request(wire.StaticMemberPauses))
 }
 
 // beat sends what there is to tell.

@@ -8,7 +8,7 @@ import (
 	"github.com/troupe-mq/troupe/wire"
 )
 
-// maxEffects is what the log takes as one batch,half of the segments that offsets have by default.
+// maxEffects is what the log takes as one batch, half of the segments that offsets have by default.
 const maxEffects = 50 << 20
 
 func recordsSize(records []Record) (size int) {
@@ -89,5 +89,44 @@ func TestPatternsThatMatchMuchAreRecordedInSteps(t *testing.T) {
 		if len(names) != 1001 {
 			t.Errorf("%s is recorded with %d topics", text, len(names))
 		}
+	}
+}
+
+func TestAFullGroupTakesNobodyMore(t *testing.T) {
+	b := newConsumerBench(t, map[string]int{"t": 4})
+	b.configure(func(c *Config) { c.ConsumerMaxSize = 2 })
+	first := b.client("first", "t").join()
+	static := b.client("static", "t").as("i").join()
+	third := b.client("third", "t").join()
+	third.wants(wire.GroupMaxSizeReached)
+	first.join() // who is in may join again
+	if first.err != nil {
+		t.Error(first.err)
+	}
+	static.pause()
+	static.id = "static-2"
+	static.join() // and so may the next with an instance that is
+	if static.err != nil {
+		t.Error(static.err)
+	}
+}
+
+// No target is larger than a record may be.
+func TestASingleMemberOfTooManyPartitionsGetsWhatARecordHolds(t *testing.T) {
+	b := newConsumerBench(t, map[string]int{"t": 5000, "u": 5000})
+	b.configure(func(c *Config) { c.MaxRecordBytes = 16 << 10 })
+	m := b.client("m", "t", "u").join()
+	if n := m.assigned.count(); n < 1000 || n > 4096/3*2 {
+		t.Errorf("it has %d", n)
+	}
+	for _, r := range b.log {
+		if len(r.Value) > 16<<10 {
+			t.Errorf("a record has %d bytes", len(r.Value))
+		}
+	}
+	other := b.client("other", "t", "u").join()
+	b.settle(m, other)
+	if m.assigned.count()+other.assigned.count() < 2000 {
+		t.Errorf("they have %d and %d", m.assigned.count(), other.assigned.count())
 	}
 }

@@ -91,7 +91,7 @@ func TestTheHistoryTellsWhatEachRebalanceWasFor(t *testing.T) {
 	b.settle(m, n)
 	b.topics(map[string]int{"t": 1, "u": 1})
 	b.settle(m, n)
-	n.send(n.request(wire.MemberLeaves))
+	n.leave()
 	b.settle(m)
 
 	type entry struct {

@@ -133,7 +133,7 @@ func (w *consumerModel) arrive() {
 	w.made++
 	m := w.client(fmt.Sprint("m", w.made), [][]string{{"t"}, {"t", "u"}}[w.r.IntN(2)]...)
 	if w.r.IntN(3) == 0 {
-		m.instance = fmt.Sprint("i", w.r.IntN(3))
+		m.as(fmt.Sprint("i", w.r.IntN(3)))
 	}
 	if w.r.IntN(4) == 0 {
 		m.pattern = "[uv]"

@@ -45,3 +45,18 @@ func thousandMembers(t testing.TB) (*consumerBench, []*consumerClient) {
 	b.settle(members...)
 	return b, members
 }
+
+// A heartbeat to which nothing has happened costs a reply and no more.
+func TestAnIdleHeartbeatAllocatesNextToNothing(t *testing.T) {
+	b := newConsumerBench(t, map[string]int{"t": 1000})
+	b.folds = false
+	var all []*consumerClient
+	for i := range 100 {
+		all = append(all, b.client(fmt.Sprint("m", i), "t").join())
+	}
+	b.settle(all...)
+	q := all[0].request(all[0].epoch)
+	if n := testing.AllocsPerRun(100, func() { b.g.Handle(q, 1, b.view, b.now) }); n > 4 {
+		t.Errorf("%v allocations", n)
+	}
+}

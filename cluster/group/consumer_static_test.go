@@ -11,15 +11,12 @@ import (
 // them over, without a rebalance.
 func TestAStaticMemberThatComesBackHasWhatItHad(t *testing.T) {
 	b := newConsumerBench(t, map[string]int{"t": 4})
-	static, other := b.client("a", "t"), b.client("other", "t")
-	static.instance = "i"
-	static.join()
-	other.join()
+	static, other := b.client("a", "t").as("i").join(), b.client("other", "t").join()
 	b.settle(static, other)
 	had := static.assigned
 	epoch := b.g.consumer.epoch
 
-	reply := static.send(static.request(wire.StaticMemberPauses))
+	reply := static.pause()
 	if static.err != nil || reply.MemberEpoch != wire.StaticMemberPauses {
 		t.Fatalf("told %+v", reply)
 	}
@@ -29,9 +26,7 @@ func TestAStaticMemberThatComesBackHasWhatItHad(t *testing.T) {
 		t.Errorf("the other has %v", other.assigned)
 	}
 
-	back := b.client("b", "t")
-	back.instance = "i"
-	back.join()
+	back := b.client("b", "t").as("i").join()
 	if back.err != nil || !back.assigned.equal(had) || back.epoch != epoch || b.g.consumer.epoch != epoch {
 		t.Errorf("it is told %v, epoch %d, %v; the group is at %d", back.err, back.epoch, back.assigned, b.g.consumer.epoch)
 	}
@@ -51,10 +46,7 @@ func TestAStaticMemberThatComesBackHasWhatItHad(t *testing.T) {
 
 func TestAStaticMemberThatPausesNeedNotTellItsInstance(t *testing.T) {
 	b := newConsumerBench(t, map[string]int{"t": 4})
-	static, dynamic := b.client("a", "t"), b.client("dynamic", "t")
-	static.instance = "i"
-	static.join()
-	dynamic.join()
+	static, dynamic := b.client("a", "t").as("i").join(), b.client("dynamic", "t").join()
 	b.settle(static, dynamic)
 	had := static.assigned
 	pause := static.request(wire.StaticMemberPauses)
@@ -62,23 +54,19 @@ func TestAStaticMemberThatPausesNeedNotTellItsInstance(t *testing.T) {
 	if static.send(pause); static.err != nil {
 		t.Errorf("it is told %v", static.err)
 	}
-	back := b.client("b", "t")
-	back.instance = "i"
-	if back.join(); back.err != nil || !back.assigned.equal(had) {
+	back := b.client("b", "t").as("i").join()
+	if back.err != nil || !back.assigned.equal(had) {
 		t.Errorf("who comes back is told %v, and has %v", back.err, back.assigned)
 	}
-	dynamic.send(dynamic.request(wire.StaticMemberPauses))
+	dynamic.pause()
 	dynamic.wants(wire.InvalidRequest)
 }
 
 func TestAStaticMemberThatStaysAwayLosesWhatItHad(t *testing.T) {
 	b := newConsumerBench(t, map[string]int{"t": 4})
-	static, other := b.client("a", "t"), b.client("other", "t")
-	static.instance = "i"
-	static.join()
-	other.join()
+	static, other := b.client("a", "t").as("i").join(), b.client("other", "t").join()
 	b.settle(static, other)
-	static.send(static.request(wire.StaticMemberPauses))
+	static.pause()
 	for range 9 {
 		other.beat()
 		b.pass(5 * time.Second)
@@ -90,10 +78,8 @@ func TestAStaticMemberThatStaysAwayLosesWhatItHad(t *testing.T) {
 // While it pauses, its epoch is none that anybody has.
 func TestAStaticMemberThatPausesCommitsNothing(t *testing.T) {
 	b := newConsumerBench(t, map[string]int{"t": 1})
-	static := b.client("a", "t")
-	static.instance = "i"
-	static.join()
-	static.send(static.request(wire.StaticMemberPauses))
+	static := b.client("a", "t").as("i").join()
+	static.pause()
 	for _, epoch := range []int32{1, -1, wire.StaticMemberPauses} {
 		static.epoch = epoch
 		if err := static.commit(); wire.Code(err) != wire.StaleMemberEpoch {
@@ -107,14 +93,10 @@ func TestAStaticMemberThatPausesCommitsNothing(t *testing.T) {
 
 func TestAnInstanceThatIsInUseIsNotGivenAway(t *testing.T) {
 	b := newConsumerBench(t, map[string]int{"t": 1})
-	static := b.client("a", "t")
-	static.instance = "i"
-	static.join()
-	thief := b.client("b", "t")
-	thief.instance = "i"
-	thief.join()
+	static := b.client("a", "t").as("i").join()
+	thief := b.client("b", "t").as("i").join()
 	thief.wants(wire.UnreleasedInstanceID)
-	thief.send(thief.request(wire.MemberLeaves))
+	thief.leave()
 	thief.wants(wire.FencedInstanceID)
 	if static.beat(); static.err != nil {
 		t.Error(static.err)
@@ -124,14 +106,12 @@ func TestAnInstanceThatIsInUseIsNotGivenAway(t *testing.T) {
 // A static member whose answer was lost, or that was fenced, joins again as itself.
 func TestAStaticMemberMayJoinTwice(t *testing.T) {
 	b := newConsumerBench(t, map[string]int{"t": 2})
-	static := b.client("a", "t")
-	static.instance = "i"
-	static.join()
+	static := b.client("a", "t").as("i").join()
 	static.join()
 	if static.err != nil || static.epoch != 1 {
 		t.Fatalf("told %v, epoch %d", static.err, static.epoch)
 	}
-	static.send(static.request(wire.StaticMemberPauses))
+	static.pause()
 	static.join()
 	if static.err != nil || static.epoch != 1 || static.assigned.count() != 2 {
 		t.Errorf("told %v, epoch %d, %v", static.err, static.epoch, static.assigned)
@@ -141,14 +121,12 @@ func TestAStaticMemberMayJoinTwice(t *testing.T) {
 // A static member that left while it was to give something up uses that no more.
 func TestWhatAPausingMemberWasToGiveUpIsFree(t *testing.T) {
 	b := newConsumerBench(t, map[string]int{"t": 2})
-	static := b.client("a", "t")
-	static.instance = "i"
-	static.join()
+	static := b.client("a", "t").as("i").join()
 	static.adopt()
 	young := b.client("young", "t").join()
 	static.beat()
 	young.has()
-	static.send(static.request(wire.StaticMemberPauses))
+	static.pause()
 	young.beat()
 	young.has(1)
 }

@@ -245,6 +245,14 @@ func joining(member wire.MemberID, protocols ...string) *wire.JoinGroup {
 	return q
 }
 
+// told gives an id to one that has to know it before it joins: from here on it is expected.
+func (d *desk) told() *wire.JoinedGroup {
+	d.t.Helper()
+	q := joining("")
+	q.MustKnowID = true
+	return ask[*wire.JoinedGroup](d, q)
+}
+
 func static(instance string, q *wire.JoinGroup) *wire.JoinGroup {
 	q.Instance = instance
 	return q

@@ -67,6 +67,16 @@ func (d *desk) share(leader wire.MemberID, shares map[wire.MemberID][]int32) {
 	}
 }
 
+// alone has a first member join that gets two partitions.
+func (d *desk) alone(q *wire.JoinGroup) wire.MemberID {
+	d.t.Helper()
+	call := d.call(q)
+	d.pass(0)
+	m := answered[*wire.JoinedGroup](d, call).Member
+	d.share(m, map[wire.MemberID][]int32{m: {0, 1}})
+	return m
+}
+
 // cooperative is a JoinGroup of a member that keeps partitions of orders while it joins; none is told by consumers that keep none.
 func cooperative(member wire.MemberID, owned ...int32) *wire.JoinGroup {
 	q := joining(member)
@@ -76,12 +86,8 @@ func cooperative(member wire.MemberID, owned ...int32) *wire.JoinGroup {
 
 func TestPausesOfEagerMembersLastFromTheirJoinToTheirAssignment(t *testing.T) {
 	d := newDesk(t, func(c *Config) { c.InitialRebalanceDelay = 0 })
+	a := d.alone(joining(""))
 	call := d.call(joining(""))
-	d.pass(0)
-	a := answered[*wire.JoinedGroup](d, call).Member
-	d.share(a, map[wire.MemberID][]int32{a: {0, 1}})
-
-	call = d.call(joining(""))
 	d.pass(time.Second)
 	d.call(joining(a))
 	b := answered[*wire.JoinedGroup](d, call).Member
@@ -104,12 +110,8 @@ func TestPausesOfEagerMembersLastFromTheirJoinToTheirAssignment(t *testing.T) {
 
 func TestCooperativeMembersPauseOnlyWhatMoves(t *testing.T) {
 	d := newDesk(t, func(c *Config) { c.InitialRebalanceDelay = 0 })
+	a := d.alone(cooperative(""))
 	call := d.call(cooperative(""))
-	d.pass(0)
-	a := answered[*wire.JoinedGroup](d, call).Member
-	d.share(a, map[wire.MemberID][]int32{a: {0, 1}})
-
-	call = d.call(cooperative(""))
 	d.pass(time.Second)
 	d.call(cooperative(a, 0, 1))
 	b := answered[*wire.JoinedGroup](d, call).Member

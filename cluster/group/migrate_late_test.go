@@ -8,52 +8,11 @@ import (
 	"github.com/troupe-mq/troupe/wire"
 )
 
-// rejoins sends a cooperative member's JoinGroup, and leaves the rest to the test.
-func (m *oldClient) rejoins() *wire.JoinedGroup {
-	m.b.t.Helper()
-	return m.b.ask(&wire.JoinGroup{
-		Group: "g", Member: m.id, SessionTimeout: 45 * time.Second, RebalanceTimeout: time.Minute,
-		ProtocolType: consumerProtocolType, Protocols: m.protocols(),
-	}).(*wire.JoinedGroup)
-}
-
-// heartbeats sends a member's heartbeat, and nothing follows from the answer.
-func (m *oldClient) heartbeats(want wire.ErrorCode) {
-	m.b.t.Helper()
-	reply := m.b.ask(&wire.GroupHeartbeat{Group: "g", Generation: m.generation, Member: m.id})
-	if wire.Code(reply.Failure()) != want {
-		m.b.t.Fatalf("a heartbeat in generation %d hears %v, want %s", m.generation, reply.Failure(), want.Name())
-	}
-}
-
-// syncs asks for the member's assignment, and does not do what it is told by that.
-func (m *oldClient) syncs() error {
-	m.b.t.Helper()
-	return m.b.ask(&wire.SyncGroup{Group: "g", Generation: m.generation, Member: m.id}).Failure()
-}
-
-// beatsFor lets time pass in which all are heard.
-func (m *oldClient) beatsFor(wait time.Duration, want wire.ErrorCode, others ...*consumerClient) {
-	m.b.t.Helper()
-	for ; wait > 0; wait -= 5 * time.Second {
-		m.b.pass(5 * time.Second)
-		for _, other := range others {
-			other.beat()
-			other.adopt()
-		}
-		m.heartbeats(want)
-	}
-}
-
 // crowded is a group in which a member of the classic protocol is to give up what others are to have that came, and has joined
 // to hear of that.
 func crowded(t *testing.T) (*consumerBench, *oldClient, []*consumerClient) {
-	b := newConsumerBench(t, map[string]int{"t": 4})
-	others := []*consumerClient{b.client("young", "t").join()}
-	old := b.oldClient(true, "t")
-	old.join()
-	b.turns([]*oldClient{old}, others...)
-	others = append(others, b.client("younger", "t").join(), b.client("youngest", "t").join())
+	b, old, young := mixedGroup(t, 4)
+	others := []*consumerClient{young, b.client("younger", "t").join(), b.client("youngest", "t").join()}
 	joined := old.rejoins()
 	if joined.Err != nil || joined.Generation != old.generation {
 		t.Fatalf("a member that is to give partitions up keeps its generation %d, and it joins %+v", old.generation, joined)
@@ -87,11 +46,7 @@ func TestAMemberThatSyncsAgainAndAgainHasToGiveUpAllTheSame(t *testing.T) {
 
 // It was in time to hear that the group went on meanwhile, and has as long as any other to join again.
 func TestAMemberThatSyncsInTimeHasTimeToJoinAgain(t *testing.T) {
-	b := newConsumerBench(t, map[string]int{"t": 2})
-	young := b.client("young", "t").join()
-	old := b.oldClient(true, "t")
-	old.join()
-	b.turns([]*oldClient{old}, young)
+	b, old, young := mixedGroup(t, 2)
 	old.rejoins()
 	old.beatsFor(55*time.Second, wire.None, young)
 	b.topics(map[string]int{"t": 4})
@@ -107,11 +62,7 @@ func TestAMemberThatSyncsInTimeHasTimeToJoinAgain(t *testing.T) {
 
 // It would commit them once more when it gives them up, as a member in good standing.
 func TestACooperativeMemberThatStillHasWhatOthersWereGivenIsFenced(t *testing.T) {
-	b := newConsumerBench(t, map[string]int{"t": 4})
-	young := b.client("young", "t").join()
-	old := b.oldClient(true, "t")
-	old.join()
-	b.turns([]*oldClient{old}, young)
+	b, old, young := mixedGroup(t, 4)
 	mine, theirs := slices.Clone(old.owned), young.owned.partitionsOf(topicID("t"))
 	if len(mine) == 0 || len(theirs) == 0 {
 		t.Fatalf("they have %v and %v", mine, theirs)
@@ -127,10 +78,8 @@ func TestACooperativeMemberThatStillHasWhatOthersWereGivenIsFenced(t *testing.T)
 	}
 	b.turns(nil, young)
 	young.has(0, 1, 2, 3)
-	old.id, old.owned, old.generation = "", nil, wire.NoGeneration
-	old.join()
-	b.turns([]*oldClient{old}, young)
-	b.checkShares([]*oldClient{old}, young)
+	old.joinsAnew()
+	b.sharedOut([]*oldClient{old}, young)
 }
 
 // Nothing could be kept of it for the member when the group moved; what it commits would count beside what those do who are given it,
@@ -160,6 +109,5 @@ func TestATopicThatOnlyTheLeaderKnewIsCommittedByWhomTheCoordinatorGivesIt(t *te
 			t.Errorf("the commit of %d hears %v", p, err)
 		}
 	}
-	b.turns([]*oldClient{old}, young)
-	b.checkShares([]*oldClient{old}, young)
+	b.sharedOut([]*oldClient{old}, young)
 }

@@ -58,9 +58,7 @@ func TestAssignmentsThatComeWhileTheCoordinatorStandsStillAreWaitedFor(t *testin
 
 func TestWhoWasToldItsIdWhileTheCoordinatorStandsStillIsExpected(t *testing.T) {
 	d := newDesk(t)
-	q := joining("")
-	q.MustKnowID = true
-	id := ask[*wire.JoinedGroup](d, q).Member
+	id := d.told().Member
 	d.stands(time.Minute)
 	d.waits(d.call(joining(id)))
 }
