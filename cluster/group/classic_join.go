@@ -262,9 +262,9 @@ func (c *classic) prepare(t *turn, cause rebalanceCause) {
 // joinTimeIsUp goes on without those that have not joined. The first rebalance of an empty group is put off once more
 // whenever a member came in meanwhile: starting an application takes one rebalance, not one for each instance.
 func (c *classic) joinTimeIsUp(t *turn) {
-	if c.initial && c.grew && c.remains > 0 {
+	next := min(c.group.config.InitialRebalanceDelay, c.remains)
+	if c.initial && c.grew && next > 0 {
 		c.grew = false
-		next := min(c.group.config.InitialRebalanceDelay, c.remains)
 		c.remains = max(c.remains-c.delay, 0)
 		c.delay = next
 		c.joinDue = t.now.Add(next)
