@@ -189,6 +189,14 @@ func (w *writer) noTags() {
 	}
 }
 
+// oneTag ends a struct of the newer encoding with a tagged field, of the number 0: none that is written has others.
+func (w *writer) oneTag(value []byte) {
+	w.uvarint(1)
+	w.uvarint(0)
+	w.uvarint(len(value))
+	w.b = append(w.b, value...)
+}
+
 func (w *writer) length(n int, short bool) {
 	switch {
 	case w.flexible:

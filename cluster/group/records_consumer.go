@@ -1,6 +1,7 @@
 package group
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/troupe-mq/troupe/wire"
@@ -68,10 +69,9 @@ func newConsumerEpochRecord(group wire.GroupID, epoch int32, hash uint64) Record
 	if hash == 0 {
 		w.noTags()
 	} else {
-		w.uvarint(1)
-		w.uvarint(0)
-		w.uvarint(8)
-		w.int64(int64(hash))
+		var tag writer
+		tag.int64(int64(hash))
+		w.oneTag(tag.b)
 	}
 	return Record{Key: keyOf(consumerEpochRecord, group, "", 0), Value: w.b}
 }
@@ -106,10 +106,7 @@ func newMemberRecord(group wire.GroupID, member wire.MemberID, m memberValue) Re
 			tag.noTags()
 		}
 		tag.noTags()
-		w.uvarint(1)
-		w.uvarint(0)
-		w.uvarint(len(tag.b))
-		w.b = append(w.b, tag.b...)
+		w.oneTag(tag.b)
 	}
 	return Record{Key: keyOf(consumerMemberRecord, group, string(member), 0), Value: w.b}
 }
@@ -160,27 +157,29 @@ func (w *writer) assignedTopics(topics []wire.AssignedTopic) {
 	}
 }
 
-// readConsumerValue decodes a value of version 0 with the tagged fields at its end.
-func readConsumerValue(b []byte, fields func(*reader), tag func(tag int, value []byte)) error {
+// readConsumerValue decodes a value of version 0. tagged decodes the field that oneTag wrote, where there is one.
+func readConsumerValue(b []byte, fields func(*reader), tagged func(value []byte) error) error {
 	r := reader{b: b, flexible: true}
 	r.version(0)
 	fields(&r)
-	r.tagged(tag)
-	return r.err
+	var inTag error
+	r.tagged(func(tag int, value []byte) {
+		if tag == 0 && tagged != nil {
+			inTag = tagged(value)
+		}
+	})
+	return cmp.Or(r.err, inTag)
 }
 
 // readConsumerEpochValue reads what newConsumerEpochRecord wrote. Brokers before Kafka 4.1 write no hash.
 func readConsumerEpochValue(b []byte) (epoch int32, hash uint64, err error) {
-	var inTag error
-	err = readConsumerValue(b, func(r *reader) { epoch = r.int32() }, func(tag int, value []byte) {
-		if tag == 0 {
-			r := reader{b: value}
-			hash, inTag = uint64(r.int64()), r.err
+	err = readConsumerValue(b, func(r *reader) { epoch = r.int32() }, func(value []byte) error {
+		r := reader{b: value}
+		if hash = uint64(r.int64()); r.err != nil {
+			return fmt.Errorf("hash of the topics: %w", r.err)
 		}
+		return nil
 	})
-	if err == nil && inTag != nil {
-		err = fmt.Errorf("hash of the topics: %w", inTag)
-	}
 	return epoch, hash, err
 }
 
@@ -191,7 +190,6 @@ func readEpochValue(b []byte) (epoch int32, err error) {
 }
 
 func readMemberValue(b []byte) (m memberValue, err error) {
-	var inTag error
 	err = readConsumerValue(b, func(r *reader) {
 		m.instance = string(r.string())
 		m.rack = string(r.string())
@@ -201,14 +199,12 @@ func readMemberValue(b []byte) (m memberValue, err error) {
 		m.pattern = string(r.string())
 		m.rebalanceTimeout = r.int32()
 		m.assignor = string(r.string())
-	}, func(tag int, value []byte) {
-		if tag == 0 {
-			m.classic, inTag = readClassicMemberValue(value)
+	}, func(value []byte) (err error) {
+		if m.classic, err = readClassicMemberValue(value); err != nil {
+			return fmt.Errorf("classic member: %w", err)
 		}
+		return nil
 	})
-	if err == nil && inTag != nil {
-		err = fmt.Errorf("classic member: %w", inTag)
-	}
 	return m, err
 }
 

@@ -40,10 +40,7 @@ func newOffsetRecord(group wire.GroupID, topic string, partition int32, v offset
 		w.int32(v.leaderEpoch)
 		w.bytesAsString(v.metadata)
 		w.int64(v.committed)
-		w.uvarint(1)
-		w.uvarint(0)
-		w.uvarint(len(v.topic))
-		w.topicID(v.topic)
+		w.oneTag(v.topic[:])
 	}
 	return Record{Key: keyOf(offsetRecord, group, topic, partition), Value: w.b}
 }
