@@ -3,11 +3,13 @@ package actors
 import (
 	"bytes"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupe-mq/troupe/wire"
+	"github.com/troupe-mq/troupe/wire/peer"
 	"github.com/troupe-mq/troupe/wire/record"
 )
 
@@ -93,10 +95,23 @@ func (f *forwards) walk(of owner, l *lane) {
 	}
 }
 
-// answer sends an answer without records.
+// answer sends an answer without records. Of one that no link takes, why is answered; if that is lost too, the one who asked has
+// its own time limit.
 func (f *forwards) answer(to *actor.PID, id uint64, m wire.Message, kind wire.Kind) {
-	// One that no link takes is lost; then the one who asked has its own time limit.
-	_ = f.broker.remotes.post(to, forwardName, &wire.Forwarded{ID: id, Answer: kind, Body: wire.AppendMessage(nil, m)})
+	post := func(kind wire.Kind, m wire.Message) error {
+		return f.broker.remotes.post(to, forwardName, &wire.Forwarded{ID: id, Answer: kind, Body: wire.AppendMessage(nil, m)})
+	}
+	switch err := post(kind, m); {
+	case errors.Is(err, peer.ErrTooLarge):
+		_ = post(wire.KindFailed, &wire.Failure{Err: wire.Errorf(wire.MessageTooLarge, "the answer of broker %d is too large to be passed on", f.broker.cfg.ID)})
+	case errors.Is(err, peer.ErrFull):
+		_ = post(wire.KindFailed, f.tooMuch())
+	}
+}
+
+// tooMuch is the answer where another one found no room on the link.
+func (f *forwards) tooMuch() *wire.Failure {
+	return &wire.Failure{Err: wire.Errorf(wire.ThrottlingQuotaExceeded, "too much is on its way from broker %d", f.broker.cfg.ID)}
 }
 
 // forwardedProduce is a produce of another broker on its way through a replica.
@@ -272,7 +287,7 @@ func (f *forwards) fetch(from *actor.PID, id uint64, body []byte) {
 		ID: id, Answer: wire.KindFetch, Body: wire.AppendMessage(nil, &reply), Payload: records.Bytes[:at], Buffer: records,
 	})
 	if err != nil && at > 0 {
-		f.answer(from, id, &wire.Failure{Err: wire.Errorf(wire.ThrottlingQuotaExceeded, "too much is on its way from broker %d", f.broker.cfg.ID)}, wire.KindFailed)
+		f.answer(from, id, f.tooMuch(), wire.KindFailed)
 	}
 }
 
