@@ -188,16 +188,22 @@ func (m *CommittedOffsets) decode(d *Decoder) {
 }
 
 func (m *FetchOffsets) encode(e *Encoder) {
-	e.array(5)
+	if !m.All {
+		e.array(5)
+	} else {
+		e.array(7)
+	}
 	e.string(string(m.Group))
 	e.string(string(m.Member))
 	e.int(int64(m.MemberEpoch))
 	e.bool(m.Stable)
-	if m.All {
-		e.nothing()
+	if !m.All {
+		e.namedPartitions(m.Topics)
 		return
 	}
-	e.namedPartitions(m.Topics)
+	e.nothing()
+	e.string(m.After.Topic)
+	e.int(int64(m.After.Partition))
 }
 
 func (m *FetchOffsets) decode(d *Decoder) {
@@ -206,12 +212,14 @@ func (m *FetchOffsets) decode(d *Decoder) {
 	m.MemberEpoch, m.Stable = integer[int32](d), d.bool()
 	if m.All = d.isNil(); !m.All {
 		m.Topics = d.namedPartitions()
+	} else if d.more() {
+		m.After = TopicNamePartition{Topic: d.string(), Partition: integer[int32](d)}
 	}
 	d.close(outer)
 }
 
 func (m *FetchedOffsets) encode(e *Encoder) {
-	e.array(2)
+	e.array(3)
 	e.failure(m.Err)
 	e.array(len(m.Offsets))
 	for i := range m.Offsets {
@@ -226,6 +234,7 @@ func (m *FetchedOffsets) encode(e *Encoder) {
 		e.string(o.Metadata)
 		e.moment(o.Committed)
 	}
+	e.bool(m.More)
 }
 
 func (m *FetchedOffsets) decode(d *Decoder) {
@@ -236,6 +245,7 @@ func (m *FetchedOffsets) decode(d *Decoder) {
 		o.Offset, o.LeaderEpoch = integer[Offset](d), integer[LeaderEpoch](d)
 		o.Metadata, o.Committed = d.string(), d.moment()
 	})
+	m.More = d.more() && d.bool()
 	d.close(outer)
 }
 

@@ -33,6 +33,8 @@ func groupSamples() map[string]Message {
 		"committed offsets":                  &CommittedOffsets{Err: refused, Errs: []error{nil, UnknownTopicOrPartition, refused}},
 		"fetch offsets":                      &FetchOffsets{Group: "g", Member: "m", MemberEpoch: 7, Topics: topics, Stable: true},
 		"fetch all offsets":                  &FetchOffsets{Group: "g", MemberEpoch: UnknownMemberEpoch, All: true},
+		"fetch the offsets behind one":       &FetchOffsets{Group: "g", MemberEpoch: UnknownMemberEpoch, All: true, After: TopicNamePartition{Topic: "a", Partition: 7}},
+		"some of all fetched offsets":        &FetchedOffsets{Offsets: []FetchedOffset{{Topic: "a", Offset: 9}}, More: true},
 		"fetched offsets":                    &FetchedOffsets{Err: refused, Offsets: []FetchedOffset{{Topic: "a", TopicID: someTopic, Partition: 1, Offset: 9, LeaderEpoch: 2, Metadata: "why", Committed: moment}, {Err: UnstableOffsetCommit, Topic: "b", Offset: NoOffset, LeaderEpoch: NoEpoch}}},
 		"delete offsets":                     &DeleteOffsets{Group: "g", Topics: topics},
 		"list groups":                        &ListGroups{States: []string{"Stable"}, Types: []string{"consumer"}},

@@ -192,8 +192,10 @@ type FetchOffsets struct {
 	// Member and MemberEpoch are told by members of a group of KIP-848 ("" and -1 by others) and checked (OffsetFetch 9).
 	Member      MemberID
 	MemberEpoch int32
-	// All asks for every offset of the group; else those of Topics are asked for.
+	// All asks for every offset of the group, in the order of topics and partitions, beginning behind After; an answer has as many
+	// as one may carry. Else those of Topics are asked for.
 	All    bool
+	After  TopicNamePartition // zero: from the first
 	Topics []NamedPartitions
 	// Stable wants no answer from before a pending transaction's end (KIP-447). There are none yet.
 	Stable bool
@@ -211,6 +213,7 @@ type NamedPartitions struct {
 type FetchedOffsets struct {
 	Err     error
 	Offsets []FetchedOffset
+	More    bool // of all that were asked for: the next come behind the last of these
 }
 
 // FetchedOffset is what is committed of one partition.

@@ -153,8 +153,18 @@ func (o *offsets) removeTopic(t *turn, group wire.GroupID, topic *topicOffsets) 
 }
 
 // sorted returns the topics in the order of their names, so that what shows does not depend on a map.
-func (o *offsets) sorted() []*topicOffsets {
-	return slices.SortedFunc(maps.Values(o.topics), func(a, b *topicOffsets) int { return strings.Compare(a.name, b.name) })
+func (o *offsets) sorted() []*topicOffsets { return o.sortedFrom("") }
+
+// sortedFrom returns those from a name on.
+func (o *offsets) sortedFrom(name string) []*topicOffsets {
+	topics := make([]*topicOffsets, 0, len(o.topics))
+	for _, topic := range o.topics {
+		if topic.name >= name {
+			topics = append(topics, topic)
+		}
+	}
+	slices.SortFunc(topics, func(a, b *topicOffsets) int { return strings.Compare(a.name, b.name) })
+	return topics
 }
 
 func (topic *topicOffsets) sorted() []int32 { return slices.Sorted(maps.Keys(topic.partitions)) }
@@ -188,6 +198,14 @@ func (g *Group) dropDeletedTopics(t *turn) {
 	}
 }
 
+// What an answer with offsets may take. One of all is cut there, and the rest is asked for; one of what a client names is refused.
+//
+// Kafka: has no bounds. A partition that a request names a thousand times has its metadata a thousand times in the answer.
+const (
+	maxPageBytes    = 4 << 20
+	maxFetchedBytes = 32 << 20
+)
+
 // fetch tells what is committed. A group that nobody knows has committed nothing, which is no error.
 func (g *Group) fetch(t *turn, q *wire.FetchOffsets) *wire.FetchedOffsets {
 	if g.consumer != nil {
@@ -195,15 +213,10 @@ func (g *Group) fetch(t *turn, q *wire.FetchOffsets) *wire.FetchedOffsets {
 			return &wire.FetchedOffsets{Err: err}
 		}
 	}
-	reply := &wire.FetchedOffsets{}
 	if q.All {
-		for _, topic := range g.offsets.sorted() {
-			for _, p := range topic.sorted() {
-				reply.Offsets = append(reply.Offsets, topic.fetched(t.view, p))
-			}
-		}
-		return reply
+		return g.offsets.page(t.view, q.After)
 	}
+	reply, bytes := &wire.FetchedOffsets{}, 0
 	for _, asked := range q.Topics {
 		name, err := topicName(t.view, asked.Topic, asked.TopicID)
 		topic := g.offsets.topics[name]
@@ -214,9 +227,39 @@ func (g *Group) fetch(t *turn, q *wire.FetchOffsets) *wire.FetchedOffsets {
 			}
 			f.TopicID = asked.TopicID
 			reply.Offsets = append(reply.Offsets, f)
+			if bytes += fetchedBytes(&f); bytes > maxFetchedBytes {
+				return &wire.FetchedOffsets{Err: wire.Errorf(wire.MessageTooLarge,
+					"the offsets that were asked for take more than %d bytes: ask for fewer", maxFetchedBytes)}
+			}
 		}
 	}
 	return reply
+}
+
+// page tells as many offsets as an answer may carry, from behind one on.
+func (o *offsets) page(view wire.View, after wire.TopicNamePartition) *wire.FetchedOffsets {
+	reply, bytes := &wire.FetchedOffsets{}, 0
+	for _, topic := range o.sortedFrom(after.Topic) {
+		for _, p := range topic.sorted() {
+			if topic.name == after.Topic && p <= after.Partition {
+				continue
+			}
+			if bytes >= maxPageBytes {
+				reply.More = true
+				return reply
+			}
+			f := topic.fetched(view, p)
+			bytes += fetchedBytes(&f)
+			reply.Offsets = append(reply.Offsets, f)
+		}
+	}
+	return reply
+}
+
+// fetchedBytes is what an offset takes in an answer, at most.
+func fetchedBytes(f *wire.FetchedOffset) int {
+	const numbers = 64
+	return numbers + len(f.Topic) + len(f.Metadata)
 }
 
 // fetched tells what is committed of a partition. What was committed of a topic of the same name that is deleted does not count.

@@ -45,26 +45,32 @@ func (cl *Client) DescribeGroup(ctx context.Context, group string) (*Group, erro
 	return described, nil
 }
 
-// FetchOffsets returns all offsets that a group has committed. A group that does not exist has none.
+// FetchOffsets returns all offsets that a group has committed. A group that does not exist has none. What is committed meanwhile
+// may be among them.
 func (cl *Client) FetchOffsets(ctx context.Context, group string) ([]GroupOffset, error) {
-	fetched, err := groupAnswer[*wire.FetchedOffsets](ctx, cl, &wire.FetchOffsets{
-		Group: wire.GroupID(group), MemberEpoch: wire.UnknownMemberEpoch, All: true,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("committed offsets of group %s: %w", group, err)
-	}
 	var offsets []GroupOffset
-	for i := range fetched.Offsets {
-		switch o := &fetched.Offsets[i]; {
-		case o.Err != nil:
-			return nil, &PartitionError{o.Topic, o.Partition, wire.NoOffset, o.Err}
-		case o.Offset >= 0:
-			offsets = append(offsets, GroupOffset{
-				Topic: o.Topic, Partition: o.Partition, Offset: o.Offset, Metadata: o.Metadata, Committed: o.Committed,
-			})
+	q := &wire.FetchOffsets{Group: wire.GroupID(group), MemberEpoch: wire.UnknownMemberEpoch, All: true}
+	for {
+		fetched, err := groupAnswer[*wire.FetchedOffsets](ctx, cl, q)
+		if err != nil {
+			return nil, fmt.Errorf("committed offsets of group %s: %w", group, err)
 		}
+		for i := range fetched.Offsets {
+			switch o := &fetched.Offsets[i]; {
+			case o.Err != nil:
+				return nil, &PartitionError{o.Topic, o.Partition, wire.NoOffset, o.Err}
+			case o.Offset >= 0:
+				offsets = append(offsets, GroupOffset{
+					Topic: o.Topic, Partition: o.Partition, Offset: o.Offset, Metadata: o.Metadata, Committed: o.Committed,
+				})
+			}
+		}
+		if !fetched.More || len(fetched.Offsets) == 0 {
+			return offsets, nil
+		}
+		last := &fetched.Offsets[len(fetched.Offsets)-1]
+		q.After = wire.TopicNamePartition{Topic: last.Topic, Partition: last.Partition}
 	}
-	return offsets, nil
 }
 
 // CommitOffsets sets where a group goes on. It is for groups without members: what a member reads is for it to commit, and with

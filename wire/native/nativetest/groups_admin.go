@@ -35,12 +35,22 @@ func (c *cluster) commit(q *wire.CommitOffsets) *wire.CommittedOffsets {
 	return reply
 }
 
+// offsetsPerPage is how many of all offsets are told at once.
+const offsetsPerPage = 100
+
 func (c *cluster) fetchOffsets(g *group, q *wire.FetchOffsets) *wire.FetchedOffsets {
 	reply := new(wire.FetchedOffsets)
 	if q.All && g != nil {
 		for _, at := range slices.SortedFunc(maps.Keys(g.offsets), func(a, b wire.TopicNamePartition) int {
 			return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 		}) {
+			if cmp.Or(strings.Compare(at.Topic, q.After.Topic), cmp.Compare(at.Partition, q.After.Partition)) <= 0 {
+				continue
+			}
+			if len(reply.Offsets) == offsetsPerPage {
+				reply.More = true
+				break
+			}
 			reply.Offsets = append(reply.Offsets, g.offsets[at])
 		}
 	}
