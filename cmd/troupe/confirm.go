@@ -58,12 +58,17 @@ func mayAsk(std streams, yes bool, what string) error {
 	return usagef("say --yes, as there is no terminal to ask at. %s", what)
 }
 
-// confirmDeletion asks a person at a terminal. Scripts may delete without --yes, as they always could.
-func confirmDeletion(ctx context.Context, std streams, yes bool, what string, names []string) error {
+// confirmAtTerminal asks a person at a terminal. Scripts may go on without --yes: for what they always could.
+func confirmAtTerminal(ctx context.Context, std streams, yes bool, what string) error {
 	if !isTerminal(std.in) || !isTerminal(std.err) {
 		return nil
 	}
-	return confirm(ctx, std, yes, fmt.Sprintf("%s going to be deleted for good: %s.", what, strings.Join(names, ", ")))
+	return confirm(ctx, std, yes, what)
+}
+
+// confirmDeletion is confirmAtTerminal for what is there no more then.
+func confirmDeletion(ctx context.Context, std streams, yes bool, what string, names []string) error {
+	return confirmAtTerminal(ctx, std, yes, fmt.Sprintf("%s going to be deleted for good: %s.", what, strings.Join(names, ", ")))
 }
 
 // shared is a text that one goroutine shows while another one changes it.

@@ -63,11 +63,11 @@ func connectWith(ctx context.Context, bootstrap string, cfg client.Config) (*cli
 		strings.Join(addresses, ", "), rootCause(refusals[0]))
 }
 
-// forEach does the same for each of the names, and goes on where one fails: the error has a line for each that did.
-func forEach(ctx context.Context, names []string, do func(name string) error) error {
+// forEach does the same for each of a list, and goes on where one fails: the error has a line for each that did.
+func forEach[T any](ctx context.Context, list []T, do func(T) error) error {
 	var failed []error
-	for _, name := range names {
-		if err := do(name); err != nil {
+	for _, one := range list {
+		if err := do(one); err != nil {
 			failed = append(failed, err)
 		}
 		if ctx.Err() != nil { // or the others would only fail by that

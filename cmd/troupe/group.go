@@ -29,7 +29,7 @@ they go on. A group begins to exist when somebody consumes in its name.`,
 	bootstrapFlag(cmd.PersistentFlags(), &bootstrap)
 	cmd.AddCommand(
 		newGroupList(&bootstrap), newGroupDescribe(&bootstrap), newGroupReset(std, &bootstrap),
-		newGroupDelete(std, &bootstrap), newGroupHistory(std, &bootstrap),
+		newGroupDelete(std, &bootstrap), newGroupRemoveMember(std, &bootstrap), newGroupHistory(std, &bootstrap),
 	)
 	return cmd
 }
@@ -110,7 +110,7 @@ func hintForMembers(ctx context.Context, c *client.Client, err error, group stri
 	if errors.Is(err, wire.NonEmptyGroup) || errors.Is(err, wire.GroupSubscribedToTopic) {
 		if described, err := c.DescribeGroup(ctx, group); err == nil && len(described.Members) > 0 {
 			if away := awayInstances(described.Members); len(away) == len(described.Members) {
-				return hintForAway(away)
+				return hintForAway(group, away)
 			}
 		}
 	}

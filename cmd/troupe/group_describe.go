@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -35,7 +36,7 @@ type groupMemberJSON struct {
 	ClientID string               `json:"client_id"`
 	Host     string               `json:"host"`
 	Protocol string               `json:"protocol"` // that this member speaks
-	Epoch    int32                `json:"epoch"`    // -1 of one that speaks the classic protocol
+	Epoch    int32                `json:"epoch"`    // -1 of one that speaks the classic protocol, -2 of a static one that has stopped
 	Topics   []string             `json:"topics"`   // that it subscribes to
 	Pattern  string               `json:"pattern"`  // likewise
 	Assigned []topicPartitionJSON `json:"assigned"`
@@ -70,8 +71,9 @@ func newGroupDescribe(bootstrap *string) *cobra.Command {
 group goes on, where the partition ends, and how far the group is behind: in records, and in seconds since the
 first record came that is not committed yet. Without a name it shows every group.
 
-With --members it shows the members, with --state how the group itself is. In JSON, current_offset, lag and
-lag_seconds are -1 where nothing is committed yet.`,
+With --members it shows the members: a static one that has stopped is away, for as long as the group keeps its
+place. With --state it shows how the group itself is. In JSON, current_offset, lag and lag_seconds are -1 where
+nothing is committed yet.`,
 		Example: `  troupe group describe billing
   troupe group describe billing --members
   troupe group describe billing --json | jq '.[0].partitions[] | select(.lag_seconds > 60 or .current_offset < 0)'`,
@@ -103,12 +105,15 @@ func (v groupViews) print(ctx context.Context, cmd *cobra.Command, c *client.Cli
 		return writeJSON(cmd.OutOrStdout(), groups)
 	case v.state:
 		return printGroupStates(ctx, cmd, c, groups)
+	case len(groups) == 0: // which is no reason to be silent
+		return v.printGroup(cmd, &groupJSON{})
 	}
 	for i := range groups {
 		if i > 0 {
 			_, _ = fmt.Fprintln(cmd.OutOrStdout()) // the table below meets the same writer
 		}
-		if err := printGroup(cmd, &groups[i], v.members); err != nil {
+		tellOfMembers(cmd.ErrOrStderr(), &groups[i])
+		if err := v.printGroup(cmd, &groups[i]); err != nil {
 			return err
 		}
 	}
@@ -256,12 +261,25 @@ func fillLags(ctx context.Context, c *client.Client, partitions []groupPartition
 	return nil
 }
 
-// printGroup writes one group for people, in the columns of Kafka's tool.
-func printGroup(cmd *cobra.Command, group *groupJSON, members bool) error {
+// tellOfMembers says what a table of a group does not: that nobody is there, or is for the time being.
+func tellOfMembers(out io.Writer, group *groupJSON) {
 	if len(group.Members) == 0 {
-		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "group %s has no active members\n", printable(group.Group)) // the table says the rest
+		_, _ = fmt.Fprintf(out, "group %s has no active members\n", printable(group.Group)) // the table says the rest
 	}
-	if members {
+	var away []string
+	for _, m := range group.Members {
+		if m.Epoch == wire.StaticMemberPauses {
+			away = append(away, m.Instance)
+		}
+	}
+	if len(away) > 0 {
+		_, _ = fmt.Fprintf(out, "group %s: %s\n", printable(group.Group), printable(hintForAway(group.Group, away))) // its EPOCH shows it, too
+	}
+}
+
+// printGroup writes one group for people, in the columns of Kafka's tool.
+func (v groupViews) printGroup(cmd *cobra.Command, group *groupJSON) error {
+	if v.members {
 		return printMembers(cmd, group)
 	}
 	byID := make(map[string]*groupMemberJSON)
@@ -286,12 +304,15 @@ func printGroup(cmd *cobra.Command, group *groupJSON, members bool) error {
 func printMembers(cmd *cobra.Command, group *groupJSON) error {
 	var rows [][]string
 	for _, m := range group.Members {
-		count := 0
+		count, epoch := 0, offsetOrDash(int64(m.Epoch))
 		for _, t := range m.Assigned {
 			count += len(t.Partitions)
 		}
+		if m.Epoch == wire.StaticMemberPauses {
+			epoch = "away"
+		}
 		rows = append(rows, []string{
-			group.Group, m.Member, orDash(m.Instance), orDash(m.Host), orDash(m.ClientID), strconv.Itoa(count), offsetOrDash(int64(m.Epoch)), assignmentText(m.Assigned),
+			group.Group, m.Member, orDash(m.Instance), orDash(m.Host), orDash(m.ClientID), strconv.Itoa(count), epoch, assignmentText(m.Assigned),
 		})
 	}
 	header := []string{"GROUP", "CONSUMER-ID", "GROUP-INSTANCE-ID", "HOST", "CLIENT-ID", "#PARTITIONS", "EPOCH", "ASSIGNMENT"}

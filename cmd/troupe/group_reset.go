@@ -272,26 +272,10 @@ func checkIdle(ctx context.Context, c *client.Client, group string) (known bool,
 	case len(described.Members) > 0:
 		hint := fmt.Sprintf("\"troupe group describe %s --members\" shows them", group)
 		if away := awayInstances(described.Members); len(away) == len(described.Members) {
-			hint = hintForAway(away)
+			hint = hintForAway(group, away)
 		}
 		return false, fmt.Errorf("group %s has %s and is %s: offsets can be reset only when all have stopped; %s",
 			group, plural(int64(len(described.Members)), "member"), described.State, hint)
 	}
 	return true, nil
-}
-
-// awayInstances returns the static members that have stopped, and whose places are kept.
-func awayInstances(members []client.GroupMember) (instances []string) {
-	for i := range members {
-		if m := &members[i]; m.Instance != "" && m.Epoch == wire.StaticMemberPauses {
-			instances = append(instances, m.Instance)
-		}
-	}
-	return instances
-}
-
-// hintForAway says what to do where nobody but static members is left that have stopped.
-func hintForAway(instances []string) string {
-	return fmt.Sprintf("its static members (%s) have stopped, but the group keeps their places until their sessions end: wait for group.consumer.session.timeout.ms, 45 s unless it was set",
-		strings.Join(instances, ", "))
 }

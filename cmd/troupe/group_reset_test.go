@@ -119,7 +119,7 @@ func TestWhoMeetsStoppedStaticMembersIsToldToWait(t *testing.T) {
 	there := client.GroupMember{}
 	there.Instance, there.Epoch = "two", 3
 	got := awayInstances([]client.GroupMember{away, there, {}})
-	if len(got) != 1 || got[0] != "one" || !strings.Contains(hintForAway(got), "(one)") {
-		t.Errorf("away are %q: %s", got, hintForAway(got))
+	if len(got) != 1 || got[0] != "one" || !strings.Contains(hintForAway("g", got), "(one)") {
+		t.Errorf("away are %q: %s", got, hintForAway("g", got))
 	}
 }

@@ -107,3 +107,16 @@ func TestOffsetsOfATopicThatIsMisspeltAreNotDeletedInSilence(t *testing.T) {
 	failsWithLines(t, []string{"t/0 and 2 more: GROUP_SUBSCRIBED_TO_TOPIC"}, offsets("t")...)
 	member.end(t)
 }
+
+func TestWhereThereAreNoGroupsTheTablesHaveTheirHeaders(t *testing.T) {
+	bootstrap := "--bootstrap=" + startBroker(t, t.TempDir()).ready["kafka"]
+	for view, want := range map[string]string{"--json=false": "GROUP  TOPIC  ", "--members": "GROUP  CONSUMER-ID  ", "--state": "GROUP  COORDINATOR (ID)  "} {
+		got := inProcess(t, "", "group", "describe", view, bootstrap)
+		if got.code != exitDone || !strings.HasPrefix(got.out, want) || strings.Count(got.out, "\n") != 1 || got.err != "" {
+			t.Errorf("with %s: exit code %d, %q, %q", view, got.code, got.out, got.err)
+		}
+	}
+	if got := must(t, "", "group", "describe", "--json", bootstrap); got != "[]\n" {
+		t.Errorf("in JSON: %q", got)
+	}
+}

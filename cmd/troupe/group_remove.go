@@ -1,0 +1,178 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/troupe-mq/troupe/wire"
+	"github.com/troupe-mq/troupe/wire/client"
+)
+
+func newGroupRemoveMember(std streams, bootstrap *string) *cobra.Command {
+	var (
+		instances, members []string
+		yes                bool
+	)
+	cmd := &cobra.Command{
+		Use:   "remove-member GROUP",
+		Short: "Take members out of a group that do not come back",
+		Long: `Remove-member takes members out of a group: static ones that have stopped, whose places the group keeps until
+their sessions end, or any that hang. Others get their partitions at once. A member that lives joins again by
+itself, so stop it first. At a terminal remove-member asks first, unless --yes is given.
+
+Static members are named by their instances, and others by the ids that "troupe group describe GROUP --members"
+shows.`,
+		Example: `  troupe group describe billing --members
+  troupe group remove-member billing --instance till-3
+  troupe group remove-member billing --member 7f2c9a64-53a1-4d8e-b1f0-0c1f3a8e77aa`,
+		Args: exactly("GROUP"),
+
+		ValidArgsFunction: completeGroups(bootstrap, 1),
+	}
+	set := cmd.Flags()
+	set.StringArrayVar(&instances, "instance", nil, "`name` of a static member; may be repeated")
+	set.StringArrayVar(&members, "member", nil, "`id` of a member; may be repeated")
+	completeMembers(cmd, bootstrap, "instance", func(m *client.GroupMember) string { return m.Instance })
+	completeMembers(cmd, bootstrap, "member", func(m *client.GroupMember) string { return string(m.Member) })
+	yesFlag(set, &yes)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(instances)+len(members) == 0 {
+			return usagef("whom? Give --instance or --member; %s", whoIsThere(args[0]))
+		}
+		c, err := connect(cmd.Context(), *bootstrap)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = c.Close() }() // nothing is left to be told
+		found, err := membersToRemove(cmd.Context(), c, args[0], instances, members)
+		if err != nil {
+			return err
+		}
+		var named []string
+		for _, m := range found {
+			named = append(named, nameOf(m)+", "+whatItDoes(m))
+		}
+		what := fmt.Sprintf("Members are going to be taken out of group %s: %s.", args[0], strings.Join(named, "; "))
+		if err := confirmAtTerminal(cmd.Context(), std, yes, what); err != nil {
+			return err
+		}
+		return removeMembers(cmd, c, args[0], found)
+	}
+	return cmd
+}
+
+// membersToRemove finds those who are named. Nobody is taken out if one of them is not there: it may be misspelt.
+func membersToRemove(ctx context.Context, c *client.Client, group string, instances, members []string) (found []*client.GroupMember, err error) {
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	described, err := c.DescribeGroup(ctx, group)
+	if err != nil {
+		return nil, explain(err, hintForGroup(err, group))
+	}
+	find := func(names []string, kind string, is func(*client.GroupMember) string) error {
+		return forEach(ctx, names, func(name string) error {
+			i := slices.IndexFunc(described.Members, func(m client.GroupMember) bool { return name != "" && is(&m) == name })
+			if i < 0 {
+				return fmt.Errorf("group %s has no member with the %s %q; %s", group, kind, name, whoIsThere(group))
+			}
+			if m := &described.Members[i]; !slices.Contains(found, m) {
+				found = append(found, m)
+			}
+			return nil
+		})
+	}
+	err = errors.Join(
+		find(instances, "instance", func(m *client.GroupMember) string { return m.Instance }),
+		find(members, "id", func(m *client.GroupMember) string { return string(m.Member) }),
+	)
+	if err == nil && described.Type == wire.ClassicGroup {
+		err = fmt.Errorf("group %s speaks the classic protocol: its members leave by themselves, or once session.timeout.ms is over that they have set", group)
+	}
+	return found, err
+}
+
+func removeMembers(cmd *cobra.Command, c *client.Client, group string, found []*client.GroupMember) error {
+	ctx, cancel := context.WithTimeout(cmd.Context(), adminTimeout)
+	defer cancel()
+	return forEach(ctx, found, func(m *client.GroupMember) error {
+		if err := c.RemoveMember(ctx, group, string(m.Member), m.Instance); err != nil {
+			return explain(err, whoIsThere(group))
+		}
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "took %s out of %s\n", printable(nameOf(m)), printable(group))
+		return err
+	})
+}
+
+func whoIsThere(group string) string {
+	return fmt.Sprintf("\"troupe group describe %s --members\" shows who is there", group)
+}
+
+// nameOf is how an operator knows a member.
+func nameOf(m *client.GroupMember) string { return cmp.Or(m.Instance, string(m.Member)) }
+
+// awayInstances returns the static members that have stopped, and whose places are kept.
+func awayInstances(members []client.GroupMember) (instances []string) {
+	for i := range members {
+		if m := &members[i]; isAway(m) {
+			instances = append(instances, m.Instance)
+		}
+	}
+	return instances
+}
+
+// shownAway is how many of the members that are away a line has room for.
+const shownAway = 3
+
+// hintForAway says what to do about static members that have stopped.
+func hintForAway(group string, instances []string) string {
+	them := strings.Join(instances[:min(len(instances), shownAway)], ", ")
+	if more := len(instances) - shownAway; more > 0 {
+		them += fmt.Sprintf(" and %d more", more)
+	}
+	return fmt.Sprintf("static members (%s) have stopped, but the group keeps their places until their sessions end: "+
+		"wait for group.consumer.session.timeout.ms, 45 s unless it was set, or take them out with \"troupe group remove-member %s --instance %s\"",
+		them, group, instances[0])
+}
+
+// isAway says that a static member has stopped, and its place is kept.
+func isAway(m *client.GroupMember) bool {
+	return m.Instance != "" && m.Epoch == wire.StaticMemberPauses
+}
+
+func whatItDoes(m *client.GroupMember) string {
+	if isAway(m) {
+		return "who has stopped"
+	}
+	partitions := 0
+	for _, t := range m.Assigned {
+		partitions += len(t.Partitions)
+	}
+	return "who has not stopped and has " + plural(int64(partitions), "partition")
+}
+
+// completeMembers completes a flag with what names the members of the group that is the argument.
+func completeMembers(cmd *cobra.Command, bootstrap *string, flag string, name func(*client.GroupMember) string) {
+	completeFlagWith(cmd, flag, func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return completions(cmd, *bootstrap, typed, func(ctx context.Context, c *client.Client) (names []string, err error) {
+			if len(args) == 0 {
+				return nil, nil
+			}
+			described, err := c.DescribeGroup(ctx, args[0])
+			if err != nil {
+				return nil, err
+			}
+			for i := range described.Members {
+				if n := name(&described.Members[i]); n != "" {
+					names = append(names, n)
+				}
+			}
+			return names, nil
+		})
+	})
+}
