@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -563,20 +564,26 @@ func TestDeletingATopicWhoseReplicaIsBeingReplacedLeavesNothing(t *testing.T) {
 	})
 }
 
+// alter changes keys of a topic or of all brokers, each as "key=value".
+func (c *company) alter(resource wire.ConfigResource, pairs ...string) {
+	c.t.Helper()
+	alter := wire.AlterConfigs{Resource: resource}
+	for _, pair := range pairs {
+		key, value, _ := strings.Cut(pair, "=")
+		alter.Changes = append(alter.Changes, wire.ConfigChange{Name: key, Value: &value})
+	}
+	if errs := c.AlterConfigs(c.t.Context(), []wire.AlterConfigs{alter}, false); errs[0] != nil {
+		c.t.Fatal(errs[0])
+	}
+	synctest.Wait()
+}
+
 func TestConfigurationsReachTheLogAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := start(t, crashfs.New())
 		defer c.end()
 		topic := c.topic("events", 1)
-		value := "3600000"
-		errs := c.AlterConfigs(t.Context(), []wire.AlterConfigs{{
-			Resource: wire.ConfigResource{Type: wire.ConfigTopic, Name: "events"},
-			Changes:  []wire.ConfigChange{{Name: "retention.ms", Op: wire.OpSet, Value: &value}},
-		}}, false)
-		if errs[0] != nil {
-			t.Fatal(errs[0])
-		}
-		synctest.Wait()
+		c.alter(wire.ConfigResource{Type: wire.ConfigTopic, Name: "events"}, "retention.ms=3600000")
 		if cfg := c.routes.find(topic, 0).current().Config(); cfg.RetentionAge != time.Hour || cfg.Synced == nil || cfg.Producers == nil {
 			t.Fatalf("the log has %+v", cfg)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime"
 	"strings"
 	"sync"
@@ -12,17 +11,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/troupe-mq/troupe/storage/crashfs"
 	"github.com/troupe-mq/troupe/wire"
 )
 
 func TestIdleGroupsCostNoGoroutine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := start(t, crashfs.New())
-		defer c.end()
-		c.topic("orders", 1)
+	withOrders(t, func(t *testing.T, c *company) {
 		c.commits("billing", "orders", 1)
 		synctest.Wait()
 		before := runtime.NumGoroutine()
@@ -41,10 +34,7 @@ func TestIdleGroupsCostNoGoroutine(t *testing.T) {
 }
 
 func TestWhatWaitsForACoordinatorIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := start(t, crashfs.New())
-		defer c.end()
-		c.topic("orders", 1)
+	withOrders(t, func(t *testing.T, c *company) {
 		c.commits("billing", "orders", 1)
 		gate := c.disk.Hold("/data")
 		defer gate.Release()
@@ -81,18 +71,12 @@ func TestWhatWaitsForACoordinatorIsBounded(t *testing.T) {
 }
 
 func TestRecordsThatAreNotAppendedYetAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := start(t, crashfs.New())
-		defer c.end()
-		c.topic("orders", 1)
+	withOrders(t, func(t *testing.T, c *company) {
 		c.commits("billing", "orders", 1)
 		gate := c.disk.Hold("/data")
 		defer gate.Release()
 		var all sync.WaitGroup
-		large := commitOf("billing", "orders", 2)
-		for range 10_000 {
-			large.Offsets = append(large.Offsets, wire.OffsetCommit{Topic: "orders", Offset: 2, LeaderEpoch: wire.NoEpoch, Metadata: strings.Repeat("m", 400)})
-		}
+		large := largeCommitOf("billing", "orders", 2, 10_000)
 		refused := 0
 		for range 20 { // 5 MB each
 			all.Go(func() {
@@ -110,9 +94,7 @@ func TestRecordsThatAreNotAppendedYetAreBounded(t *testing.T) {
 		}
 		gate.Release()
 		all.Wait()
-		if got := c.committed("billing", "orders"); got != 2 {
-			t.Errorf("offset %d, want 2", got)
-		}
+		c.expectCommitted("billing", "orders", 2)
 	})
 }
 
@@ -122,57 +104,8 @@ func canceled(t *testing.T) context.Context {
 	return ctx
 }
 
-func TestWhatGroupsDoIsCounted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		registry := prometheus.NewPedanticRegistry()
-		c := startWith(t, Dependencies{FS: crashfs.New(), Logger: slog.New(slog.DiscardHandler), Metrics: NewMetrics(registry)})
-		defer c.end()
-		c.topic("orders", 1)
-		c.topic("returns", 1)
-		c.configure("offsets.retention.minutes", "1")
-		c.configure("offsets.retention.check.interval.ms", "1000")
-		m := &member{c: c, group: "billing"}
-		if err := errors.Join(m.join(), m.sync(), m.commit(1), m.commit(2)); err != nil {
-			t.Fatal(err)
-		}
-		c.commits("shipping", "orders", 1)
-		c.commits("shipping", "returns", 1)
-		c.expectScraped(map[string]float64{"troupe_groups state=Stable": 1, "troupe_groups state=Empty": 1})
-		time.Sleep(5 * time.Minute) // virtual
-		synctest.Wait()
-		want := map[string]float64{
-			"troupe_group_offset_commits_total": 4, "troupe_group_offsets_expired_total": 3, "troupe_group_partition_failures_total": 0,
-			"troupe_group_load_duration_seconds": 50, "troupe_group_rebalances_total member-joined": 1, "troupe_group_rebalances_total session-expired": 1,
-		}
-		families, err := registry.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, family := range families {
-			for _, metric := range family.GetMetric() {
-				key := family.GetName()
-				for _, label := range metric.GetLabel() {
-					key += " " + label.GetValue()
-				}
-				if value, told := want[key]; told {
-					if got := metric.GetCounter().GetValue() + float64(metric.GetHistogram().GetSampleCount()); got != value {
-						t.Errorf("%s is %v, want %v", key, got, value)
-					}
-					delete(want, key)
-				}
-			}
-		}
-		for key := range want {
-			t.Errorf("%s is not told", key)
-		}
-	})
-}
-
 func TestACallerThatGivesUpIsForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := start(t, crashfs.New())
-		defer c.end()
-		c.topic("orders", 1)
+	withOrders(t, func(t *testing.T, c *company) {
 		c.commits("shipping", "orders", 1)
 		gate := c.disk.Hold("/data")
 		defer gate.Release()
@@ -186,26 +119,14 @@ func TestACallerThatGivesUpIsForgotten(t *testing.T) {
 		if waiting := c.shard("shipping").waiting.Load(); waiting != 0 {
 			t.Errorf("%d requests are said to wait", waiting)
 		}
-		if got := c.committed("shipping", "orders"); got != 2 {
-			t.Errorf("offset %d, want 2: a commit does not come back", got)
-		}
+		c.expectCommitted("shipping", "orders", 2) // a commit does not come back
 	})
 }
 
 func TestACompactedOffsetsTopicLoadsWhatIsCommitted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := start(t, crashfs.New())
-		defer c.end()
-		c.topic("orders", 1)
+	withOrders(t, func(t *testing.T, c *company) {
 		c.commits("billing", "orders", 0)
-		text := func(s string) *string { return &s }
-		changed := c.AlterConfigs(t.Context(), []wire.AlterConfigs{{
-			Resource: wire.ConfigResource{Type: wire.ConfigTopic, Name: wire.OffsetsTopic},
-			Changes:  []wire.ConfigChange{{Name: "segment.bytes", Value: text("1048576")}, {Name: "min.cleanable.dirty.ratio", Value: text("0.01")}},
-		}}, false)
-		if changed[0] != nil {
-			t.Fatal(changed[0])
-		}
+		c.alter(wire.ConfigResource{Type: wire.ConfigTopic, Name: wire.OffsetsTopic}, "segment.bytes=1048576", "min.cleanable.dirty.ratio=0.01")
 		const rounds = 4000
 		for n := range wire.Offset(rounds) {
 			q := commitOf("billing", "orders", n)
@@ -222,20 +143,13 @@ func TestACompactedOffsetsTopicLoadsWhatIsCommitted(t *testing.T) {
 			t.Errorf("%d records of %d groups are left, %v", loaded.records, len(loaded.groups), loaded.err)
 		}
 		c.root.Stop(shard.pid)
-		if got := c.committed("billing", "orders"); got != rounds-1 {
-			t.Errorf("offset %d, want %d", got, rounds-1)
-		}
-		if got := c.committed(neighbour(), "orders"); got != 7 {
-			t.Errorf("the neighbour's offset is %d, want 7", got)
-		}
+		c.expectCommitted("billing", "orders", rounds-1)
+		c.expectCommitted(neighbour(), "orders", 7)
 	})
 }
 
 func TestManyWhoAskForAGroupThatNobodyKnowsAreAnsweredAlike(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := start(t, crashfs.New())
-		defer c.end()
-		c.topic("orders", 1)
+	withOrders(t, func(t *testing.T, c *company) {
 		c.committed("unknown", "orders")
 		var all sync.WaitGroup
 		for range 1000 {

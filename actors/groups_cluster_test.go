@@ -56,12 +56,8 @@ func TestACoordinatorThatIsCutOffFallsSilentBeforeTheNextOneSpeaks(t *testing.T)
 			t.Error("a commit that nobody else has was acknowledged")
 		}
 		cl.awaitReady()
-		if got := cl.coordinator("billing").committed(neighbour(), "orders"); got != wire.NoOffset {
-			t.Errorf("offset %d, which nobody has committed", got)
-		}
-		if got := cl.coordinator("billing").committed("billing", "orders"); got != 3 {
-			t.Errorf("offset %d, want 3", got)
-		}
+		cl.coordinator("billing").expectCommitted(neighbour(), "orders", wire.NoOffset) // nobody has committed any
+		cl.coordinator("billing").expectCommitted("billing", "orders", 3)
 	})
 }
 
@@ -143,9 +139,7 @@ func TestNoCommitIsAcknowledgedWithTooFewReplicas(t *testing.T) {
 		cl.startAll(others...)
 		cl.awaitReady()
 		cl.coordinator("billing").commits("billing", "orders", 4)
-		if got := cl.coordinator("billing").committed("billing", "orders"); got != 4 {
-			t.Errorf("offset %d, want 4", got)
-		}
+		cl.coordinator("billing").expectCommitted("billing", "orders", 4)
 	})
 }
 
@@ -172,8 +166,6 @@ func TestTheOffsetsTopicOfALoneBrokerGrowsWithTheCluster(t *testing.T) {
 		})
 		cl.coordinator("billing").commits("billing", "orders", 2)
 		cl.kill(cl.coordinator("billing").Self())
-		if got := cl.coordinator("billing").committed("billing", "orders"); got != 2 {
-			t.Errorf("offset %d, want 2", got)
-		}
+		cl.coordinator("billing").expectCommitted("billing", "orders", 2)
 	})
 }

@@ -13,10 +13,7 @@ import (
 )
 
 func TestAnAppendThatTakesTooLongLosesTheShard(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := start(t, crashfs.New())
-		defer c.end()
-		c.topic("orders", 1)
+	withOrders(t, func(t *testing.T, c *company) {
 		c.commits("billing", "orders", 1)
 		shard := c.shard("billing")
 		gate := c.disk.Hold("/data")
@@ -37,9 +34,7 @@ func TestAnAppendThatTakesTooLongLosesTheShard(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		gate.Release()
-		if got := c.committed("billing", "orders"); got != 2 {
-			t.Errorf("offset %d, want 2, which the log has", got)
-		}
+		c.expectCommitted("billing", "orders", 2) // which the log has
 		if c.shard("billing") == shard {
 			t.Error("the shard goes on")
 		}
@@ -49,10 +44,7 @@ func TestAnAppendThatTakesTooLongLosesTheShard(t *testing.T) {
 func TestACoordinatorThatIsKilledTakesNothingWithIt(t *testing.T) {
 	for _, how := range []string{"panic", "stop"} {
 		t.Run(how, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := start(t, crashfs.New())
-				defer c.end()
-				c.topic("orders", 1)
+			withOrders(t, func(t *testing.T, c *company) {
 				neighbour := neighbour()
 				c.commits("billing", "orders", 1)
 				c.commits(neighbour, "orders", 1)
@@ -74,13 +66,9 @@ func TestACoordinatorThatIsKilledTakesNothingWithIt(t *testing.T) {
 				if err := <-second; err != nil {
 					t.Errorf("the neighbour's commit: %v", err)
 				}
-				if got := c.committed("billing", "orders"); got != 2 {
-					t.Errorf("offset %d, want 2, which was appended", got)
-				}
+				c.expectCommitted("billing", "orders", 2) // which was appended
 				c.commits("billing", "orders", 3)
-				if got := c.committed(neighbour, "orders"); got != 2 {
-					t.Errorf("the neighbour is at %d", got)
-				}
+				c.expectCommitted(neighbour, "orders", 2)
 			})
 		})
 	}
@@ -88,10 +76,7 @@ func TestACoordinatorThatIsKilledTakesNothingWithIt(t *testing.T) {
 
 // What a coordinator has sent when it ends may arrive after the news of its end.
 func TestWhatADeadCoordinatorEmitsIsNotAppended(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := start(t, crashfs.New())
-		defer c.end()
-		c.topic("orders", 1)
+	withOrders(t, func(t *testing.T, c *company) {
 		c.commits("billing", "orders", 1)
 		shard := c.shard("billing")
 		dead := shard.find("billing")
@@ -144,19 +129,14 @@ func neighbour() wire.GroupID {
 }
 
 func TestACoordinatorThatKeepsPanickingIsReplacedAgainAndAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := start(t, crashfs.New())
-		defer c.end()
-		c.topic("orders", 1)
+	withOrders(t, func(t *testing.T, c *company) {
 		for n := range wire.Offset(5) {
 			c.commits("billing", "orders", n)
 			synctest.Wait()
 			if err := c.Kill("group/billing", "panic"); err != nil {
 				t.Fatal(err)
 			}
-			if got := c.committed("billing", "orders"); got != n {
-				t.Errorf("after panic %d: offset %d", n+1, got)
-			}
+			c.expectCommitted("billing", "orders", n)
 		}
 		if err := c.Kill("group/nobody", "panic"); !errors.Is(err, wire.ResourceNotFound) {
 			t.Errorf("a group that is not there: %v", err)
@@ -165,10 +145,7 @@ func TestACoordinatorThatKeepsPanickingIsReplacedAgainAndAgain(t *testing.T) {
 }
 
 func TestAShardThatIsBeingReadSaysSo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := start(t, crashfs.New())
-		defer c.end()
-		c.topic("orders", 1)
+	withOrders(t, func(t *testing.T, c *company) {
 		c.commits("billing", "orders", 5)
 		if err := c.loads.Acquire(t.Context(), concurrentLoads); err != nil {
 			t.Fatal(err)
@@ -183,18 +160,13 @@ func TestAShardThatIsBeingReadSaysSo(t *testing.T) {
 			}
 		}
 		c.loads.Release(concurrentLoads)
-		if got := c.committed("billing", "orders"); got != 5 {
-			t.Errorf("offset %d, want 5", got)
-		}
+		c.expectCommitted("billing", "orders", 5)
 	})
 }
 
 // What a shard had on its way to the leader of its partition when it ended may be appended later, in the same epoch.
 func TestTheNextShardWaitsForWhatTheOneBeforeMayStillAppend(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := start(t, crashfs.New())
-		defer c.end()
-		c.topic("orders", 1)
+	withOrders(t, func(t *testing.T, c *company) {
 		c.commits("billing", "orders", 1)
 		shard := c.shard("billing")
 		load := &offsetsLoad{broker: c.Broker, run: shard, log: shard.part.view.Load().log}
@@ -215,10 +187,7 @@ func TestTheNextShardWaitsForWhatTheOneBeforeMayStillAppend(t *testing.T) {
 }
 
 func TestTheLastAppendOfAShardIsKnownToTheNext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := start(t, crashfs.New())
-		defer c.end()
-		c.topic("orders", 1)
+	withOrders(t, func(t *testing.T, c *company) {
 		c.commits("billing", "orders", 1)
 		gate := c.disk.Hold("/data")
 		defer gate.Release()
@@ -235,8 +204,6 @@ func TestTheLastAppendOfAShardIsKnownToTheNext(t *testing.T) {
 		default:
 		}
 		gate.Release()
-		if got := c.committed("billing", "orders"); got != 2 {
-			t.Errorf("offset %d, want 2", got)
-		}
+		c.expectCommitted("billing", "orders", 2)
 	})
 }

@@ -2,19 +2,14 @@ package actors
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/troupe-mq/troupe/cluster/group"
-	"github.com/troupe-mq/troupe/storage/crashfs"
 	"github.com/troupe-mq/troupe/wire"
 )
 
 func TestGroupsThatCannotBeFoldedDoNotEndTheBroker(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := start(t, crashfs.New())
-		defer c.end()
-		c.topic("orders", 1)
+	withOrders(t, func(t *testing.T, c *company) {
 		c.commits("billing", "orders", 5)
 		healthy := c.groups.config.Load()
 		c.groups.config.Store(&group.Config{}) // the rules panic
@@ -24,8 +19,6 @@ func TestGroupsThatCannotBeFoldedDoNotEndTheBroker(t *testing.T) {
 			t.Errorf("a fetch meanwhile: %v", err)
 		}
 		c.groups.config.Store(healthy)
-		if got := c.committed("billing", "orders"); got != 5 {
-			t.Errorf("offset %d, want 5", got)
-		}
+		c.expectCommitted("billing", "orders", 5)
 	})
 }

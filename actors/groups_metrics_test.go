@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"errors"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -12,12 +13,42 @@ import (
 	"github.com/troupe-mq/troupe/wire"
 )
 
+// startCounted begins a broker with a topic and with metrics.
+func startCounted(t *testing.T) (*company, *prometheus.Registry) {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	c := startWith(t, Dependencies{FS: crashfs.New(), Logger: slog.New(slog.DiscardHandler), Metrics: NewMetrics(registry)})
+	c.topic("orders", 1)
+	return c, registry
+}
+
+func TestWhatGroupsDoIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, registry := startCounted(t)
+		defer c.end()
+		c.topic("returns", 1)
+		c.alter(wire.ConfigResource{Type: wire.ConfigBroker}, "offsets.retention.minutes=1", "offsets.retention.check.interval.ms=1000")
+		m := &member{c: c, group: "billing"}
+		if err := errors.Join(m.join(), m.sync(), m.commit(1), m.commit(2)); err != nil {
+			t.Fatal(err)
+		}
+		c.commits("shipping", "orders", 1)
+		c.commits("shipping", "returns", 1)
+		c.expectScraped(map[string]float64{"troupe_groups state=Stable": 1, "troupe_groups state=Empty": 1})
+		time.Sleep(5 * time.Minute) // virtual
+		synctest.Wait()
+		expectValues(t, gathered(t, registry), map[string]float64{
+			"troupe_group_offset_commits_total": 4, "troupe_group_offsets_expired_total": 3, "troupe_group_partition_failures_total": 0,
+			"troupe_group_load_duration_seconds_count":            50,
+			"troupe_group_rebalances_total trigger=member-joined": 1, "troupe_group_rebalances_total trigger=session-expired": 1,
+		})
+	})
+}
+
 func TestWhatRebalancesMoveAndForHowLongIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		registry := prometheus.NewPedanticRegistry()
-		c := startWith(t, Dependencies{FS: crashfs.New(), Logger: slog.New(slog.DiscardHandler), Metrics: NewMetrics(registry)})
+		c, registry := startCounted(t)
 		defer c.end()
-		c.topic("orders", 1)
 		beat := func(q *wire.ConsumerHeartbeat) *wire.ConsumerHeartbeatReply {
 			t.Helper()
 			q.Group = "billing"
@@ -39,21 +70,8 @@ func TestWhatRebalancesMoveAndForHowLongIsCounted(t *testing.T) {
 			t.Fatalf("the second member has %+v", second.Assignment)
 		}
 		synctest.Wait()
-		families, err := registry.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var moved, paused float64
-		for _, family := range families {
-			switch metric := family.GetMetric()[0]; family.GetName() {
-			case "troupe_group_partitions_moved_total":
-				moved = metric.GetCounter().GetValue()
-			case "troupe_group_partition_pause_seconds":
-				paused = metric.GetHistogram().GetSampleSum()
-			}
-		}
-		if moved != 1 || paused != 3 {
-			t.Errorf("%v partitions moved, which took %v s; want one, and 3 s", moved, paused)
-		}
+		expectValues(t, gathered(t, registry), map[string]float64{
+			"troupe_group_partitions_moved_total": 1, "troupe_group_partition_pause_seconds_sum": 3,
+		})
 	})
 }

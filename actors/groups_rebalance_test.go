@@ -93,16 +93,13 @@ func TestACoordinatorThatIsKilledInTheMiddleOfARebalanceGoesOnFromTheLog(t *test
 	for _, at := range []string{"joining", "syncing", "stable"} {
 		for _, how := range []string{"panic", "stop"} {
 			t.Run(at+"/"+how, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { killWhile(t, at, how) })
+				withOrders(t, func(t *testing.T, c *company) { killWhile(t, c, at, how) })
 			})
 		}
 	}
 }
 
-func killWhile(t *testing.T, at, how string) {
-	c := start(t, crashfs.New())
-	defer c.end()
-	c.topic("orders", 1)
+func killWhile(t *testing.T, c *company, at, how string) {
 	c.commits("billing", "orders", 1)
 	members := []*member{{c: c, group: "billing"}, {c: c, group: "billing"}, {c: c, group: "billing"}}
 	kill := func() {
@@ -169,16 +166,11 @@ func killWhile(t *testing.T, at, how string) {
 	if err := stranger.commit(99); !errors.Is(err, wire.IllegalGeneration) {
 		t.Errorf("a commit of an older generation: %v, want ILLEGAL_GENERATION", err)
 	}
-	if got := c.committed("billing", "orders"); got != 12 {
-		t.Errorf("offset %d, want 12", got)
-	}
+	c.expectCommitted("billing", "orders", 12)
 }
 
 func TestAMemberThatIsSilentIsGoneWithItsSession(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := start(t, crashfs.New())
-		defer c.end()
-		c.topic("orders", 1)
+	withOrders(t, func(t *testing.T, c *company) {
 		m := &member{c: c, group: "billing"}
 		if err := errors.Join(m.join(), m.sync()); err != nil {
 			t.Fatal(err)
@@ -213,25 +205,10 @@ func TestAMemberThatIsSilentIsGoneWithItsSession(t *testing.T) {
 	})
 }
 
-// configure changes a key of all brokers.
-func (c *company) configure(key, value string) {
-	c.t.Helper()
-	changed := c.AlterConfigs(c.t.Context(), []wire.AlterConfigs{{
-		Resource: wire.ConfigResource{Type: wire.ConfigBroker}, Changes: []wire.ConfigChange{{Name: key, Value: &value}},
-	}}, false)
-	if changed[0] != nil {
-		c.t.Fatal(changed[0])
-	}
-	synctest.Wait()
-}
-
 func TestGroupsAreConfiguredWhileTheyLive(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := start(t, crashfs.New())
-		defer c.end()
-		c.topic("orders", 1)
+	withOrders(t, func(t *testing.T, c *company) {
 		c.commits("billing", "orders", 1)
-		c.configure("offset.metadata.max.bytes", "3")
+		c.alter(wire.ConfigResource{Type: wire.ConfigBroker}, "offset.metadata.max.bytes=3")
 		for _, group := range []wire.GroupID{"billing", "new"} {
 			q := commitOf(group, "orders", 2)
 			q.Offsets[0].Metadata = "long"

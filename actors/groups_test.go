@@ -3,6 +3,8 @@ package actors
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,6 +14,16 @@ import (
 	"github.com/troupe-mq/troupe/storage/crashfs"
 	"github.com/troupe-mq/troupe/wire"
 )
+
+// withOrders tests, in virtual time, a broker that is alone and has a topic.
+func withOrders(t *testing.T, test func(t *testing.T, c *company)) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, crashfs.New())
+		defer c.end()
+		c.topic("orders", 1)
+		test(t, c)
+	})
+}
 
 // asks has a group's coordinator answer a request. It comes again, as a client does, until there is one.
 func (c *company) asks(q wire.GroupRequest) (wire.GroupReply, error) {
@@ -44,6 +56,14 @@ func commitOf(group wire.GroupID, topic string, offset wire.Offset) *wire.Commit
 	}}
 }
 
+// largeCommitOf commits an offset so many times in one request, with 400 bytes of metadata each.
+func largeCommitOf(group wire.GroupID, topic string, offset wire.Offset, times int) *wire.CommitOffsets {
+	q := commitOf(group, topic, offset)
+	q.Offsets[0].Metadata = strings.Repeat("m", 400)
+	q.Offsets = slices.Repeat(q.Offsets, times)
+	return q
+}
+
 // committed is the offset that a group has committed of a topic's first partition.
 func (c *company) committed(group wire.GroupID, topic string) wire.Offset {
 	c.t.Helper()
@@ -55,6 +75,13 @@ func (c *company) committed(group wire.GroupID, topic string) wire.Offset {
 		c.t.Fatalf("fetch the offsets of group %s: %v", group, err)
 	}
 	return reply.(*wire.FetchedOffsets).Offsets[0].Offset
+}
+
+func (c *company) expectCommitted(group wire.GroupID, topic string, want wire.Offset) {
+	c.t.Helper()
+	if got := c.committed(group, topic); got != want {
+		c.t.Errorf("group %s is at %d of %s, want %d", group, got, topic, want)
+	}
 }
 
 func fetchOf(group wire.GroupID, topic string) *wire.FetchOffsets {
@@ -116,9 +143,7 @@ func TestCommittedOffsetsSurviveRestarts(t *testing.T) {
 				}
 				c.commits(group, "orders", wire.Offset(100*life+n))
 			}
-			if got := c.committed("unknown", "orders"); got != wire.NoOffset {
-				t.Errorf("a group that nobody knows is at %d", got)
-			}
+			c.expectCommitted("unknown", "orders", wire.NoOffset)
 			c.end()
 			c = start(t, disk)
 		}
@@ -128,28 +153,20 @@ func TestCommittedOffsetsSurviveRestarts(t *testing.T) {
 
 func TestGroupsMoveWithTheLeaderOfTheirPartition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cl := startCluster(t, 3)
+		cl, coordinator := billing(t)
 		defer cl.end()
-		cl.awaitVoters(1, 2, 3)
-		cl.awaitReady()
-		cl.any().topic("orders", 1)
-		cl.awaitTopic("orders")
-		coordinator := cl.coordinator("shipping")
-		coordinator.commits("shipping", "orders", 7)
 		for _, c := range cl.members {
 			if c.Self() == coordinator.Self() {
 				continue
 			}
-			if _, err := c.AskGroup(t.Context(), fetchOf("shipping", "orders")); !errors.Is(err, wire.NotCoordinator) {
+			if _, err := c.AskGroup(t.Context(), fetchOf("billing", "orders")); !errors.Is(err, wire.NotCoordinator) {
 				t.Errorf("broker %d, which does not coordinate: %v", c.Self(), err)
 			}
 		}
 		cl.kill(coordinator.Self())
-		next := cl.coordinator("shipping")
-		if got := next.committed("shipping", "orders"); got != 7 {
-			t.Errorf("the next coordinator has offset %d, want 7", got)
-		}
-		next.commits("shipping", "orders", 8)
+		next := cl.coordinator("billing")
+		next.expectCommitted("billing", "orders", 1)
+		next.commits("billing", "orders", 8)
 	})
 }
 
@@ -198,10 +215,7 @@ func TestTheOffsetsTopicIsMadeOnce(t *testing.T) {
 }
 
 func TestClientsLeaveTheOffsetsTopicAlone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := start(t, crashfs.New())
-		defer c.end()
-		c.topic("orders", 1)
+	withOrders(t, func(t *testing.T, c *company) {
 		c.commits("billing", "orders", 1)
 		topic, _ := c.View().Topic(wire.OffsetsTopic)
 		_, err := c.DeleteRecords(t.Context(), &wire.DeleteRecords{Topic: topic.ID, Partition: partitionOf("billing"), Before: wire.NoOffset})
@@ -211,17 +225,12 @@ func TestClientsLeaveTheOffsetsTopicAlone(t *testing.T) {
 		if deleted := c.DeleteTopics(t.Context(), []wire.TopicRef{{Name: wire.OffsetsTopic}}); !errors.Is(deleted[0].Err, wire.InvalidTopic) {
 			t.Errorf("it is deleted: %v", deleted[0].Err)
 		}
-		if got := c.committed("billing", "orders"); got != 1 {
-			t.Errorf("offset %d, want 1", got)
-		}
+		c.expectCommitted("billing", "orders", 1)
 	})
 }
 
 func TestACommitIsAnsweredOnceItIsDurable(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := start(t, crashfs.New())
-		defer c.end()
-		c.topic("orders", 1)
+	withOrders(t, func(t *testing.T, c *company) {
 		c.commits("billing", "orders", 1)
 		gate := c.disk.Hold("/data")
 		defer gate.Release()
@@ -236,17 +245,12 @@ func TestACommitIsAnsweredOnceItIsDurable(t *testing.T) {
 		if err := errors.Join(<-commit, <-fetch); err != nil {
 			t.Error(err)
 		}
-		if got := c.committed("billing", "orders"); got != 2 {
-			t.Errorf("offset %d, want 2", got)
-		}
+		c.expectCommitted("billing", "orders", 2)
 	})
 }
 
 func TestAGroupOfWhichNothingIsLeftHasNoActor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := start(t, crashfs.New())
-		defer c.end()
-		c.topic("orders", 1)
+	withOrders(t, func(t *testing.T, c *company) {
 		for round := range 3 {
 			c.commits("billing", "orders", wire.Offset(round))
 			if reply, err := c.asks(&wire.DeleteGroup{Group: "billing"}); err != nil || reply.Failure() != nil {
@@ -256,9 +260,7 @@ func TestAGroupOfWhichNothingIsLeftHasNoActor(t *testing.T) {
 			if run := c.shard("billing").find("billing"); run != nil {
 				t.Fatalf("it is still there: %+v", run)
 			}
-			if got := c.committed("billing", "orders"); got != wire.NoOffset {
-				t.Errorf("a deleted group is at %d", got)
-			}
+			c.expectCommitted("billing", "orders", wire.NoOffset)
 			synctest.Wait()
 			if run := c.shard("billing").find("billing"); run != nil {
 				t.Fatalf("it is there because it was asked for: %+v", run)
@@ -290,13 +292,9 @@ func TestTheOffsetsOfADeletedTopicAreForgotten(t *testing.T) {
 		}
 		c.topic("orders", 1)
 		for _, group := range []wire.GroupID{"billing", "asleep"} {
-			if got := c.committed(group, "orders"); got != wire.NoOffset {
-				t.Errorf("group %s is at %d of a topic that was created anew", group, got)
-			}
+			c.expectCommitted(group, "orders", wire.NoOffset)
 		}
-		if got := c.committed("billing", "returns"); got != 2 {
-			t.Errorf("the other topic: offset %d, want 2", got)
-		}
+		c.expectCommitted("billing", "returns", 2)
 		c.end()
 	})
 }

@@ -10,36 +10,51 @@ import (
 	"github.com/troupe-mq/troupe/wire"
 )
 
-// scrape returns the values of all metrics, by name and labels.
-func (c *company) scrape() map[string]float64 {
-	c.t.Helper()
-	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(c.Collector())
+// gathered returns the values of all metrics, by name and labels.
+func gathered(t *testing.T, registry prometheus.Gatherer) map[string]float64 {
+	t.Helper()
 	families, err := registry.Gather()
 	if err != nil {
-		c.t.Fatal(err)
+		t.Fatal(err)
 	}
 	values := make(map[string]float64)
 	for _, family := range families {
 		for _, metric := range family.GetMetric() {
-			key := family.GetName()
+			var labels string
 			for _, label := range metric.GetLabel() {
-				key += " " + label.GetName() + "=" + label.GetValue()
+				labels += " " + label.GetName() + "=" + label.GetValue()
 			}
-			values[key] = metric.GetGauge().GetValue() + metric.GetCounter().GetValue()
+			if h := metric.GetHistogram(); h != nil {
+				values[family.GetName()+"_count"+labels] = float64(h.GetSampleCount())
+				values[family.GetName()+"_sum"+labels] = h.GetSampleSum()
+				continue
+			}
+			values[family.GetName()+labels] = metric.GetGauge().GetValue() + metric.GetCounter().GetValue()
 		}
 	}
 	return values
 }
 
-func (c *company) expectScraped(want map[string]float64) {
-	c.t.Helper()
-	got := c.scrape()
+func expectValues(t *testing.T, got, want map[string]float64) {
+	t.Helper()
 	for key, value := range want {
 		if v, there := got[key]; !there || v != value {
-			c.t.Errorf("%s is %v (%v), want %v", key, v, there, value)
+			t.Errorf("%s is %v (%v), want %v", key, v, there, value)
 		}
 	}
+}
+
+// scrape returns what a collector tells of a broker.
+func (c *company) scrape() map[string]float64 {
+	c.t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(c.Collector())
+	return gathered(c.t, registry)
+}
+
+func (c *company) expectScraped(want map[string]float64) {
+	c.t.Helper()
+	expectValues(c.t, c.scrape(), want)
 }
 
 func TestMetricsTellWhatTheLogsHoldAndWhichPartitionsAreOffline(t *testing.T) {

@@ -48,12 +48,7 @@ func (c *company) from(rack string, topic wire.TopicID, offset wire.Offset) wire
 // fill produces records one by one, and waits until all replicas know that they are committed.
 func (cl *cluster) fill(topic wire.TopicID, n int) {
 	cl.t.Helper()
-	var r replies
-	leader := cl.leader(topic, 0)
-	for slot := range n {
-		leader.produce(&r, slot, topic, wire.AcksAll, recordsOf(1, wire.NoProducer, 0))
-	}
-	cl.await("all is answered", func() bool { return len(r.of(n-1)) == 1 })
+	leader, r := cl.leader(topic, 0), cl.produceAll(topic, n, 1)
 	end := r.one(cl.t, n-1).BaseOffset + 1
 	cl.await("all followers know", func() bool {
 		for _, c := range cl.members {

@@ -51,16 +51,23 @@ func (cl *cluster) leader(id wire.TopicID, partition int32) (leader *company) {
 	return leader
 }
 
+// produceAll has some batches appended to a topic's first partition, and waits until they are answered.
+func (cl *cluster) produceAll(topic wire.TopicID, batches, records int) *replies {
+	cl.t.Helper()
+	r := &replies{}
+	for slot := range batches {
+		cl.leader(topic, 0).produce(r, slot, topic, wire.AcksAll, recordsOf(records, wire.NoProducer, 0))
+	}
+	cl.await("all is answered", func() bool { return len(r.of(batches-1)) == 1 })
+	return r
+}
+
 func TestARecordIsOnEveryInSyncReplicaBeforeItIsAcknowledged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cl := startCluster(t, 3)
 		defer cl.end()
 		topic := cl.topic("orders", 1)
-		var r replies
-		for slot := range 10 {
-			cl.leader(topic, 0).produce(&r, slot, topic, wire.AcksAll, recordsOf(3, wire.NoProducer, 0))
-		}
-		cl.await("all is answered", func() bool { return len(r.of(9)) == 1 })
+		r := cl.produceAll(topic, 10, 3)
 		for slot := range 10 {
 			if reply := r.one(t, slot); reply.Err != nil || reply.BaseOffset != wire.Offset(3*slot) {
 				t.Fatalf("slot %d: %+v", slot, reply)
@@ -107,11 +114,7 @@ func TestABrokerThatLostItsDiskIsFilledAgain(t *testing.T) {
 		cl := startCluster(t, 3)
 		defer cl.end()
 		topic := cl.topic("orders", 2)
-		var r replies
-		for slot := range 20 {
-			cl.leader(topic, 0).produce(&r, slot, topic, wire.AcksAll, recordsOf(5, wire.NoProducer, 0))
-		}
-		cl.await("all is answered", func() bool { return len(r.of(19)) == 1 })
+		cl.produceAll(topic, 20, 5)
 		victim := cl.leader(topic, 0).cfg.ID
 		cl.kill(victim)
 		cl.wipe(victim)

@@ -168,15 +168,7 @@ func TestAConfigurationThatChangesWhileALogIsBeingOpenedIsTaken(t *testing.T) {
 		defer gate.Release()
 		go c.CreateTopics(t.Context(), []wire.NewTopic{{Name: "orders", Partitions: 1, ReplicationFactor: 1}}, false)
 		cl.awaitTopic("orders")
-		value := "2000000"
-		errs := c.AlterConfigs(t.Context(), []wire.AlterConfigs{{
-			Resource: wire.ConfigResource{Type: wire.ConfigTopic, Name: "orders"},
-			Changes:  []wire.ConfigChange{{Name: "segment.bytes", Op: wire.OpSet, Value: &value}},
-		}}, false)
-		if errs[0] != nil {
-			t.Fatal(errs[0])
-		}
-		synctest.Wait()
+		c.alter(wire.ConfigResource{Type: wire.ConfigTopic, Name: "orders"}, "segment.bytes=2000000")
 		gate.Release()
 		topic, _ := c.View().Topic("orders")
 		cl.leader(topic.ID, 0)

@@ -39,6 +39,20 @@ func logging(t *testing.T) *lockedLog {
 	return logged
 }
 
+// ordersOn creates a topic with one partition on these brokers, of which one need be in sync.
+func (cl *cluster) ordersOn(brokers ...wire.BrokerID) wire.TopicID {
+	cl.t.Helper()
+	one := "1"
+	created := cl.any().CreateTopics(cl.t.Context(), []wire.NewTopic{{
+		Name: "orders", Partitions: -1, ReplicationFactor: -1, Assignment: [][]wire.BrokerID{brokers},
+		Configs: []wire.ConfigValue{{Name: "min.insync.replicas", Value: &one}},
+	}}, false)
+	if created[0].Err != nil {
+		cl.t.Fatal(created[0].Err)
+	}
+	return created[0].ID
+}
+
 // Kafka: takes the first that is alive.
 func TestAnUncleanElectionTakesTheMostCompleteSurvivorAndLogsWhatIsLost(t *testing.T) {
 	logged := logging(t)
@@ -46,15 +60,7 @@ func TestAnUncleanElectionTakesTheMostCompleteSurvivorAndLogsWhatIsLost(t *testi
 		cl := startCluster(t, 5)
 		defer cl.end()
 		cl.awaitReady()
-		one := "1"
-		created := cl.any().CreateTopics(t.Context(), []wire.NewTopic{{
-			Name: "orders", Partitions: -1, ReplicationFactor: -1, Assignment: [][]wire.BrokerID{{3, 4, 5}},
-			Configs: []wire.ConfigValue{{Name: "min.insync.replicas", Value: &one}},
-		}}, false)
-		if created[0].Err != nil {
-			t.Fatal(created[0].Err)
-		}
-		topic := created[0].ID
+		topic := cl.ordersOn(3, 4, 5)
 		const leader, least, more = 3, 4, 5
 		var r replies
 		for slot, dies := range []wire.BrokerID{least, more, leader} {
@@ -70,13 +76,7 @@ func TestAnUncleanElectionTakesTheMostCompleteSurvivorAndLogsWhatIsLost(t *testi
 		}
 		cl.startAll(least, more)
 		time.Sleep(time.Minute) // virtual: both are back, and neither may lead
-		on := "true"
-		if errs := cl.any().AlterConfigs(t.Context(), []wire.AlterConfigs{{
-			Resource: wire.ConfigResource{Type: wire.ConfigTopic, Name: "orders"},
-			Changes:  []wire.ConfigChange{{Name: "unclean.leader.election.enable", Op: wire.OpSet, Value: &on}},
-		}}, false); errs[0] != nil {
-			t.Fatal(errs[0])
-		}
+		cl.any().alter(wire.ConfigResource{Type: wire.ConfigTopic, Name: "orders"}, "unclean.leader.election.enable=true")
 		if now := cl.leader(topic, 0); now.cfg.ID != more {
 			t.Errorf("broker %d leads, and %d has more", now.cfg.ID, more)
 		}
@@ -103,11 +103,7 @@ func TestALogThatLostItsEndIsFilledByTheOthers(t *testing.T) {
 		cl := startCluster(t, 3)
 		defer cl.end()
 		topic := cl.topic("orders", 1)
-		var r replies
-		for slot := range 5 {
-			cl.leader(topic, 0).produce(&r, slot, topic, wire.AcksAll, recordsOf(4, wire.NoProducer, 0))
-		}
-		cl.await("all is answered", func() bool { return len(r.of(4)) == 1 })
+		cl.produceAll(topic, 5, 4)
 		victim := cl.leader(topic, 0).cfg.ID
 		cl.kill(victim)
 		disk := cl.disks[victim]
@@ -146,15 +142,7 @@ func TestABrokerThatLostItsDiskFollowsAgainAfterAnUncleanElection(t *testing.T) 
 		cl := startCluster(t, 5)
 		defer cl.end()
 		cl.awaitReady()
-		one := "1"
-		created := cl.any().CreateTopics(t.Context(), []wire.NewTopic{{
-			Name: "orders", Partitions: -1, ReplicationFactor: -1, Assignment: [][]wire.BrokerID{{4, 5}},
-			Configs: []wire.ConfigValue{{Name: "min.insync.replicas", Value: &one}},
-		}}, false)
-		if created[0].Err != nil {
-			t.Fatal(created[0].Err)
-		}
-		topic := created[0].ID
+		topic := cl.ordersOn(4, 5)
 		const leader, other = 4, 5
 		cl.kill(other)
 		cl.inSync(topic, 1, 1)
@@ -179,9 +167,7 @@ func TestABrokerThatLostItsDiskFollowsAgainAfterAnUncleanElection(t *testing.T) 
 			t.Fatal(outcomes, err)
 		}
 		cl.inSync(topic, 1, 2)
-		var r replies
-		cl.leader(topic, 0).produce(&r, 1, topic, wire.AcksAll, recordsOf(3, wire.NoProducer, 0))
-		cl.await("all is answered", func() bool { return len(r.of(1)) == 1 })
+		cl.produceAll(topic, 1, 3)
 		if end := cl.members[leader].routes.find(topic, 0).current().EndOffset(); end != 3 {
 			t.Errorf("the broker with the new disk ends at %d", end)
 		}
