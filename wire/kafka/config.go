@@ -14,6 +14,7 @@ type Config struct {
 	MaxFetchBytes        int           // fetch.max.bytes: of one answer
 	MaxFetchSessions     int           // max.incremental.fetch.session.cache.slots: that clients may go on with
 	MaxFetchSessionBytes int64         // memory of all of them
+	MaxWideBytes         int64         // memory of all fetches and answers that are unusually wide; one more may overshoot
 	IdleTimeout          time.Duration // connections.max.idle.ms: nothing read or written for so long
 	RequestTimeout       time.Duration // a request must have arrived whole so long after its first byte
 }
@@ -28,6 +29,7 @@ func DefaultConfig() Config {
 		MaxFetchBytes:        55 << 20,
 		MaxFetchSessions:     1000,
 		MaxFetchSessionBytes: 256 << 20,
+		MaxWideBytes:         512 << 20,
 		IdleTimeout:          10 * time.Minute,
 		RequestTimeout:       time.Minute,
 	}
@@ -46,6 +48,7 @@ func (c Config) Validate() error {
 		{"fetch.max.bytes", int64(c.MaxFetchBytes)},
 		{"connections.max.idle.ms", int64(c.IdleTimeout)},
 		{"bytes of fetch sessions", c.MaxFetchSessionBytes},
+		{"bytes of wide requests", c.MaxWideBytes},
 		{"time for a request to arrive", int64(c.RequestTimeout)},
 	} {
 		if limit.value <= 0 {

@@ -34,6 +34,7 @@ type conn struct {
 	names   names
 	places  map[wire.TopicPartition]int // scratch of refuseDuplicates
 	fetch   fetchState
+	large   share // of the answer to an OffsetFetch
 	refused []refusal
 	idle    idleness
 }
@@ -53,6 +54,7 @@ func newConn(s *Server, n net.Conn, first []byte) *conn {
 	c := &conn{server: s, net: n, in: newFrames(n, first, s.config.MaxRequestBytes), ended: make(chan struct{})}
 	c.answers.changed.L = &c.answers.mu
 	c.answers.poke = make(chan struct{}, 1)
+	c.fetch.share.room, c.large.room = s.wide, s.wide
 	c.encode, c.send = c.encodeProduced, c.write
 	return c
 }
@@ -108,6 +110,8 @@ func (c *conn) end() {
 	if s := c.fetch.single; s != nil {
 		s.empty(nil) // a fetch that crashed has left it as it was
 	}
+	c.fetch.share.giveBack()
+	c.large.giveBack()
 	c.in.close()
 }
 
@@ -125,6 +129,7 @@ func (c *conn) serveFrame(f frame) error {
 		return errClose
 	}
 	err := r.api.serve(c)
+	c.large.giveBack()
 	switch {
 	case err == nil:
 		c.in.max = s.config.MaxRequestBytes

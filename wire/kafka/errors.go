@@ -79,6 +79,7 @@ const (
 	badDuplicate     refusal = "duplicate_partition"
 	badBatch         refusal = "invalid_batch"
 	badTransactional refusal = "transactional"
+	tooWide          refusal = "too_wide"
 )
 
 const (

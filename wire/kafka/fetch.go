@@ -56,6 +56,8 @@ type fetchState struct {
 	timer   *time.Timer   // made at the first fetch that has to wait
 	ask     wire.Fetch
 	ready   []*wire.Spot
+	width   int   // how much the present request enumerates
+	share   share // of the memory for all of this
 }
 
 // look is what a partition had when the request looked at it last.
@@ -76,10 +78,17 @@ func (c *conn) serveFetch() error {
 	q := &c.fetch.request
 	topics := q.Topics[:0]
 	*q = kmsg.FetchRequest{Topics: topics}
-	if err := c.decode(q); err != nil {
+	var err error
+	if c.fetch.width, err = c.measure(); err != nil {
 		return err
 	}
+	if !c.fetch.share.grow(int64(c.fetch.width)*fetchedBytes + int64(len(c.request.body))) {
+		return c.throttle()
+	}
 	defer c.fetch.reset()
+	if err := c.read(q); err != nil {
+		return err
+	}
 	if q.Version < fetchHasSessions || q.SessionEpoch == sessionInitial || q.SessionEpoch == sessionFinal {
 		return c.fetchWhole(q)
 	}
@@ -308,9 +317,15 @@ func (f *fetchState) reset() {
 	f.letGo()
 	clear(f.looks)
 	f.looks, f.records, f.urgent = f.looks[:0], 0, false
-	if cap(f.looks) > partsKept {
-		f.looks, f.ready, f.request = nil, nil, kmsg.FetchRequest{}
+	if max(f.width, cap(f.looks), cap(f.ready)) <= partsKept && f.share.holds(int64(cap(f.looks))*lookBytes) {
+		return
 	}
+	f.looks, f.ready, f.request = nil, nil, kmsg.FetchRequest{}
+	if f.single != nil {
+		f.single.empty(nil)
+		f.single = nil
+	}
+	f.share.giveBack()
 }
 
 // resolver finds topics, and remembers the last: partitions of one topic mostly come together.

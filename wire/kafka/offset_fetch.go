@@ -120,15 +120,35 @@ func (c *conn) offsetsOf(ctx context.Context, q *kmsg.OffsetFetchRequest, group 
 		}
 		asked.Topics = append(asked.Topics, wire.NamedPartitions{Topic: names[i], TopicID: t.TopicID, Partitions: t.Partitions})
 	}
+	if asked.All {
+		return c.allOffsets(ctx, asked, view, byID)
+	}
+	fetched, err := c.askOffsets(ctx, asked)
+	if err != nil {
+		return nil, err
+	}
+	return c.askedOffsets(group, names, byID, fetched.Offsets)
+}
+
+// askOffsets asks for offsets, and counts what the answer to the client is going to take.
+func (c *conn) askOffsets(ctx context.Context, asked *wire.FetchOffsets) (*wire.FetchedOffsets, error) {
 	fetched, err := ask[wire.FetchedOffsets](ctx, c, asked)
 	if err != nil {
 		return nil, err
 	}
-	if asked.All {
-		return c.allOffsets(view, fetched.Offsets, byID), nil
+	bytes := int64(0)
+	for i := range fetched.Offsets {
+		bytes += answeredOffsetBytes + 2*int64(len(fetched.Offsets[i].Metadata))
 	}
-	return c.askedOffsets(group, names, byID, fetched.Offsets)
+	if !c.large.add(bytes) {
+		c.refuse(tooWide, errNoRoom)
+		return nil, wire.Errorf(wire.CoordinatorNotAvailable, "there is no room for so many offsets")
+	}
+	return fetched, nil
 }
+
+// answeredOffsetBytes is what an offset takes in an answer, as a struct and encoded, but for its metadata.
+const answeredOffsetBytes = 128
 
 // askedOffsets puts what was fetched into the order in which it was asked for.
 func (c *conn) askedOffsets(group *kmsg.OffsetFetchRequestGroup, names []string, byID bool, fetched []wire.FetchedOffset) ([]kmsg.OffsetFetchResponseGroupTopic, error) {
@@ -152,34 +172,47 @@ func (c *conn) askedOffsets(group *kmsg.OffsetFetchRequestGroup, names []string,
 	return topics, nil
 }
 
-// allOffsets sorts what was fetched by topic. A client that knows topics by their ids cannot be told
-// of one that has none any more.
-func (c *conn) allOffsets(view wire.View, fetched []wire.FetchedOffset, byID bool) []kmsg.OffsetFetchResponseGroupTopic {
+// allOffsets asks for all offsets of a group, as many at a time as the coordinator tells, and sorts them by topic. A client that
+// knows topics by their ids cannot be told of one that has none any more.
+//
+// Kafka: has them as they are at one moment. Here commits may come in between, if they are very many.
+func (c *conn) allOffsets(ctx context.Context, asked *wire.FetchOffsets, view wire.View, byID bool) ([]kmsg.OffsetFetchResponseGroupTopic, error) {
 	var topics []kmsg.OffsetFetchResponseGroupTopic
 	places := map[string]int{}
-	for i := range fetched {
-		f := &fetched[i]
-		topic, exists := view.Topic(f.Topic)
-		if byID && !exists {
-			continue
+	for {
+		fetched, err := c.askOffsets(ctx, asked)
+		if err != nil {
+			return nil, err
 		}
-		at, ok := places[f.Topic]
-		if !ok {
-			at = len(topics)
-			places[f.Topic] = at
-			t := kmsg.NewOffsetFetchResponseGroupTopic()
-			t.Topic, t.TopicID = f.Topic, topic.ID
-			topics = append(topics, t)
+		for i := range fetched.Offsets {
+			f := &fetched.Offsets[i]
+			topic, exists := view.Topic(f.Topic)
+			if byID && !exists {
+				continue
+			}
+			at, ok := places[f.Topic]
+			if !ok {
+				at = len(topics)
+				places[f.Topic] = at
+				t := kmsg.NewOffsetFetchResponseGroupTopic()
+				t.Topic, t.TopicID = f.Topic, topic.ID
+				topics = append(topics, t)
+			}
+			topics[at].Partitions = append(topics[at].Partitions, c.fetchedOffset(f.Partition, f))
 		}
-		topics[at].Partitions = append(topics[at].Partitions, c.fetchedOffset(f.Partition, f))
+		if !fetched.More || len(fetched.Offsets) == 0 {
+			return topics, nil
+		}
+		last := &fetched.Offsets[len(fetched.Offsets)-1]
+		asked.After = wire.TopicNamePartition{Topic: last.Topic, Partition: last.Partition}
 	}
-	return topics
 }
 
 func (c *conn) fetchedOffset(partition int32, f *wire.FetchedOffset) kmsg.OffsetFetchResponseGroupTopicPartition {
 	p := noOffset(partition, c.code(f.Err))
 	if f.Err == nil && f.Offset >= 0 {
-		p.Offset, p.LeaderEpoch, p.Metadata = int64(f.Offset), int32(f.LeaderEpoch), &f.Metadata
+		metadata := f.Metadata // or all that came with it would be kept
+		p.Offset, p.LeaderEpoch, p.Metadata = int64(f.Offset), int32(f.LeaderEpoch), &metadata
 	}
 	return p
 }

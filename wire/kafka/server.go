@@ -19,6 +19,7 @@ type Server struct {
 	now     func() time.Time
 
 	budget   *budget
+	wide     *budget // for shares
 	sessions *fetchSessions
 	refusals refusalLog
 	context  context.Context // of requests; ends when Shutdown loses its patience
@@ -38,8 +39,9 @@ func New(cfg Config, backend Backend, log *slog.Logger, metrics *Metrics, now fu
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Server{
 		config: cfg, backend: backend, log: log, metrics: metrics, now: now,
-		budget: newBudget(cfg.MaxInFlightBytes), sessions: newFetchSessions(cfg, metrics.fetch.sessionMetrics),
-		context: ctx, cancel: cancel, stopping: make(chan struct{}),
+		budget: newBudget(cfg.MaxInFlightBytes), wide: newBudget(cfg.MaxWideBytes),
+		sessions: newFetchSessions(cfg, metrics.fetch.sessionMetrics),
+		context:  ctx, cancel: cancel, stopping: make(chan struct{}),
 		listeners: make(map[net.Listener]struct{}), conns: make(map[*conn]struct{}),
 	}
 }

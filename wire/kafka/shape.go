@@ -68,9 +68,15 @@ type walker struct {
 // fits says whether body is a whole request of that version. Bytes after the end are let pass, as
 // Kafka does.
 func (s *shape) fits(body []byte, version int16) bool {
+	_, fits := s.measure(body, version)
+	return fits
+}
+
+// measure is fits, and returns how many elements and tags the request has.
+func (s *shape) measure(body []byte, version int16) (elements int, fits bool) {
 	w := walker{decoder: decoder{rest: body, flexible: version >= s.flexible}, version: version}
 	w.structure(s.fields, s.tags)
-	return !w.bad
+	return w.elements, !w.bad
 }
 
 func (w *walker) structure(fields, tags []field) {

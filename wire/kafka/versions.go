@@ -114,10 +114,25 @@ func (c *conn) answer(a kmsg.Response) error {
 
 // decode reads the request being served into q. What is in q may alias the frame.
 func (c *conn) decode(q kmsg.Request) error {
-	r := &c.request
-	if !r.api.shape.fits(r.body, r.version) {
-		return errMalformed
+	if _, err := c.measure(); err != nil {
+		return err
 	}
+	return c.read(q)
+}
+
+// measure returns how many things the request being served enumerates.
+func (c *conn) measure() (elements int, err error) {
+	r := &c.request
+	elements, fits := r.api.shape.measure(r.body, r.version)
+	if !fits {
+		return 0, errMalformed
+	}
+	return elements, nil
+}
+
+// read is decode of a request that was measured.
+func (c *conn) read(q kmsg.Request) error {
+	r := &c.request
 	q.SetVersion(r.version)
 	if err := q.ReadFrom(r.body); err != nil {
 		return errMalformed
