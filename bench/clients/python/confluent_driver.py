@@ -76,19 +76,15 @@ def consume(request):
                 place.offset = request["at"]
                 (place,) = consumer.offsets_for_times([place], timeout=protocol.TIMEOUT)
         consumer.assign([place])
-        records, deadline = [], time.monotonic() + protocol.TIMEOUT
-        while len(records) < request["count"]:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"after {len(records)} of {request['count']} records")
-            m = consumer.poll(0.5)
-            if m is None:
-                continue
-            if m.error():
-                raise confluent_kafka.KafkaException(m.error())
-            records.append(protocol.record(m.partition(), m.offset(), m.timestamp()[1], m.key(), m.value(), m.headers()))
-        return {"records": records}
+        return protocol.collect(request["count"], lambda _: [record(m) for m in [consumer.poll(0.5)] if m is not None])
     finally:
         consumer.unassign()
+
+
+def record(m):
+    if m.error():
+        raise confluent_kafka.KafkaException(m.error())
+    return protocol.record(m.partition(), m.offset(), m.timestamp()[1], m.key(), m.value(), m.headers())
 
 
 member = None  # in a group; None before it joins one
@@ -127,15 +123,13 @@ REBALANCED = {
 
 
 def poll(request):
-    messages = []
+    messages, records = [], []
     deadline = time.monotonic() + request["millis"] / 1000
     while (left := deadline - time.monotonic()) > 0 and len(messages) < request["count"]:
         m = member.poll(left)
-        if m is None:
-            continue
-        if m.error():
-            raise confluent_kafka.KafkaException(m.error())
-        messages.append(m)
+        if m is not None:
+            messages.append(m)
+            records.append(record(m))
     failure = None
     if messages:
         ends = {m.partition(): TopicPartition(m.topic(), m.partition(), m.offset() + 1) for m in messages}
@@ -146,7 +140,6 @@ def poll(request):
         except confluent_kafka.KafkaException as e:
             if e.args[0].code() not in REBALANCED:
                 failure = e
-    records = [protocol.record(m.partition(), m.offset(), m.timestamp()[1], m.key(), m.value(), m.headers()) for m in messages]
     return protocol.polled(records, failure)
 
 
@@ -192,16 +185,5 @@ def delete(request):
 protocol.run(
     "confluent-kafka",
     f"{confluent_kafka.__version__} with librdkafka {confluent_kafka.libversion()[0]}",
-    {
-        "produce": produce,
-        "consume": consume,
-        "create": create,
-        "describe": describe,
-        "alter": alter,
-        "grow": grow,
-        "delete": delete,
-        "join": join,
-        "poll": poll,
-        "leave": leave,
-    },
+    globals(),
 )

@@ -1,7 +1,6 @@
 """The driver of kafka-python."""
 
 import sys
-import time
 
 import kafka
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -62,15 +61,13 @@ def consume(request):
                 consumer.seek(place, request.get("at", 0))
             case "timestamp":
                 consumer.seek(place, consumer.offsets_for_times({place: request["at"]})[place].offset)
-        records, deadline = [], time.monotonic() + protocol.TIMEOUT
-        while len(records) < request["count"]:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"after {len(records)} of {request['count']} records")
-            for m in consumer.poll(500, max_records=request["count"] - len(records)).get(place, []):
-                records.append(protocol.record(m.partition, m.offset, m.timestamp, m.key, m.value, m.headers))
-        return {"records": records}
+        return protocol.collect(request["count"], lambda wanted: map(record, consumer.poll(500, max_records=wanted).get(place, [])))
     finally:
         consumer.unsubscribe()
+
+
+def record(m):
+    return protocol.record(m.partition, m.offset, m.timestamp, m.key, m.value, m.headers)
 
 
 member = None  # in a group; None before it joins one
@@ -100,8 +97,8 @@ def join(request):
 
 def poll(request):
     records, failure = [], None
-    for place, messages in member.poll(request["millis"], max_records=request["count"]).items():
-        records += [protocol.record(place.partition, m.offset, m.timestamp, m.key, m.value, m.headers) for m in messages]
+    for messages in member.poll(request["millis"], max_records=request["count"]).values():
+        records += map(record, messages)
     if records:
         try:
             member.commit()
@@ -146,16 +143,5 @@ def delete(request):
 protocol.run(
     "kafka-python",
     kafka.__version__,
-    {
-        "produce": produce,
-        "consume": consume,
-        "create": create,
-        "describe": describe,
-        "alter": alter,
-        "grow": grow,
-        "delete": delete,
-        "join": join,
-        "poll": poll,
-        "leave": leave,
-    },
+    globals(),
 )

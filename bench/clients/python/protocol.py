@@ -4,6 +4,7 @@ output, as package bench/clients describes them."""
 import base64
 import json
 import sys
+import time
 
 TIMEOUT = 30  # seconds, for one request of a client to the broker
 
@@ -39,14 +40,28 @@ def headers_of(given):
     return [(h["key"], decode(h["value"])) for h in given["headers"] or []]
 
 
+def collect(count, poll):
+    """Returns the answer to consume: poll returns some records, when it is told how many are wanted."""
+    records, deadline = [], time.monotonic() + TIMEOUT
+    while len(records) < count:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"after {len(records)} of {count} records")
+        records += poll(count - len(records))
+    return {"records": records}
+
+
 def polled(records, failure):
     """Returns the answer to poll: what was read is told also when it could not be committed."""
     return {"records": records} | ({"error": f"{type(failure).__name__}: {failure}"} if failure else {})
 
 
-def run(name, version, operations):
-    """Says hello and answers until standard input ends. operations maps the name of an
-    operation to a function from the request to the answer."""
+OPERATIONS = ("produce", "consume", "create", "describe", "alter", "grow", "delete", "join", "poll", "leave")
+
+
+def run(name, version, driver):
+    """Says hello and answers until standard input ends. driver has a function from the request to
+    the answer by the name of each operation: the globals of a driver."""
+    operations = {op: driver[op] for op in OPERATIONS}
     print(json.dumps({"client": name, "version": version}), flush=True)
     for line in sys.stdin:
         request = json.loads(line)
