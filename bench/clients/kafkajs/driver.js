@@ -26,7 +26,10 @@ const codecs = {
   zstd: CompressionTypes.ZSTD,
 }
 
-const kafka = new Kafka({ clientId: 'kafkajs', brokers: process.argv[2].split(','), logLevel: logLevel.NOTHING })
+const kafka = new Kafka({
+  clientId: 'kafkajs', brokers: process.argv[2].split(','), logLevel: logLevel.NOTHING,
+  retry: { maxRetryTime: 1000 }, // or it lets half a minute pass when a broker has died
+})
 const bytes = (text) => (text === null || text === undefined ? null : Buffer.from(text, 'base64'))
 
 const operations = {
@@ -89,13 +92,14 @@ const operations = {
     })
     await member.connect()
     await member.subscribe({ topics: [request.topic], fromBeginning: true })
-    await member.run({
+    member.run({ // which returns only when the group has come together
       autoCommit: false,
       eachMessage: async ({ topic, partition, message }) => { read.push({ topic, partition, message }) },
-    })
+    }).catch((e) => { failure = e })
   },
 
   async poll(request) {
+    if (failure) throw failure
     const over = Date.now() + request.millis
     while (read.length < request.count && Date.now() < over) await new Promise((resolve) => setTimeout(resolve, 20))
     const taken = read.splice(0, request.count)
@@ -118,6 +122,7 @@ const operations = {
 
 // The member of a group that this process is, and what it has read that nobody has polled.
 let member
+let failure // to join
 const read = []
 
 // A commit that comes too late: somebody else will read the records.
