@@ -60,8 +60,7 @@ func TestAFollowerWithAFullDiskIsQuietAndCatchesUpWhenThereIsRoom(t *testing.T) 
 				cl.awaitVoters(1, 2, 3)
 				topic := cl.smallTopic(3)
 				cl.fours(topic, 1)
-				p, _ := cl.any().View().Partition(topic, 0)
-				full := cl.members[p.Leader%3+1]
+				full := cl.members[cl.afterLeader(topic)]
 				fill(full.disk)
 				var r replies
 				for slot := range 1500 {

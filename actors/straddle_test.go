@@ -55,14 +55,19 @@ func (cl *cluster) reaches(topic wire.TopicID, replicas int, start, end wire.Off
 	})
 }
 
+// afterLeader is one of three brokers that does not lead a topic's only partition.
+func (cl *cluster) afterLeader(topic wire.TopicID) wire.BrokerID {
+	p, _ := cl.any().View().Partition(topic, 0)
+	return p.Leader%3 + 1
+}
+
 func TestAReplicaThatMovesIsFilledFromInsideABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cl := startCluster(t, 3)
 		defer cl.end()
 		cl.awaitVoters(1, 2, 3)
 		topic, start, end := cl.startInside(1)
-		p, _ := cl.any().View().Partition(topic, 0)
-		to := p.Leader%3 + 1
+		to := cl.afterLeader(topic)
 		cl.move(to)
 		cl.await("the replica has moved", func() bool {
 			p, _ := cl.any().View().Partition(topic, 0)
@@ -81,8 +86,7 @@ func TestAFollowerThatWasAwayGoesOnInsideABatch(t *testing.T) {
 		cl.awaitVoters(1, 2, 3)
 		topic := cl.smallTopic(3)
 		cl.fours(topic, 1)
-		p, _ := cl.any().View().Partition(topic, 0)
-		away := p.Leader%3 + 1
+		away := cl.afterLeader(topic)
 		cl.kill(away)
 		cl.inSync(topic, 1, 2)
 		cl.fours(topic, 5)
@@ -116,8 +120,7 @@ func TestABrokerThatLostItsLogIsFilledFromInsideABatch(t *testing.T) {
 		defer cl.end()
 		cl.awaitVoters(1, 2, 3)
 		topic, start, end := cl.startInside(3)
-		p, _ := cl.any().View().Partition(topic, 0)
-		wiped := p.Leader%3 + 1
+		wiped := cl.afterLeader(topic)
 		cl.kill(wiped)
 		if err := cl.disks[wiped].RemoveAll("/data/orders-0"); err != nil {
 			t.Fatal(err)
