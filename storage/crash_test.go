@@ -157,7 +157,7 @@ func (s *session) appendMany(n int, epoch wire.LeaderEpoch) error {
 	return nil
 }
 
-// appending is such a step of a script.
+// appending is appendMany as a step of a script.
 func (s *session) appending(n int, epoch wire.LeaderEpoch) func() error {
 	return func() error { return s.appendMany(n, epoch) }
 }

@@ -86,7 +86,7 @@ func (s *session) cut(to wire.Offset, reset bool) error {
 	return nil
 }
 
-// replicating and cutting are such steps of a script.
+// replicating is replicate, so many times, as a step of a script; cutting is cut.
 func (s *session) replicating(times, batches int, gap wire.Offset, epochs ...wire.LeaderEpoch) func() error {
 	return func() error {
 		for range times {
