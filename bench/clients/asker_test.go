@@ -15,10 +15,11 @@ import (
 
 // asker sends requests as no sensible client would.
 type asker struct {
-	t      *testing.T
-	client *kgo.Client
-	topic  string
-	id     [16]byte
+	t        *testing.T
+	client   *kgo.Client
+	topic    string
+	id       [16]byte
+	assignor string // what it tells classic groups that it has
 }
 
 func newAsker(t *testing.T) *asker {
@@ -28,7 +29,7 @@ func newAsker(t *testing.T) *asker {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	a := &asker{t: t, client: c, topic: aName()}
+	a := &asker{t: t, client: c, topic: aName(), assignor: "range"}
 	if _, err := (franz{bootstrap}).do(t.Context(), request{Op: "create", Topic: a.topic, Partitions: 2}); err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +95,7 @@ func aName() string { return fmt.Sprintf("asked-%08x", rand.Uint32()) }
 func (a *asker) joinRequest(group string) *kmsg.JoinGroupRequest {
 	q := kmsg.NewPtrJoinGroupRequest()
 	q.Group, q.SessionTimeoutMillis, q.RebalanceTimeoutMillis, q.ProtocolType = group, 30_000, 30_000, "consumer"
-	q.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: a.subscription()}}
+	q.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: a.assignor, Metadata: a.subscription()}}
 	return q
 }
 
@@ -128,7 +129,7 @@ func (a *asker) joined(group string, instance *string) (member string, generatio
 func (a *asker) syncRequest(group, member string, generation int32) *kmsg.SyncGroupRequest {
 	q := kmsg.NewPtrSyncGroupRequest()
 	q.Group, q.MemberID, q.Generation = group, member, generation
-	q.ProtocolType, q.Protocol = kmsg.StringPtr("consumer"), kmsg.StringPtr("range")
+	q.ProtocolType, q.Protocol = kmsg.StringPtr("consumer"), &a.assignor
 	assignment := kmsg.NewConsumerMemberAssignment()
 	assignment.Topics = []kmsg.ConsumerMemberAssignmentTopic{{Topic: a.topic, Partitions: []int32{0, 1}}}
 	q.GroupAssignment = []kmsg.SyncGroupRequestGroupAssignment{{MemberID: member, MemberAssignment: assignment.AppendTo(nil)}}

@@ -46,8 +46,11 @@ type request struct {
 	Millis     int               `json:"millis,omitempty"`
 }
 
-// modern is the protocol of groups of KIP-848, by the name that Kafka's clients have for it.
-const modern = "consumer"
+// The protocols of groups, by the names that Kafka's clients have for them; modern is that of KIP-848.
+const (
+	classic = "classic"
+	modern  = "consumer"
+)
 
 // answer is one line from a driver.
 type answer struct {
@@ -77,6 +80,7 @@ const (
 	tellsNulls  ability = "tell an absent key or value from an empty one"
 
 	staticMembers ability = "be a static member of a group"
+	tellsFencing  ability = "tell that another has its instance id"
 	modernGroups  ability = "join a group of KIP-848"
 )
 
@@ -87,7 +91,7 @@ type kind struct {
 	cannot map[ability]string                          // with the reason
 	// openMember opens it for a group, where that differs.
 	openMember func(t *testing.T, bootstrap string) client
-	assignors  []string // for classic groups; none: it joins no group
+	assignors  []string // for classic groups; range, which most have, comes first
 }
 
 func (k kind) has(assignor string) bool { return slices.Contains(k.assignors, assignor) }
@@ -147,6 +151,7 @@ var kinds = []kind{
 		assignors: []string{"range", "roundrobin", "cooperative-sticky"},
 		cannot: map[ability]string{
 			modernGroups: "Debian's librdkafka is older than KIP-848",
+			tellsFencing: "it ends without a word",
 			administers:  "it has no commands for topics",
 			grows:        "it has no commands for topics",
 			stamps:       "it has no option for timestamps",
@@ -154,4 +159,39 @@ var kinds = []kind{
 			nulls:        "its input is text: -Z makes every empty one absent",
 		},
 	},
+}
+
+// needs is what a client has to be able to do for a test.
+type needs []ability
+
+// eachClient runs a test for each client that can do what it needs, side by side.
+func eachClient(t *testing.T, what needs, run func(t *testing.T, k kind)) {
+	t.Helper()
+	for _, k := range kinds {
+		if i := slices.IndexFunc(what, func(a ability) bool { return !k.can(a) }); i >= 0 {
+			t.Logf("%s cannot %s: %s", k.name, what[i], k.cannot[what[i]])
+			continue
+		}
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			run(t, k)
+		})
+	}
+}
+
+// eachProtocol runs a test for each client in each protocol of groups that it speaks, side by side.
+func eachProtocol(t *testing.T, run func(t *testing.T, k kind, how request)) {
+	t.Helper()
+	for _, k := range kinds {
+		hows := []request{{Protocol: classic, Assignor: k.assignors[0]}}
+		if k.can(modernGroups) {
+			hows = append(hows, request{Protocol: modern, Assignor: "range"})
+		}
+		for _, how := range hows {
+			t.Run(k.name+"/"+how.Protocol, func(t *testing.T) {
+				t.Parallel()
+				run(t, k, how)
+			})
+		}
+	}
 }

@@ -58,6 +58,26 @@ type hand struct {
 	fault error // of its last poll
 }
 
+// member is a client that needs no driver, in a group.
+type member interface {
+	join(r request) error
+	poll(ctx context.Context, r request) (answer, error)
+	leave(ctx context.Context) error
+}
+
+// doAsMember does what only members are asked for, and has the client do the rest.
+func doAsMember(ctx context.Context, m member, c client, r request) (answer, error) {
+	switch r.Op {
+	case "join":
+		return answer{}, m.join(r)
+	case "poll":
+		return m.poll(ctx, r)
+	case "leave":
+		return answer{}, m.leave(ctx)
+	}
+	return c.do(ctx, r)
+}
+
 // newCrew has a topic of its own and a group of the same name.
 func newCrew(t *testing.T, partitions int32) *crew {
 	t.Helper()

@@ -19,35 +19,23 @@ func TestGroupsOutliveTheBrokerOfTheirCoordinator(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, k := range kinds {
-		for _, protocol := range []string{"classic", modern} {
-			how := request{Protocol: protocol, Assignor: "range"}
-			switch {
-			case protocol == modern && !k.can(modernGroups), len(k.assignors) == 0:
-				continue
-			case protocol != modern:
-				how.Assignor = k.assignors[0]
-			}
-			t.Run(k.name+"/"+protocol, func(t *testing.T) {
-				t.Parallel()
-				cluster := startThree(t, binary)
-				c := newCrewAt(t, cluster.Kafka(), 4, 3)
-				c.forgiving = true
-				first, second := c.join(k, how), c.join(k, how)
-				c.share(first, second)
-				down := c.killCoordinator(cluster)
-				c.expectCommitted()
-				c.share(first, second)
-				restart(t, down)
+	eachProtocol(t, func(t *testing.T, k kind, how request) {
+		cluster := startThree(t, binary)
+		c := newCrewAt(t, cluster.Kafka(), 4, 3)
+		c.forgiving = true
+		first, second := c.join(k, how), c.join(k, how)
+		c.share(first, second)
+		down := c.killCoordinator(cluster)
+		c.expectCommitted()
+		c.share(first, second)
+		restart(t, down)
 
-				third := c.join(k, how)
-				down = c.killCoordinator(cluster) // in the middle of the rebalance
-				c.expectCommitted()
-				c.share(first, second, third)
-				restart(t, down)
-			})
-		}
-	}
+		third := c.join(k, how)
+		down = c.killCoordinator(cluster) // in the middle of the rebalance
+		c.expectCommitted()
+		c.share(first, second, third)
+		restart(t, down)
+	})
 }
 
 // startThree starts a cluster for one client, so that the others wait for their own brokers only.

@@ -75,16 +75,7 @@ func (m *franzMember) die() {
 func (m *franzMember) do(ctx context.Context, r request) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
-	switch r.Op {
-	case "join":
-		return answer{}, m.join(r)
-	case "poll":
-		return m.poll(ctx, r)
-	case "leave":
-		defer m.client.CloseAllowingRebalance()
-		return answer{}, m.client.LeaveGroupContext(ctx)
-	}
-	return m.franz.do(ctx, r)
+	return doAsMember(ctx, m, m.franz, r)
 }
 
 func (m *franzMember) join(r request) (err error) {
@@ -109,6 +100,11 @@ func (m *franzMember) join(r request) (err error) {
 	}
 	m.client, err = kgo.NewClient(options...)
 	return err
+}
+
+func (m *franzMember) leave(ctx context.Context) error {
+	defer m.client.CloseAllowingRebalance()
+	return m.client.LeaveGroupContext(ctx)
 }
 
 func (m *franzMember) poll(ctx context.Context, r request) (a answer, err error) {

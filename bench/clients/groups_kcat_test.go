@@ -31,17 +31,7 @@ func openKcatMember(t *testing.T, bootstrap string) client {
 }
 
 func (m *kcatMember) do(ctx context.Context, r request) (answer, error) {
-	switch r.Op {
-	case "join":
-		return answer{}, m.join(r)
-	case "poll":
-		return m.poll(ctx, r)
-	case "leave":
-		_ = m.cmd.Process.Signal(syscall.SIGTERM) // it commits and leaves
-		<-m.ended
-		return answer{}, nil
-	}
-	return m.kcat.do(ctx, r)
+	return doAsMember(ctx, m, m.kcat, r)
 }
 
 func (m *kcatMember) join(r request) error {
@@ -115,6 +105,12 @@ func (m *kcatMember) poll(ctx context.Context, r request) (answer, error) {
 	a := answer{Records: m.read}
 	m.read = nil
 	return a, nil
+}
+
+func (m *kcatMember) leave(context.Context) error {
+	_ = m.cmd.Process.Signal(syscall.SIGTERM) // it commits and leaves
+	<-m.ended
+	return nil
 }
 
 // die ends kcat without a word to the coordinator.

@@ -34,7 +34,7 @@ func TestKafkasOwnToolsReadTheLogOfGroups(t *testing.T) {
 	}
 	defer p.Kill()
 	crews := map[string]*crew{}
-	for _, protocol := range []string{"classic", modern} {
+	for _, protocol := range []string{classic, modern} {
 		t.Run("write/"+protocol, func(t *testing.T) {
 			c := newCrewAt(t, p.Kafka(), 2, 1)
 			c.produce(10)

@@ -14,30 +14,21 @@ func TestCoordinatorsMayDieInTheMiddleOfARebalance(t *testing.T) {
 	if process == nil {
 		t.Skip("actors of another's broker are not ours to kill")
 	}
-	for _, k := range kinds {
-		for _, protocol := range []string{"classic", modern} {
-			how := request{Protocol: protocol, Assignor: "range"}
-			if protocol == modern && !k.can(modernGroups) || protocol != modern && !k.has("range") {
-				continue
-			}
-			t.Run(k.name+"/"+protocol, func(t *testing.T) {
-				t.Parallel()
-				c := newCrew(t, 2)
-				holder := newAsker(t)
-				holder.topic = c.topic
-				c.retry("the group has a coordinator", func() bool { return holder.fetchAll(c.group) == "NONE" })
-				goes := holder.holdAll(c.group, protocol)
-				first, second := c.join(k, how), c.join(k, how)
-				for _, how := range []string{"panic", "stop"} {
-					c.awaitRebalance()
-					killActor(t, "group/"+c.group, how)
-				}
-				c.awaitRebalance()
-				c.retry("the holder leaves", func() bool { return goes() == "NONE" })
-				c.share(first, second)
-			})
+	eachProtocol(t, func(t *testing.T, k kind, how request) {
+		c := newCrew(t, 2)
+		holder := newAsker(t)
+		holder.topic, holder.assignor = c.topic, how.Assignor
+		c.retry("the group has a coordinator", func() bool { return holder.fetchAll(c.group) == "NONE" })
+		goes := holder.holdAll(c.group, how.Protocol)
+		first, second := c.join(k, how), c.join(k, how)
+		for _, how := range []string{"panic", "stop"} {
+			c.awaitRebalance()
+			killActor(t, "group/"+c.group, how)
 		}
-	}
+		c.awaitRebalance()
+		c.retry("the holder leaves", func() bool { return goes() == "NONE" })
+		c.share(first, second)
+	})
 }
 
 // holdAll forms a group whose only member has all partitions and is never heard of again. What it returns has it leave.

@@ -172,7 +172,7 @@ func (c *crew) expectTaken(by *hand, partitions []int32) {
 // What a member had that is gone is taken by others within its session and two seconds.
 func TestTheOthersTakeOverInTime(t *testing.T) {
 	for _, k := range kinds {
-		for _, how := range []request{{Assignor: "range", Protocol: "classic"}, {Assignor: "uniform", Protocol: modern}} {
+		for _, how := range []request{{Assignor: "range", Protocol: classic}, {Assignor: "uniform", Protocol: modern}} {
 			if how.Protocol == modern && !k.can(modernGroups) || how.Protocol != modern && k.name != "franz-go" {
 				continue
 			}

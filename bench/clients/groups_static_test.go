@@ -15,30 +15,24 @@ import (
 // A static member of KIP-848 that leaves says that it will be back. Until its session has ended nobody gets what it had,
 // and then it has that again.
 func TestAStaticMemberOfKIP848ComesBackToItsPartitions(t *testing.T) {
-	for _, k := range kinds {
-		if !k.can(staticMembers) || !k.can(modernGroups) {
-			continue
+	eachClient(t, needs{staticMembers, modernGroups}, func(t *testing.T, k kind) {
+		c := newCrew(t, 4)
+		as := func(instance string) request {
+			return request{Assignor: "uniform", Protocol: modern, Instance: instance}
 		}
-		t.Run(k.name, func(t *testing.T) {
-			t.Parallel()
-			c := newCrew(t, 4)
-			as := func(instance string) request {
-				return request{Assignor: "uniform", Protocol: modern, Instance: instance}
-			}
-			first, second := c.join(k, as("one")), c.join(k, as("two"))
-			c.share(first, second)
-			before, epoch := c.instances()
-			second.leave()
-			if away, now := c.instances(); now != epoch || !slices.Equal(away["one"], before["one"]) {
-				t.Errorf("while it is away the epoch is %d, and was %d, and the other one has %v", now, epoch, away["one"])
-			}
-			second = c.join(k, as("two"))
-			c.share(first, second)
-			if after, _ := c.instances(); !reflect.DeepEqual(before, after) {
-				t.Errorf("the instances had %v and have %v", before, after)
-			}
-		})
-	}
+		first, second := c.join(k, as("one")), c.join(k, as("two"))
+		c.share(first, second)
+		before, epoch := c.instances()
+		second.leave()
+		if away, now := c.instances(); now != epoch || !slices.Equal(away["one"], before["one"]) {
+			t.Errorf("while it is away the epoch is %d, and was %d, and the other one has %v", now, epoch, away["one"])
+		}
+		second = c.join(k, as("two"))
+		c.share(first, second)
+		if after, _ := c.instances(); !reflect.DeepEqual(before, after) {
+			t.Errorf("the instances had %v and have %v", before, after)
+		}
+	})
 }
 
 // instances returns the partitions of each instance of a group of KIP-848, and the group's epoch.

@@ -24,16 +24,13 @@ func TestEveryClientFormsGroupsWithEveryAssignor(t *testing.T) {
 }
 
 func TestEveryClientOfKIP848FormsGroups(t *testing.T) {
-	for _, k := range kinds {
-		if !k.can(modernGroups) {
-			continue
-		}
-		for _, assignor := range []string{"uniform", "range"} {
-			t.Run(k.name+"/"+assignor, func(t *testing.T) {
-				t.Parallel()
+	for _, assignor := range []string{"uniform", "range"} {
+		t.Run(assignor, func(t *testing.T) {
+			t.Parallel()
+			eachClient(t, needs{modernGroups}, func(t *testing.T, k kind) {
 				comeAndGo(t, k, request{Assignor: assignor, Protocol: modern})
 			})
-		}
+		})
 	}
 }
 
@@ -57,29 +54,23 @@ func comeAndGo(t *testing.T, k kind, how request) {
 
 // A member that dies is missed once its session is over.
 func TestTheOthersTakeOverFromAMemberThatDied(t *testing.T) {
-	for _, k := range kinds {
-		if len(k.assignors) == 0 {
-			continue
-		}
-		t.Run(k.name, func(t *testing.T) {
-			t.Parallel()
-			c := newCrew(t, 4)
-			how := request{Assignor: k.assignors[0]}
-			first, second := c.join(k, how), c.join(k, how)
-			c.share(first, second)
-			second.die()
-			committed := append([]int64{}, c.produced...)
-			c.produce(5)
-			c.settle(first)
-			first.mu.Lock()
-			defer first.mu.Unlock()
-			for partition, end := range committed {
-				if !first.read[place{int32(partition), end}] {
-					t.Errorf("partition %d has no owner", partition)
-				}
+	eachClient(t, nil, func(t *testing.T, k kind) {
+		c := newCrew(t, 4)
+		how := request{Assignor: k.assignors[0]}
+		first, second := c.join(k, how), c.join(k, how)
+		c.share(first, second)
+		second.die()
+		committed := append([]int64{}, c.produced...)
+		c.produce(5)
+		c.settle(first)
+		first.mu.Lock()
+		defer first.mu.Unlock()
+		for partition, end := range committed {
+			if !first.read[place{int32(partition), end}] {
+				t.Errorf("partition %d has no owner", partition)
 			}
-		})
-	}
+		}
+	})
 }
 
 // The range assignor is the one that most have: its metadata and assignments are the same bytes for all.
@@ -119,25 +110,19 @@ func TestMembersOfEveryClientShareOneGroupOfKIP848(t *testing.T) {
 
 // A static member that comes back within its session has what it had, and nobody else notices.
 func TestAStaticMemberComesBackToItsPartitions(t *testing.T) {
-	for _, k := range kinds {
-		if !k.can(staticMembers) {
-			continue
+	eachClient(t, needs{staticMembers}, func(t *testing.T, k kind) {
+		c := newCrew(t, 4)
+		as := func(instance string) request { return request{Assignor: k.assignors[0], Instance: instance} }
+		first, second := c.join(k, as("one")), c.join(k, as("two"))
+		c.share(first, second)
+		before := c.assignments()
+		second.die()
+		second = c.join(k, as("two"))
+		c.share(first, second)
+		if after := c.assignments(); fmt.Sprint(before) != fmt.Sprint(after) {
+			t.Errorf("the instances had %v and have %v", before, after)
 		}
-		t.Run(k.name, func(t *testing.T) {
-			t.Parallel()
-			c := newCrew(t, 4)
-			as := func(instance string) request { return request{Assignor: k.assignors[0], Instance: instance} }
-			first, second := c.join(k, as("one")), c.join(k, as("two"))
-			c.share(first, second)
-			before := c.assignments()
-			second.die()
-			second = c.join(k, as("two"))
-			c.share(first, second)
-			if after := c.assignments(); fmt.Sprint(before) != fmt.Sprint(after) {
-				t.Errorf("the instances had %v and have %v", before, after)
-			}
-		})
-	}
+	})
 }
 
 // assignments returns the partitions of each instance of a classic group.
@@ -168,26 +153,20 @@ func (c *crew) assignments() map[string]string {
 
 // Two members cannot have one instance id: the newer one has it, and the older one is told so at once.
 func TestAnInstanceIDUsedTwiceEndsTheOlderMember(t *testing.T) {
-	for _, k := range kinds {
-		if !k.can(staticMembers) || k.name == "kcat" { // which ends without a word
-			continue
-		}
-		t.Run(k.name, func(t *testing.T) {
-			t.Parallel()
-			c := newCrew(t, 2)
-			how := request{Assignor: k.assignors[0], Instance: "one"}
-			older := c.join(k, how)
-			c.share(older)
-			newer := c.join(k, how)
-			c.share(newer)
-			for deadline := time.Now().Add(settleLimit); older.err() == nil; time.Sleep(50 * time.Millisecond) {
-				if time.Now().After(deadline) {
-					t.Fatal("the older member goes on as if nothing had been")
-				}
+	eachClient(t, needs{staticMembers, tellsFencing}, func(t *testing.T, k kind) {
+		c := newCrew(t, 2)
+		how := request{Assignor: k.assignors[0], Instance: "one"}
+		older := c.join(k, how)
+		c.share(older)
+		newer := c.join(k, how)
+		c.share(newer)
+		for deadline := time.Now().Add(settleLimit); older.err() == nil; time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("the older member goes on as if nothing had been")
 			}
-			t.Logf("the older member: %v", older.err())
-		})
-	}
+		}
+		t.Logf("the older member: %v", older.err())
+	})
 }
 
 // The coordinator of a group is an actor; one that crashes is put together again from the log, and members
@@ -196,27 +175,18 @@ func TestGroupsOutliveTheirCoordinator(t *testing.T) {
 	if process == nil {
 		t.Skip("actors of another's broker are not ours to kill")
 	}
-	for _, k := range kinds {
-		for _, protocol := range []string{"classic", modern} {
-			how := request{Protocol: protocol, Assignor: "range"}
-			if protocol == modern && !k.can(modernGroups) || protocol != modern && !k.has("range") {
-				continue
-			}
-			t.Run(k.name+"/"+protocol, func(t *testing.T) {
-				t.Parallel()
-				c := newCrew(t, 4)
-				first, second := c.join(k, how), c.join(k, how)
-				c.share(first, second)
-				for _, how := range []string{"panic", "stop"} {
-					killActor(t, "group/"+c.group, how)
-					c.share(first, second)
-				}
-				third := c.join(k, how)
-				killActor(t, "group/"+c.group, "panic") // in the middle of the rebalance
-				c.share(first, second, third)
-			})
+	eachProtocol(t, func(t *testing.T, k kind, how request) {
+		c := newCrew(t, 4)
+		first, second := c.join(k, how), c.join(k, how)
+		c.share(first, second)
+		for _, how := range []string{"panic", "stop"} {
+			killActor(t, "group/"+c.group, how)
+			c.share(first, second)
 		}
-	}
+		third := c.join(k, how)
+		killActor(t, "group/"+c.group, "panic") // in the middle of the rebalance
+		c.share(first, second, third)
+	})
 }
 
 // killActor ends an actor, once there is one: a coordinator that nobody has asked since it was loaded has none.
@@ -246,62 +216,50 @@ func killActor(t *testing.T, actor, how string) {
 
 // A member of a classic group may be replaced by one of KIP-848, and back, without the group ever stopping.
 func TestAGroupMovesFromOneProtocolToTheOtherAndBack(t *testing.T) {
-	for _, k := range kinds {
-		if !k.can(modernGroups) {
-			continue
-		}
-		t.Run(k.name, func(t *testing.T) {
-			t.Parallel()
-			c := newCrew(t, 4)
-			old, fresh := request{Assignor: k.assignors[0]}, request{Assignor: "uniform", Protocol: modern}
-			first, second := c.join(k, old), c.join(k, old)
+	eachClient(t, needs{modernGroups}, func(t *testing.T, k kind) {
+		c := newCrew(t, 4)
+		old, fresh := request{Assignor: k.assignors[0]}, request{Assignor: "uniform", Protocol: modern}
+		first, second := c.join(k, old), c.join(k, old)
+		c.share(first, second)
+		for _, next := range []request{fresh, old} {
+			first.leave()
+			first = c.join(k, next)
 			c.share(first, second)
-			for _, next := range []request{fresh, old} {
-				first.leave()
-				first = c.join(k, next)
-				c.share(first, second)
-				second.leave()
-				second = c.join(k, next)
-				c.share(first, second)
-			}
-		})
-	}
+			second.leave()
+			second = c.join(k, next)
+			c.share(first, second)
+		}
+	})
 }
 
 // The coordinator finds the topics that match; one that is made later comes by itself.
 func TestMembersOfKIP848SubscribeByARegularExpression(t *testing.T) {
-	for _, k := range kinds {
-		if !k.can(modernGroups) {
-			continue
+	eachClient(t, needs{modernGroups}, func(t *testing.T, k kind) {
+		c := newCrew(t, 2)
+		c.produce(5)
+		member := c.join(k, request{Assignor: "range", Protocol: modern, Pattern: true, Topic: "^" + regexp.QuoteMeta(c.topic) + "(-[a-z]+)?$"})
+		c.settle(member)
+		for _, topic := range []string{c.topic + "-more", c.topic + "-0"} {
+			if _, err := c.admin.CreateTopic(t.Context(), 1, 1, nil, topic); err != nil {
+				t.Fatal(err)
+			}
+			produce(t, franz{c.bootstrap}, request{Topic: topic, Codec: "none", Acks: "all", Records: someRecords(kinds[0], 0, 7)})
 		}
-		t.Run(k.name, func(t *testing.T) {
-			t.Parallel()
-			c := newCrew(t, 2)
-			c.produce(5)
-			member := c.join(k, request{Assignor: "range", Protocol: modern, Pattern: true, Topic: "^" + regexp.QuoteMeta(c.topic) + "(-[a-z]+)?$"})
-			c.settle(member)
-			for _, topic := range []string{c.topic + "-more", c.topic + "-0"} {
-				if _, err := c.admin.CreateTopic(t.Context(), 1, 1, nil, topic); err != nil {
-					t.Fatal(err)
-				}
-				produce(t, franz{c.bootstrap}, request{Topic: topic, Codec: "none", Acks: "all", Records: someRecords(kinds[0], 0, 7)})
-			}
-			for deadline := time.Now().Add(settleLimit); ; time.Sleep(50 * time.Millisecond) {
-				offsets, err := c.offsets()
-				if err != nil {
-					t.Fatal(err)
-				}
-				if got, ok := offsets.Lookup(c.topic+"-more", 0); ok && got.At == 7 {
-					break
-				}
-				if time.Now().After(deadline) || member.err() != nil {
-					t.Fatalf("nobody reads the topic that was made later: %v", member.err())
-				}
-			}
+		for deadline := time.Now().Add(settleLimit); ; time.Sleep(50 * time.Millisecond) {
 			offsets, err := c.offsets()
-			if _, ok := offsets.Lookup(c.topic+"-0", 0); ok || err != nil {
-				t.Errorf("a topic that does not match was read, or %v", err)
+			if err != nil {
+				t.Fatal(err)
 			}
-		})
-	}
+			if got, ok := offsets.Lookup(c.topic+"-more", 0); ok && got.At == 7 {
+				break
+			}
+			if time.Now().After(deadline) || member.err() != nil {
+				t.Fatalf("nobody reads the topic that was made later: %v", member.err())
+			}
+		}
+		offsets, err := c.offsets()
+		if _, ok := offsets.Lookup(c.topic+"-0", 0); ok || err != nil {
+			t.Errorf("a topic that does not match was read, or %v", err)
+		}
+	})
 }

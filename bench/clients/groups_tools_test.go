@@ -28,7 +28,7 @@ func expectLine(t *testing.T, out, pattern string) {
 
 func TestKafkasOwnToolsShowAndChangeGroups(t *testing.T) {
 	javaCommand(t, groupCommand) // a group for nothing is not made
-	for _, protocol := range []string{"classic", modern} {
+	for _, protocol := range []string{classic, modern} {
 		t.Run(protocol, func(t *testing.T) {
 			c := newCrew(t, 2)
 			c.produce(10)

@@ -74,7 +74,7 @@ func TestOnlyItsCoordinatorAnswersForAGroup(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(c.Close)
-		a := &asker{t: t, client: c, topic: topic}
+		a := &asker{t: t, client: c, topic: topic, assignor: "range"}
 		bed.Eventually("the broker knows the topic", func() bool {
 			q := kmsg.NewPtrMetadataRequest()
 			q.Topics = []kmsg.MetadataRequestTopic{{Topic: kmsg.StringPtr(topic)}}
