@@ -42,6 +42,15 @@ type listedGroupJSON struct {
 	Coordinator int32  `json:"coordinator"`
 }
 
+var (
+	groupStates = []string{
+		string(wire.GroupStable), string(wire.GroupEmpty), string(wire.GroupAssigning), string(wire.GroupReconciling),
+	}
+	classicGroupStates = []string{ // that groups of KIP-848 have not
+		string(wire.GroupPreparingRebalance), string(wire.GroupCompletingRebalance), string(wire.GroupDead),
+	}
+)
+
 func newGroupList(bootstrap *string) *cobra.Command {
 	var (
 		asJSON bool
@@ -50,26 +59,20 @@ func newGroupList(bootstrap *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the groups",
-		Long: `List shows every consumer group with its protocol, its state and the id of the broker that coordinates
-it, by name.`,
+		Long: `List shows every consumer group with its protocol, its state and the id of the broker that coordinates it, by
+name. The states are ` + strings.Join(groupStates, ", ") + `, and of the classic protocol
+` + strings.Join(classicGroupStates, ", ") + ".",
 		Example: "  troupe group list\n  troupe group list --state Stable,Empty\n  troupe group list --json | jq -r '.[].group'",
 		Args:    exactly(),
 	}
 	jsonFlag(cmd, &asJSON)
 	cmd.Flags().StringSliceVar(&states, "state", nil, "only groups in one of these `states`, comma separated")
-	known := []wire.GroupState{
-		wire.GroupStable, wire.GroupEmpty, wire.GroupAssigning, wire.GroupReconciling,
-		wire.GroupPreparingRebalance, wire.GroupCompletingRebalance, wire.GroupDead,
-	}
-	var words []string
-	for _, state := range known {
-		words = append(words, string(state))
-	}
-	completeList(cmd, "state", words...)
+	known := slices.Concat(groupStates, classicGroupStates)
+	completeList(cmd, "state", known...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		for _, state := range states {
-			if !slices.ContainsFunc(words, func(word string) bool { return strings.EqualFold(word, state) }) {
-				return usagef("--state %s: there are %s", state, strings.Join(words, ", "))
+			if !slices.ContainsFunc(known, func(word string) bool { return strings.EqualFold(word, state) }) {
+				return usagef("--state %s: there are %s", state, strings.Join(known, ", "))
 			}
 		}
 		return withClient(cmd.Context(), *bootstrap, func(ctx context.Context, c *client.Client) error {

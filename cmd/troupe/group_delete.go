@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -49,7 +50,7 @@ terminal delete asks first, unless --yes is given.`,
 		}
 		what := "Groups and all that they have committed are"
 		if offsets {
-			what = "Offsets of groups are"
+			what = "What these groups have committed of " + strings.Join(topics, " and ") + " is"
 		}
 		if err := confirmDeletion(cmd.Context(), std, yes, what, names); err != nil {
 			return err

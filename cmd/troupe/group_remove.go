@@ -30,7 +30,7 @@ Static members are named by their instances, and others by the ids that "troupe 
 shows.`,
 		Example: `  troupe group describe billing --members
   troupe group remove-member billing --instance till-3
-  troupe group remove-member billing --member 7f2c9a64-53a1-4d8e-b1f0-0c1f3a8e77aa`,
+  troupe group remove-member billing --member pxwLsOTMqOJ_dNQDK1Ak8A`,
 		Args: exactly("GROUP"),
 
 		ValidArgsFunction: completeGroups(bootstrap, 1),
@@ -131,13 +131,17 @@ const shownAway = 3
 
 // hintForAway says what to do about static members that have stopped.
 func hintForAway(group string, instances []string) string {
-	them := strings.Join(instances[:min(len(instances), shownAway)], ", ")
-	if more := len(instances) - shownAway; more > 0 {
+	shown := slices.Sorted(slices.Values(instances))
+	shown = shown[:min(len(shown), shownAway)]
+	them, command := strings.Join(shown, ", "), "troupe group remove-member "+group
+	if more := len(instances) - len(shown); more > 0 {
 		them += fmt.Sprintf(" and %d more", more)
 	}
-	return fmt.Sprintf("static members (%s) have stopped, but the group keeps their places until their sessions end: "+
-		"wait for group.consumer.session.timeout.ms, 45 s unless it was set, or take them out with \"troupe group remove-member %s --instance %s\"",
-		them, group, instances[0])
+	for _, instance := range shown {
+		command += " --instance " + instance
+	}
+	return fmt.Sprintf("static members have stopped (%s), and their places are kept until their sessions end, "+
+		"after 45 s unless group.consumer.session.timeout.ms was set, or \"%s\" takes them out", them, command)
 }
 
 // isAway says that a static member has stopped, and its place is kept.

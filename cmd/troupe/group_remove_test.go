@@ -20,7 +20,7 @@ func TestAStaticMemberThatIsAwayIsTakenOut(t *testing.T) {
 	two.says(t, "has t/1")
 	one.end(t)
 	two.end(t)
-	remedy := `take them out with "troupe group remove-member g --instance `
+	remedy := `"troupe group remove-member g --instance one --instance two" takes them out`
 	for _, args := range [][]string{{"reset", "g", "--topic=t", "--to-earliest", "--yes"}, {"delete", "g"}, {"delete", "g", "--offsets", "--topic=t"}} {
 		failsWithLines(t, []string{remedy}, append(append([]string{"group"}, args...), bootstrap)...)
 	}

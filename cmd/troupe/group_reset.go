@@ -49,8 +49,9 @@ have stopped, but for --export, which sets nothing. Offsets that the log does no
 become the nearest that it has. It shows what it would set and asks first; where there is no terminal to ask
 at, it needs --yes.
 
-A file has a line topic,partition,offset for each partition; --export writes such lines, so that
-offsets can be kept and put back. ` + datetimeHelp,
+A file has a line topic,partition,offset for each partition; --export writes such lines, so that offsets can be
+kept and put back. A time is RFC 3339 (2026-01-31T09:00:00Z), a date (2026-01-31, local time), milliseconds since
+1970 (@1769850000000), or a time ago (-90m).`,
 		Example: `  troupe group reset billing --topic orders --to-earliest --dry-run
   troupe group reset billing --topic orders:0,2 --to-datetime 2026-01-31T09:00:00Z
   troupe group reset billing --all-topics --shift-by -100 --yes
@@ -89,9 +90,6 @@ offsets can be kept and put back. ` + datetimeHelp,
 	}
 	return cmd
 }
-
-const datetimeHelp = `A time is RFC 3339 (2026-01-31T09:00:00Z),
-a date (2026-01-31, local time), milliseconds since 1970 (@1769850000000), or a time ago (-90m).`
 
 // plan reads the flags: which partitions, and what their offsets become.
 func (f *resetFlags) plan(cmd *cobra.Command, std streams) (*resetPlan, error) {

@@ -137,10 +137,10 @@ func (p *resetPlan) find(ctx context.Context, c *client.Client, name client.Part
 	}
 	switch {
 	case offset < int64(first):
-		warning = fmt.Sprintf("%v begins at %d, after offset %d: that is taken", place{name.Topic, name.Partition}, first, offset)
+		warning = fmt.Sprintf("%v begins at %d, after offset %d: the group goes on there", place{name.Topic, name.Partition}, first, offset)
 		return int64(first), warning, nil
 	case offset > int64(end):
-		warning = fmt.Sprintf("%v ends at %d, before offset %d: that is taken", place{name.Topic, name.Partition}, end, offset)
+		warning = fmt.Sprintf("%v ends at %d, before offset %d: the group goes on there", place{name.Topic, name.Partition}, end, offset)
 		return int64(end), warning, nil
 	}
 	return offset, "", nil

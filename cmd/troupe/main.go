@@ -10,8 +10,8 @@
 //	consume.go     troupe consume: records in from where start.go says, text out as format.go says
 //	group.go       troupe group list; group_describe.go, describe; group_delete.go, delete;
 //	               group_remove.go, remove-member; group_reset.go, reset, as group_reset_plan.go
-//	               says and group_offsets.go reads
-//	               files; group_topics.go, --topic; group_history.go, history
+//	               says and group_offsets.go reads files; group_topics.go, --topic;
+//	               group_history.go, history
 //	log.go         troupe log dump|verify: segment files, without a broker; survey.go, what there is
 //	chaos.go       troupe chaos: a cluster is broken on purpose
 //	version.go     troupe version

@@ -56,7 +56,7 @@ func TestAPersonAtATerminalIsAskedAndAScriptIsNot(t *testing.T) {
 	}{
 		{[]string{"topic", "delete", "doomed"}, "Topics with all their records are going to be deleted for good: doomed.", exitDone},
 		{[]string{"group", "delete", "doomed"}, "Groups and all that they have committed are going to be deleted for good: doomed.", exitDone},
-		{[]string{"group", "delete", "doomed", "--offsets", "--topic=kept"}, "Offsets of groups are going to be deleted for good: doomed.", exitDone},
+		{[]string{"group", "delete", "doomed", "--offsets", "--topic=kept"}, "What these groups have committed of kept is going to be deleted for good: doomed.", exitDone},
 		{[]string{"group", "reset", "doomed", "--topic=kept", "--to-earliest"}, "Group doomed is going to go on at these offsets.", exitUsage},
 	} {
 		args := append(c.args, bootstrap)
