@@ -123,49 +123,27 @@ func (d *driver) line(ctx context.Context, limit time.Duration) ([]byte, error) 
 	}
 }
 
-// openGo builds the module of foreign Go clients and starts its driver of one client.
+// goDrivers builds the module of foreign Go clients, once for all tests. It returns what the build said.
+var goDrivers = sync.OnceValues(func() ([]byte, error) {
+	build := exec.Command("go", "build", "-o", work+"/", "./...")
+	build.Dir = "gomod"
+	// A test downloads nothing.
+	build.Env = append(os.Environ(), "GOPROXY=off", "GOFLAGS=-mod=readonly", "GOWORK=off")
+	return build.CombinedOutput()
+})
+
+// openGo starts the driver of one foreign Go client.
 func openGo(name string) func(*testing.T, string) client {
 	return func(t *testing.T, bootstrap string) client {
 		t.Helper()
-		binary := filepath.Join(t.TempDir(), name)
-		build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./"+strings.ReplaceAll(name, "-", ""))
-		build.Dir = "gomod"
-		// A test downloads nothing.
-		build.Env = append(os.Environ(), "GOPROXY=off", "GOFLAGS=-mod=readonly", "GOWORK=off")
-		if out, err := build.CombinedOutput(); err != nil {
+		if out, err := goDrivers(); err != nil {
 			if strings.Contains(string(out), "GOPROXY") {
 				missing(t, "the modules of %s are not there", name)
 			}
 			t.Fatalf("build the driver of %s: %v\n%s", name, err, out)
 		}
-		return openDriver(t, exec.Command(binary, bootstrap))
+		return openDriver(t, exec.Command(filepath.Join(work, strings.ReplaceAll(name, "-", "")), bootstrap))
 	}
-}
-
-func openJava(t *testing.T, bootstrap string) client {
-	t.Helper()
-	return openDriver(t, javaCommand(t, "troupe.Driver", bootstrap))
-}
-
-// javaCommand runs a class of ours, or of Apache Kafka's tools.
-func javaCommand(t *testing.T, class string, args ...string) *exec.Cmd {
-	t.Helper()
-	java, err := exec.LookPath("java")
-	if err != nil {
-		missing(t, "there is no java")
-	}
-	target, err := filepath.Abs("java/target")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(filepath.Join(target, "lib")); err != nil {
-		missing(t, "the Java client is not there (mvn package in bench/clients/java)")
-	}
-	classpath := filepath.Join(target, "classes") + ":" + filepath.Join(target, "lib", "*")
-	return exec.Command(java, append([]string{
-		"-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m", "-cp", classpath,
-		"-Dorg.slf4j.simpleLogger.defaultLogLevel=error", class,
-	}, args...)...)
 }
 
 func openPython(name string) func(*testing.T, string) client {

@@ -15,12 +15,8 @@ func TestGroupsOutliveTheBrokerOfTheirCoordinator(t *testing.T) {
 	if process == nil {
 		t.Skip("another's brokers are not ours to kill")
 	}
-	binary, err := testbed.Build(t.Context(), t.TempDir(), "cmd/troupe")
-	if err != nil {
-		t.Fatal(err)
-	}
 	eachProtocol(t, func(t *testing.T, k kind, how request) {
-		cluster := startThree(t, binary)
+		cluster := startThree(t)
 		c := newCrewAt(t, cluster.Kafka(), 4, 3)
 		c.forgiving = true
 		first, second := c.join(k, how), c.join(k, how)
@@ -39,7 +35,7 @@ func TestGroupsOutliveTheBrokerOfTheirCoordinator(t *testing.T) {
 }
 
 // startThree starts a cluster for one client, so that the others wait for their own brokers only.
-func startThree(t *testing.T, binary string) *testbed.Cluster {
+func startThree(t *testing.T) *testbed.Cluster {
 	t.Helper()
 	ctx := context.Background() // it is closed below, whatever becomes of the test
 	cluster, err := testbed.StartCluster(ctx, testbed.ClusterConfig{Binary: binary, Dir: t.TempDir(), Brokers: 3, Flags: groupSettings})

@@ -23,10 +23,6 @@ func TestKafkasOwnToolsReadTheLogOfGroups(t *testing.T) {
 	}
 	javaCommand(t, groupCommand) // a broker for nothing is not started
 	ctx := context.Background()  // the broker is stopped below, whatever becomes of the test
-	binary, err := testbed.Build(ctx, t.TempDir(), "cmd/troupe")
-	if err != nil {
-		t.Fatal(err)
-	}
 	data := filepath.Join(t.TempDir(), "data")
 	p, err := testbed.StartProcess(ctx, binary, testbed.BrokerArgs(data, groupSettings...)...)
 	if err != nil {

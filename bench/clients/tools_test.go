@@ -208,10 +208,6 @@ func excerpt(out, word string) string {
 func fillSegments(t *testing.T, data string, records int) {
 	t.Helper()
 	ctx := context.Background() // the broker is stopped below, whatever becomes of the test
-	binary, err := testbed.Build(ctx, t.TempDir(), "cmd/troupe")
-	if err != nil {
-		t.Fatal(err)
-	}
 	p, err := testbed.StartProcess(ctx, binary, testbed.BrokerArgs(data)...)
 	if err != nil {
 		t.Fatal(err)
