@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -31,17 +32,41 @@ func TestCoordinatorsMayDieInTheMiddleOfARebalance(t *testing.T) {
 	})
 }
 
-// holdAll forms a group whose only member has all partitions and is never heard of again. What it returns has it leave.
+// holdAll forms a group whose only member has all partitions and gives none of them up. What it returns has it leave.
 func (a *asker) holdAll(group, protocol string) (goes func() string) {
 	a.t.Helper()
 	if protocol == modern {
-		a.in(group, nil)
-		return func() string { return a.beat(a.heartbeatRequest(group, -1)) }
+		stop := a.beatOn(a.heartbeatRequest(group, a.in(group, nil)))
+		return func() string {
+			stop()
+			return a.beat(a.heartbeatRequest(group, -1))
+		}
 	}
 	member, _ := a.joined(group, nil)
 	q := kmsg.NewPtrLeaveGroupRequest()
 	q.Group, q.Members = group, []kmsg.LeaveGroupRequestMember{{MemberID: member}}
 	return func() string { return named(ask[*kmsg.LeaveGroupResponse](a, q).ErrorCode) }
+}
+
+// beatOn has a member of KIP-848 be heard of until it is stopped, whatever it is told.
+func (a *asker) beatOn(q *kmsg.ConsumerGroupHeartbeatRequest) (stop func()) {
+	ctx, cancel := context.WithCancel(a.t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(heartbeatInterval)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			_, _ = a.client.SeedBrokers()[0].Request(ctx, q) // the coordinator may have died
+			select {
+			case <-ctx.Done():
+			case <-tick.C:
+			}
+		}
+	}()
+	stop = func() { cancel(); <-done }
+	a.t.Cleanup(stop)
+	return stop
 }
 
 // awaitRebalance waits until the group is in the middle of one.

@@ -177,6 +177,7 @@ func TestTheOthersTakeOverInTime(t *testing.T) {
 				continue
 			}
 			t.Run(k.name+"/"+how.Protocol, func(t *testing.T) {
+				t.Parallel()
 				c := newCrew(t, 4)
 				first, second := c.join(k, how), c.join(k, how)
 				c.share(first, second)
