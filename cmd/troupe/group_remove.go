@@ -133,6 +133,9 @@ const shownAway = 3
 func hintForAway(group string, instances []string) string {
 	shown := slices.Sorted(slices.Values(instances))
 	shown = shown[:min(len(shown), shownAway)]
+	for i, instance := range shown {
+		shown[i] = printable(instance) // any client may have chosen it
+	}
 	them, command := strings.Join(shown, ", "), "troupe group remove-member "+group
 	if more := len(instances) - len(shown); more > 0 {
 		them += fmt.Sprintf(" and %d more", more)

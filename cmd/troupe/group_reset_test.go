@@ -122,4 +122,8 @@ func TestWhoMeetsStoppedStaticMembersIsToldToWait(t *testing.T) {
 	if len(got) != 1 || got[0] != "one" || !strings.Contains(hintForAway("g", got), "(one)") {
 		t.Errorf("away are %q: %s", got, hintForAway("g", got))
 	}
+	many := hintForAway("g", []string{"d", "c\n\x1b[31m", "b", "a", "e"})
+	if !strings.Contains(many, `(a, b, c\n\x1b[31m and 2 more)`) || !strings.Contains(many, `--instance a --instance b --instance c\n\x1b[31m"`) {
+		t.Errorf("of five: %s", many)
+	}
 }
