@@ -28,7 +28,7 @@ const codecs = {
 
 const kafka = new Kafka({
   clientId: 'kafkajs', brokers: process.argv[2].split(','), logLevel: logLevel.NOTHING,
-  retry: { maxRetryTime: 1000 }, // or it lets half a minute pass when a broker has died
+  retry: { maxRetryTime: 1000, retries: 10 }, // or it lets half a minute pass when a broker has died
 })
 const bytes = (text) => (text === null || text === undefined ? null : Buffer.from(text, 'base64'))
 
@@ -111,7 +111,7 @@ const operations = {
       try {
         await member.commitOffsets([...ends.values()])
       } catch (e) {
-        if (!rebalanced.has(e.type)) answer.error = String(e)
+        if (!rebalanced.has((e.cause ?? e).type)) answer.error = String(e)
       }
     }
     return answer
