@@ -9,6 +9,7 @@ import (
 )
 
 func TestEveryClientReadsWhatEveryOtherWrote(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	var all []*written
 	t.Run("write", func(t *testing.T) {
@@ -41,6 +42,7 @@ func TestEveryClientReadsWhatEveryOtherWrote(t *testing.T) {
 }
 
 func TestEveryClientProducesWithEveryAcks(t *testing.T) {
+	t.Parallel()
 	eachClient(t, nil, func(t *testing.T, k kind) {
 		c := k.open(t, bootstrap)
 		for _, acks := range []string{"0", "1", "all"} {
@@ -61,6 +63,7 @@ func TestEveryClientProducesWithEveryAcks(t *testing.T) {
 }
 
 func TestEveryClientSpreadsRecordsOverManyPartitions(t *testing.T) {
+	t.Parallel()
 	const partitions = 16
 	eachClient(t, nil, func(t *testing.T, k kind) {
 		c := k.open(t, bootstrap)
@@ -86,6 +89,7 @@ func TestEveryClientSpreadsRecordsOverManyPartitions(t *testing.T) {
 }
 
 func TestEveryClientFindsItsPlaceInAPartition(t *testing.T) {
+	t.Parallel()
 	const n = 60
 	writer := kinds[0]
 	topic := newTopic(t, 1)
@@ -123,6 +127,7 @@ func TestEveryClientFindsItsPlaceInAPartition(t *testing.T) {
 }
 
 func TestEveryClientThatBeginsAtTheEndReadsOnlyWhatComesAfter(t *testing.T) {
+	t.Parallel()
 	eachClient(t, needs{consumes}, func(t *testing.T, k kind) {
 		c := k.open(t, bootstrap)
 		topic := newTopic(t, 1)
@@ -155,6 +160,7 @@ func TestEveryClientThatBeginsAtTheEndReadsOnlyWhatComesAfter(t *testing.T) {
 }
 
 func TestEveryAdministratorCreatesDescribesAltersGrowsAndDeletesATopic(t *testing.T) {
+	t.Parallel()
 	eachClient(t, needs{administers}, func(t *testing.T, k kind) {
 		c := k.open(t, bootstrap)
 		do := func(r request) answer {
@@ -197,6 +203,7 @@ func TestEveryAdministratorCreatesDescribesAltersGrowsAndDeletesATopic(t *testin
 }
 
 func TestARecordOfAlmostTheLargestSizePassesThroughEveryClient(t *testing.T) {
+	t.Parallel()
 	large := bytes.Repeat([]byte("0123456789abcdef"), 900_000/16)
 	key := []byte("large")
 	eachClient(t, nil, func(t *testing.T, k kind) {

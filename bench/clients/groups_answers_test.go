@@ -12,8 +12,10 @@ import (
 // What is wrong is told with Kafka's error, but for a few that the table names; the same table holds for Apache
 // Kafka 4.3.
 func TestBadInputToGroupsIsAnsweredAsKafkaDoes(t *testing.T) {
+	t.Parallel()
 	for _, c := range badInput {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			want := c.want
 			if process == nil && c.kafka != "" {
 				want = c.kafka

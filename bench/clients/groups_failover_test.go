@@ -12,6 +12,7 @@ import (
 // The broker of a coordinator is killed: its group is coordinated elsewhere within a moment, from what was
 // committed, and its members go on.
 func TestGroupsOutliveTheBrokerOfTheirCoordinator(t *testing.T) {
+	t.Parallel()
 	if process == nil {
 		t.Skip("another's brokers are not ours to kill")
 	}

@@ -18,6 +18,7 @@ const offsetsTopic = "__consumer_offsets"
 // What coordinators write down is in the format of Apache Kafka: its console consumer shows it to those who ask over the
 // network, and its dump tool reads the files.
 func TestKafkasOwnToolsReadTheLogOfGroups(t *testing.T) {
+	t.Parallel()
 	if process == nil {
 		t.Skip("the data directory of another's broker is not ours to read")
 	}

@@ -12,6 +12,7 @@ import (
 // A coordinator crashes while its group is certainly in the middle of a rebalance: somebody who has all partitions does not
 // give them up. Those who wait for them get them all the same, once that one is gone.
 func TestCoordinatorsMayDieInTheMiddleOfARebalance(t *testing.T) {
+	t.Parallel()
 	if process == nil {
 		t.Skip("actors of another's broker are not ours to kill")
 	}

@@ -111,8 +111,10 @@ func (w *watched) await(c *crew, when string, partitions []int32) {
 // A member that has to give partitions up goes on with the others meanwhile, however long it takes: it reads them, and
 // its commits count. It is never told that it has lost one of them, nor given it again.
 func TestPartitionsThatStayWithTheirMemberNeverStop(t *testing.T) {
+	t.Parallel()
 	for _, how := range []request{{Assignor: "cooperative-sticky"}, {Assignor: "uniform", Protocol: modern}} {
 		t.Run(how.Assignor, func(t *testing.T) {
+			t.Parallel()
 			c := newCrew(t, 4)
 			c.produce(1)
 			first := c.watch(how)
@@ -169,7 +171,8 @@ func (c *crew) expectTaken(by *hand, partitions []int32) {
 	}
 }
 
-// What a member had that is gone is taken by others within its session and two seconds.
+// What a member had that is gone is taken by others within its session and two seconds. It measures time, so only its own
+// cases run at once.
 func TestTheOthersTakeOverInTime(t *testing.T) {
 	for _, k := range kinds {
 		for _, how := range []request{{Assignor: "range", Protocol: classic}, {Assignor: "uniform", Protocol: modern}} {

@@ -15,6 +15,7 @@ import (
 // A static member of KIP-848 that leaves says that it will be back. Until its session has ended nobody gets what it had,
 // and then it has that again.
 func TestAStaticMemberOfKIP848ComesBackToItsPartitions(t *testing.T) {
+	t.Parallel()
 	eachClient(t, needs{staticMembers, modernGroups}, func(t *testing.T, k kind) {
 		c := newCrew(t, 4)
 		as := func(instance string) request {

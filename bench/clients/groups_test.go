@@ -13,6 +13,7 @@ import (
 // Each client forms groups with each assignor that it has: members come and go, and whoever takes over goes on where
 // the last commit ended.
 func TestEveryClientFormsGroupsWithEveryAssignor(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		for _, assignor := range k.assignors {
 			t.Run(k.name+"/"+assignor, func(t *testing.T) {
@@ -24,6 +25,7 @@ func TestEveryClientFormsGroupsWithEveryAssignor(t *testing.T) {
 }
 
 func TestEveryClientOfKIP848FormsGroups(t *testing.T) {
+	t.Parallel()
 	for _, assignor := range []string{"uniform", "range"} {
 		t.Run(assignor, func(t *testing.T) {
 			t.Parallel()
@@ -54,6 +56,7 @@ func comeAndGo(t *testing.T, k kind, how request) {
 
 // A member that dies is missed once its session is over.
 func TestTheOthersTakeOverFromAMemberThatDied(t *testing.T) {
+	t.Parallel()
 	eachClient(t, nil, func(t *testing.T, k kind) {
 		c := newCrew(t, 4)
 		how := request{Assignor: k.assignors[0]}
@@ -75,6 +78,7 @@ func TestTheOthersTakeOverFromAMemberThatDied(t *testing.T) {
 
 // The range assignor is the one that most have: its metadata and assignments are the same bytes for all.
 func TestMembersOfEveryClientShareOneGroup(t *testing.T) {
+	t.Parallel()
 	var members []*hand
 	c := newCrew(t, 2*int32(len(kinds)))
 	for _, k := range kinds {
@@ -93,6 +97,7 @@ func TestMembersOfEveryClientShareOneGroup(t *testing.T) {
 }
 
 func TestMembersOfEveryClientShareOneGroupOfKIP848(t *testing.T) {
+	t.Parallel()
 	var members []*hand
 	c := newCrew(t, 2*int32(len(kinds)))
 	for _, k := range kinds {
@@ -110,6 +115,7 @@ func TestMembersOfEveryClientShareOneGroupOfKIP848(t *testing.T) {
 
 // A static member that comes back within its session has what it had, and nobody else notices.
 func TestAStaticMemberComesBackToItsPartitions(t *testing.T) {
+	t.Parallel()
 	eachClient(t, needs{staticMembers}, func(t *testing.T, k kind) {
 		c := newCrew(t, 4)
 		as := func(instance string) request { return request{Assignor: k.assignors[0], Instance: instance} }
@@ -153,6 +159,7 @@ func (c *crew) assignments() map[string]string {
 
 // Two members cannot have one instance id: the newer one has it, and the older one is told so at once.
 func TestAnInstanceIDUsedTwiceEndsTheOlderMember(t *testing.T) {
+	t.Parallel()
 	eachClient(t, needs{staticMembers, tellsFencing}, func(t *testing.T, k kind) {
 		c := newCrew(t, 2)
 		how := request{Assignor: k.assignors[0], Instance: "one"}
@@ -172,6 +179,7 @@ func TestAnInstanceIDUsedTwiceEndsTheOlderMember(t *testing.T) {
 // The coordinator of a group is an actor; one that crashes is put together again from the log, and members
 // notice nothing but a moment's silence.
 func TestGroupsOutliveTheirCoordinator(t *testing.T) {
+	t.Parallel()
 	if process == nil {
 		t.Skip("actors of another's broker are not ours to kill")
 	}
@@ -216,6 +224,7 @@ func killActor(t *testing.T, actor, how string) {
 
 // A member of a classic group may be replaced by one of KIP-848, and back, without the group ever stopping.
 func TestAGroupMovesFromOneProtocolToTheOtherAndBack(t *testing.T) {
+	t.Parallel()
 	eachClient(t, needs{modernGroups}, func(t *testing.T, k kind) {
 		c := newCrew(t, 4)
 		old, fresh := request{Assignor: k.assignors[0]}, request{Assignor: "uniform", Protocol: modern}
@@ -234,6 +243,7 @@ func TestAGroupMovesFromOneProtocolToTheOtherAndBack(t *testing.T) {
 
 // The coordinator finds the topics that match; one that is made later comes by itself.
 func TestMembersOfKIP848SubscribeByARegularExpression(t *testing.T) {
+	t.Parallel()
 	eachClient(t, needs{modernGroups}, func(t *testing.T, k kind) {
 		c := newCrew(t, 2)
 		c.produce(5)

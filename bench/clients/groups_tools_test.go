@@ -27,9 +27,11 @@ func expectLine(t *testing.T, out, pattern string) {
 }
 
 func TestKafkasOwnToolsShowAndChangeGroups(t *testing.T) {
+	t.Parallel()
 	javaCommand(t, groupCommand) // a group for nothing is not made
 	for _, protocol := range []string{classic, modern} {
 		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
 			c := newCrew(t, 2)
 			c.produce(10)
 			how := request{Assignor: "range", Protocol: protocol}

@@ -62,6 +62,7 @@ func (a *asker) fetchAll(group string) string {
 }
 
 func TestOnlyItsCoordinatorAnswersForAGroup(t *testing.T) {
+	t.Parallel()
 	bed := testbed.Start(t, 3)
 	const topic, group = "orders", "billing"
 	if _, err := (franz{bed.Brokers[0].Kafka()}).do(t.Context(), request{Op: "create", Topic: topic, Partitions: 2}); err != nil {

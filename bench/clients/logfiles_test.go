@@ -54,6 +54,7 @@ func generateLog(lineEnd string, ended bool) []byte {
 }
 
 func TestLogFilesPassThroughKcatByteForByte(t *testing.T) {
+	t.Parallel()
 	path, err := exec.LookPath("kcat")
 	if err != nil {
 		missing(t, "there is no kcat")
@@ -61,6 +62,7 @@ func TestLogFilesPassThroughKcatByteForByte(t *testing.T) {
 	k := kcat{path, bootstrap}
 	for name, content := range logFiles(t) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			file := filepath.Join(t.TempDir(), name)
 			if err := os.WriteFile(file, content, 0o600); err != nil {
 				t.Fatal(err)

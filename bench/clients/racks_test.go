@@ -133,6 +133,7 @@ func (r *racks) expectServed(before float64, records int) {
 
 // KIP-392: a consumer reads from the replica in its rack, and from the leader when that is gone.
 func TestFranzGoReadsFromTheReplicaInItsRack(t *testing.T) {
+	t.Parallel()
 	r := startRacks(t)
 	r.produce(50)
 	// franz-go stays with a replica that is gone, for half an hour unless it is told otherwise.
@@ -147,6 +148,7 @@ func TestFranzGoReadsFromTheReplicaInItsRack(t *testing.T) {
 }
 
 func TestKcatReadsFromTheReplicaInItsRack(t *testing.T) {
+	t.Parallel()
 	path, err := exec.LookPath("kcat")
 	if err != nil {
 		missing(t, "there is no kcat")

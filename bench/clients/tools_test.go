@@ -37,6 +37,7 @@ func tryTool(t *testing.T, input, class string, args ...string) (string, error) 
 }
 
 func TestKafkasOwnToolsWorkAgainstTheBroker(t *testing.T) {
+	t.Parallel()
 	topic := topicName(t)
 	below := filepath.Join(t.TempDir(), "delete.json")
 	document := fmt.Sprintf(`{"version": 1, "partitions": [{"topic": %q, "partition": 0, "offset": 2}]}`, topic)
@@ -148,6 +149,7 @@ func TestKafkasOwnToolsWorkAgainstTheBroker(t *testing.T) {
 }
 
 func TestKafkasDumpToolReadsOurSegments(t *testing.T) {
+	t.Parallel()
 	if process == nil {
 		t.Skip("the data directory of another's broker is not ours to read")
 	}
