@@ -263,12 +263,12 @@ func (t *truth) decideCommit(q *wire.CommitOffsets, reply *wire.CommittedOffsets
 func (t *truth) decideBeat(q *wire.ConsumerHeartbeat, reply *wire.ConsumerHeartbeatReply) {
 	w := t.w
 	m := t.standing(q.Member)
-	wasOver := m.over
+	mayBeNew := m.over || t.mayBeOut(m)
 	t.heard(q.Member, reply.Err, q.MemberEpoch)
 	if reply.Err != nil {
 		return
 	}
-	if wasOver && q.MemberEpoch == wire.MemberJoins {
+	if mayBeNew && q.MemberEpoch == wire.MemberJoins {
 		m.established = false // it begins anew, and is in once it is told so
 	}
 	if q.MemberEpoch < 0 {
