@@ -286,7 +286,9 @@ func (w *World) heal() {
 	}
 	w.oneOfEach()
 	for number := range w.profile.Groups {
-		w.roll(number)
+		if w.profile.Kinds[number] == Rolling {
+			w.roll(number)
+		}
 		has := 0
 		for _, c := range w.clients {
 			if c.number() == number {
