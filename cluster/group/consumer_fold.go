@@ -115,7 +115,6 @@ func (g *Group) foldConsumerTombstone(key recordKey) {
 // loaded makes what follows from the records, and lets the sessions begin anew.
 func (c *consumer) loaded(t *turn) {
 	ids := slices.Sorted(maps.Keys(c.byID))
-	c.subs.view = t.view
 	for _, id := range ids {
 		m := c.byID[id]
 		if !m.known {
@@ -140,8 +139,11 @@ func (c *consumer) loaded(t *turn) {
 		c.group.consumer = nil // what was left are records of members that went
 		return
 	}
-	c.subs.hash, c.subs.stale = c.loggedHash, true
-	c.subs.patternsChanged = true
+	for text, p := range c.subs.patterns { // what the log says counts until the names have been matched
+		p.matched = slices.Sorted(slices.Values(c.recorded[text]))
+	}
+	c.subs.look(t.view)
+	c.subs.hash, c.subs.patternsChanged = c.loggedHash, true
 	c.used = c.assignor()
 }
 

@@ -60,6 +60,9 @@ func (c *consumer) tick(t *turn) {
 		return
 	}
 	c.due = time.Time{}
+	if c.subs.unfinished {
+		c.subs.look(t.view)
+	}
 	var gone []*consumerMember
 	var because rebalanceCause
 	for _, m := range c.members {

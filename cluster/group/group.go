@@ -150,6 +150,9 @@ func (g *Group) finish(t *turn) Effects {
 	if g.classic != nil && g.classic.forgotten() {
 		g.classic = nil
 	}
+	if g.consumer != nil && g.consumer.subs.unfinished {
+		g.consumer.wake(t.now) // other requests come in between
+	}
 	return Effects{Records: t.records, Answers: t.answers, Deadline: g.deadline(), Gone: g.gone()}
 }
 

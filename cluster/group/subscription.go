@@ -4,8 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
-	"regexp"
-	"regexp/syntax"
+	"maps"
 	"slices"
 	"strings"
 
@@ -22,88 +21,6 @@ type subscription struct {
 	topics  []wire.TopicID
 }
 
-// pattern is a regular expression, and the topics that it matched last. Patterns are compiled once for a group.
-type pattern struct {
-	text     string
-	matcher  *regexp.Regexp
-	users    int      // subscriptions that have it
-	resolved bool     // matched was computed, from seen
-	seen     []string // the names of all topics, sorted
-	matched  []string // sorted
-}
-
-// Limits of a pattern. RE2 takes time in proportion to the length of a name times the size of the program, so that
-// the two together bound what one heartbeat can cost.
-const (
-	maxPatternBytes        = 4 << 10
-	maxPatternInstructions = 10_000
-)
-
-// compilePattern compiles a regular expression that has to match the whole of a topic's name.
-func compilePattern(text string) (*pattern, error) {
-	if len(text) > maxPatternBytes {
-		return nil, wire.Errorf(wire.InvalidRegularExpression, "the pattern has %d bytes, and may have %d", len(text), maxPatternBytes)
-	}
-	parsed, err := syntax.Parse(text, syntax.Perl) // alone, or a)(b would pass when it is put in brackets
-	if err != nil {
-		return nil, wire.Errorf(wire.InvalidRegularExpression, "%v", err)
-	}
-	program, err := syntax.Compile(parsed.Simplify())
-	if err != nil {
-		return nil, wire.Errorf(wire.InvalidRegularExpression, "%v", err)
-	}
-	if n := len(program.Inst); n > maxPatternInstructions {
-		return nil, wire.Errorf(wire.InvalidRegularExpression, "the pattern compiles to %d instructions, and may to %d", n, maxPatternInstructions)
-	}
-	matcher, err := regexp.Compile(`\A(?:` + text + `)\z`)
-	if err != nil {
-		return nil, wire.Errorf(wire.InvalidRegularExpression, "%v", err)
-	}
-	return &pattern{text: text, matcher: matcher}, nil
-}
-
-// resolve brings matched up to date and says whether it changed. Only names that are new are matched.
-//
-// Kafka: internal topics are matched too, and left to the authoriser. Nobody means __consumer_offsets by ".*".
-func (p *pattern) resolve(view wire.View) bool {
-	names := view.TopicNames()
-	if p.resolved && sameSlice(names, p.seen) {
-		return false
-	}
-	matched := make([]string, 0, len(p.matched))
-	old, was := p.seen, p.matched
-	for _, name := range names {
-		for len(old) > 0 && old[0] < name {
-			old = old[1:]
-		}
-		known := len(old) > 0 && old[0] == name
-		for len(was) > 0 && was[0] < name {
-			was = was[1:]
-		}
-		if known && len(was) > 0 && was[0] == name || !known && p.matches(view, name) {
-			matched = append(matched, name)
-		}
-	}
-	p.resolved, p.seen = true, names
-	if slices.Equal(matched, p.matched) {
-		return false
-	}
-	p.matched = matched
-	return true
-}
-
-func (p *pattern) matches(view wire.View, name string) bool {
-	if p.matcher == nil || !p.matcher.MatchString(name) {
-		return false
-	}
-	t, ok := view.Topic(name)
-	return ok && !t.Internal
-}
-
-func sameSlice(a, b []string) bool {
-	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
-}
-
 // subscriptions are those of a group, and what they come to in the cluster as it is.
 type subscriptions struct {
 	byKey    map[string]*subscription
@@ -111,6 +28,8 @@ type subscriptions struct {
 	view     wire.View // that everything was resolved in; nil: nothing was
 	// stale says that a subscription has come or gone since topics was made.
 	stale bool
+	// unfinished says that names are left to be matched: look goes on with them.
+	unfinished bool
 	// patternsChanged says that patterns came or went or match other topics, since it was set to false.
 	patternsChanged bool
 
@@ -165,6 +84,10 @@ func (s *subscriptions) add(names []string, text string) *subscription {
 			}
 			s.patterns[text] = p
 			s.patternsChanged = true
+			if s.view != nil {
+				p.resolve(s.view)
+				s.unfinished = s.unfinished || p.round != nil
+			}
 		}
 		p.users++
 		sub.pattern = p
@@ -172,9 +95,6 @@ func (s *subscriptions) add(names []string, text string) *subscription {
 	s.byKey[key] = sub
 	s.stale = true
 	if s.view != nil {
-		if sub.pattern != nil {
-			sub.pattern.resolve(s.view)
-		}
 		sub.resolve(s.view)
 	}
 	return sub
@@ -219,13 +139,16 @@ func (sub *subscription) resolve(view wire.View) {
 	sub.topics = topics
 }
 
-// look resolves all in another state of the cluster's metadata.
+// look resolves all in another state of the cluster's metadata, or goes on with that, as far as one turn may go.
 func (s *subscriptions) look(view wire.View) {
-	s.view, s.stale = view, true
-	for _, p := range s.patterns {
-		if p.resolve(view) {
+	s.view, s.stale, s.unfinished = view, true, false
+	steps := stepsPerTurn
+	for _, text := range slices.Sorted(maps.Keys(s.patterns)) {
+		p := s.patterns[text]
+		if p.match(view, &steps) {
 			s.patternsChanged = true
 		}
+		s.unfinished = s.unfinished || p.round != nil
 	}
 	for _, sub := range s.byKey {
 		sub.resolve(view)
