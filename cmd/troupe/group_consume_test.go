@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -64,27 +63,10 @@ func TestAGroupThatBeganAtTheEndGoesOnThere(t *testing.T) {
 func TestACopyWhoseReaderHasEnoughLeavesTheGroup(t *testing.T) {
 	bootstrap := "--bootstrap=" + startBroker(t, t.TempDir(), quickGroups...).ready["kafka"]
 	must(t, strings.Repeat("line\n", 200_000), "produce", "t", bootstrap)
-	var stderr bytes.Buffer
-	cmd := troupe(t, "consume", "t", "--group=g", "--from-beginning", bootstrap)
-	cmd.Stderr = &stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var line [5]byte
-	if _, err := io.ReadFull(out, line[:]); err != nil || string(line[:]) != "line\n" {
-		t.Fatalf("%q, %v", line, err)
-	}
-	if err := out.Close(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // the exit code tells
+	ended, stderr := readOneLine(t, "line\n", "t", "--group=g", "--from-beginning", bootstrap)
 	group := describeG(t, bootstrap)
-	if code := cmd.ProcessState.ExitCode(); code != exitFailed || len(group.Members) > 0 || strings.Count(stderr.String(), "\n") != 1 {
-		t.Errorf("exit code %d, %d members, %q", code, len(group.Members), stderr.String())
+	if code := ended.ExitCode(); code != exitFailed || len(group.Members) > 0 || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("exit code %d, %d members, %q", code, len(group.Members), stderr)
 	}
 	if p := group.Partitions[0]; p.CurrentOffset < 0 || p.Lag == 0 {
 		t.Errorf("what nobody has read is committed: %+v", p)

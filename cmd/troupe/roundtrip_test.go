@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -231,11 +232,11 @@ func TestARecordThatTheBrokerRefusesFailsTheRun(t *testing.T) {
 	}
 }
 
-func TestAConsumerWhoseReaderHasEnoughEndsQuietly(t *testing.T) {
-	bootstrap := startBroker(t, t.TempDir()).ready["kafka"]
-	must(t, strings.Repeat("line\n", 200_000), "produce", "many", "--bootstrap", bootstrap)
+// readOneLine runs a consumer of such lines whose reader has enough after the first. It returns how it ended, and its stderr.
+func readOneLine(t *testing.T, want string, args ...string) (ended *os.ProcessState, stderr string) {
+	t.Helper()
 	var errs bytes.Buffer
-	cmd := troupe(t, "consume", "many", "--from-beginning", "--bootstrap", bootstrap)
+	cmd := troupe(t, append([]string{"consume"}, args...)...)
 	cmd.Stderr = &errs
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -244,15 +245,21 @@ func TestAConsumerWhoseReaderHasEnoughEndsQuietly(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var line [5]byte
-	if _, err := out.Read(line[:]); err != nil {
-		t.Fatal(err)
+	line := make([]byte, len(want))
+	if _, err := io.ReadFull(out, line); err != nil || string(line) != want {
+		t.Fatalf("%q, %v", line, err)
 	}
 	if err := out.Close(); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait() // ended by SIGPIPE, or with a failure: in no case does it go on
-	if errs.Len() > 0 {
-		t.Errorf("it complains: %s", errs.String())
+	return cmd.ProcessState, errs.String()
+}
+
+func TestAConsumerWhoseReaderHasEnoughEndsQuietly(t *testing.T) {
+	bootstrap := startBroker(t, t.TempDir()).ready["kafka"]
+	must(t, strings.Repeat("line\n", 200_000), "produce", "many", "--bootstrap", bootstrap)
+	if _, stderr := readOneLine(t, "line\n", "many", "--from-beginning", "--bootstrap", bootstrap); stderr != "" {
+		t.Errorf("it complains: %s", stderr)
 	}
 }
