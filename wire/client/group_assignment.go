@@ -209,21 +209,19 @@ func (g *GroupConsumer) revoke() {
 
 // locate looks up where partitions begin that have come.
 func (g *GroupConsumer) locate(turn int, coming []given) {
-	q := &wire.FetchOffsets{Group: g.group, Member: g.memberID, Stable: true}
-	for i := range coming {
-		q.Topics = append(q.Topics, wire.NamedPartitions{
-			Topic: coming[i].Topic, TopicID: coming[i].slot.topic, Partitions: []int32{coming[i].Partition},
-		})
-	}
 	for failures := 1; ; failures++ {
 		g.mu.Lock()
-		gone := g.turn != turn
-		q.MemberEpoch = g.epoch
+		gone, epoch := g.turn != turn, g.epoch
 		g.mu.Unlock()
 		if gone {
 			return
 		}
-		err := g.locateOnce(q, coming)
+		var err error
+		for part := range slices.Chunk(coming, maxOffsetsAsked) {
+			if err = g.locateOnce(epoch, part); err != nil {
+				break
+			}
+		}
 		g.mu.Lock()
 		if g.turn != turn {
 			g.mu.Unlock()
@@ -252,7 +250,13 @@ func (g *GroupConsumer) locate(turn int, coming []given) {
 	}
 }
 
-func (g *GroupConsumer) locateOnce(q *wire.FetchOffsets, coming []given) error {
+func (g *GroupConsumer) locateOnce(epoch int32, coming []given) error {
+	q := &wire.FetchOffsets{Group: g.group, Member: g.memberID, MemberEpoch: epoch, Stable: true}
+	for i := range coming {
+		q.Topics = append(q.Topics, wire.NamedPartitions{
+			Topic: coming[i].Topic, TopicID: coming[i].slot.topic, Partitions: []int32{coming[i].Partition},
+		})
+	}
 	answer, err := g.client.askGroup(g.ctx, q)
 	if err == nil {
 		err = answer.Failure()

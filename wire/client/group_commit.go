@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -202,34 +203,51 @@ func (g *GroupConsumer) autoCommit(at time.Time) time.Duration {
 	return g.next.Sub(at)
 }
 
-// carryOut makes one commit, again after errors that pass.
+// carryOut makes one commit.
 func (g *GroupConsumer) carryOut(c commit) error {
-	ctx, cancel := context.WithCancel(c.ctx)
-	defer cancel()
-	defer context.AfterFunc(g.ctx, cancel)()
-	var refused []error
-	for failures := 1; len(c.offsets) > 0; failures++ {
-		q, kept, errs := g.request(c.offsets)
-		refused = append(refused, errs...)
-		if c.offsets = kept; len(kept) == 0 {
+	var errs []error
+	for part := range slices.Chunk(c.offsets, maxOffsetsAsked) {
+		refused, err := g.carryOutPart(c.ctx, part)
+		errs = append(errs, refused...)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("commit offsets of group %s: %w", g.group, err))
 			break
 		}
-		answer, err := g.client.askGroup(ctx, q)
-		if err == nil {
+	}
+	return errors.Join(errs...)
+}
+
+// carryOutPart makes a part of a commit, again after errors that pass until ctx ends. What is under way then is waited for
+// nevertheless, though no longer than for any request: it could come behind the commit after it, and take that back.
+func (g *GroupConsumer) carryOutPart(ctx context.Context, offsets []GroupOffset) (refused []error, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(g.ctx, cancel)()
+	for failures := 1; ; failures++ {
+		q, kept, errs := g.request(offsets)
+		refused = append(refused, errs...)
+		if offsets = kept; len(kept) == 0 {
+			return refused, nil
+		}
+		if ctx.Err() != nil {
+			return refused, cmp.Or(err, ctx.Err())
+		}
+		var answer wire.GroupMessage
+		if answer, err = g.client.askGroup(g.ctx, q); err == nil {
 			err = answer.Failure()
 		}
 		if err == nil {
-			return g.committed(kept, answer.(*wire.CommittedOffsets).Errs, refused)
+			errs, err = g.committed(kept, answer.(*wire.CommittedOffsets).Errs)
+			return append(refused, errs...), err
 		}
 		again, pause := g.worthAnother(err, q)
 		if again && pause {
 			again = g.client.pause(ctx, failures) == nil
 		}
 		if !again {
-			return errors.Join(append(refused, fmt.Errorf("commit offsets of group %s: %w", g.group, err))...)
+			return refused, err
 		}
 	}
-	return errors.Join(refused...)
 }
 
 // worthAnother says whether a commit that was refused may succeed later, and whether to wait before.
@@ -277,9 +295,9 @@ func (g *GroupConsumer) request(offsets []GroupOffset) (q *wire.CommitOffsets, k
 }
 
 // committed takes note of an answer.
-func (g *GroupConsumer) committed(offsets []GroupOffset, errs, refused []error) error {
+func (g *GroupConsumer) committed(offsets []GroupOffset, errs []error) (refused []error, err error) {
 	if len(errs) != len(offsets) {
-		return errors.Join(append(refused, errAnswerCount)...)
+		return nil, errAnswerCount
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -291,5 +309,5 @@ func (g *GroupConsumer) committed(offsets []GroupOffset, errs, refused []error) 
 			g.last[PartitionName{Topic: o.Topic, Partition: o.Partition}] = o.Offset
 		}
 	}
-	return errors.Join(refused...)
+	return refused, nil
 }
