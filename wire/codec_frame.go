@@ -57,8 +57,9 @@ const (
 	KindDeleteGroup       Kind = 29
 	KindGroupHistory      Kind = 30
 	KindAppendTimes       Kind = 31
+	KindLeaveGroup        Kind = 32
 
-	MaxClientKind    Kind = 31
+	MaxClientKind    Kind = 32
 	frameHeadFields       = 4
 	frameLengthBytes      = 4
 	firstFrameBytes       = 64 << 10
@@ -72,7 +73,7 @@ var kindNames = [MaxClientKind + 1]string{
 	"init_producer_id", "describe_log_dirs", "describe_cluster", "cluster_health", "elect_leaders",
 	"alter_reassignments", "remove_broker", "gossip_keys", "rotate_gossip_key",
 	"consumer_heartbeat", "commit_offsets", "fetch_offsets", "delete_offsets", "list_groups", "describe_group",
-	"delete_group", "group_history", "append_times",
+	"delete_group", "group_history", "append_times", "leave_group",
 }
 
 // String names the kind, for logs and metrics.

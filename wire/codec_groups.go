@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// What a native client asks of the coordinator of a group. The classic protocol's JoinGroup, SyncGroup, Heartbeat
-// and LeaveGroup have no kind: native members speak ConsumerHeartbeat.
+// What a native client asks of the coordinator of a group. The classic protocol's JoinGroup, SyncGroup and Heartbeat
+// have no kind: native members speak ConsumerHeartbeat. LeaveGroup has one, for operators who take members out.
 
 // GroupMessage is a GroupReply that travels in a frame.
 type GroupMessage interface {
@@ -26,6 +26,7 @@ var groupKinds = map[Kind]struct {
 	KindDescribeGroup:     {newGroupRequest[DescribeGroup], newGroupReply[GroupDescription]},
 	KindDeleteGroup:       {newGroupRequest[DeleteGroup], newGroupReply[DeletedGroup]},
 	KindGroupHistory:      {newGroupRequest[GroupHistory], newGroupReply[GroupRebalances]},
+	KindLeaveGroup:        {newGroupRequest[LeaveGroup], newGroupReply[LeftGroup]},
 }
 
 type groupRequestMessage interface {
@@ -47,7 +48,7 @@ func newGroupReply[T any, P interface {
 	return P(new(T))
 }
 
-// GroupKind returns the kind of a request, and the request as it is sent. Requests of the classic protocol have none.
+// GroupKind returns the kind of a request, and the request as it is sent. Those of members of the classic protocol have none.
 func GroupKind(q GroupRequest) (Kind, Message, bool) {
 	switch q := q.(type) {
 	case *ConsumerHeartbeat:
@@ -64,6 +65,8 @@ func GroupKind(q GroupRequest) (Kind, Message, bool) {
 		return KindDeleteGroup, q, true
 	case *GroupHistory:
 		return KindGroupHistory, q, true
+	case *LeaveGroup:
+		return KindLeaveGroup, q, true
 	}
 	return 0, nil, false
 }
@@ -97,6 +100,8 @@ const (
 	minNamedPartitionsBytes = 1 + 1 + encodedTopicIDBytes + 1
 	minOffsetCommitBytes    = 1 + 1 + encodedTopicIDBytes + 4
 	minFetchedOffsetBytes   = 1 + 2 + encodedTopicIDBytes + 5
+	minLeavingMemberBytes   = 1 + 3
+	minLeftMemberBytes      = 1 + 3
 	minListedGroupBytes     = 1 + 5
 )
 
@@ -325,6 +330,48 @@ func (m *GroupList) decode(d *Decoder) {
 		g.Group, g.ProtocolType = GroupID(d.string()), d.string()
 		g.State, g.Type = GroupState(d.string()), GroupType(d.string())
 		g.Coordinator = integer[BrokerID](d)
+	})
+	d.close(outer)
+}
+
+func (m *LeaveGroup) encode(e *Encoder) {
+	e.array(2)
+	e.string(string(m.Group))
+	e.array(len(m.Members))
+	for i := range m.Members {
+		e.array(3)
+		e.string(string(m.Members[i].Member))
+		e.string(m.Members[i].Instance)
+		e.string(m.Members[i].Reason)
+	}
+}
+
+func (m *LeaveGroup) decode(d *Decoder) {
+	_, outer := d.open()
+	m.Group = GroupID(d.string())
+	m.Members = structs(d, minLeavingMemberBytes, func(l *LeavingMember) {
+		l.Member, l.Instance, l.Reason = MemberID(d.string()), d.string(), d.string()
+	})
+	d.close(outer)
+}
+
+func (m *LeftGroup) encode(e *Encoder) {
+	e.array(2)
+	e.failure(m.Err)
+	e.array(len(m.Members))
+	for i := range m.Members {
+		e.array(3)
+		e.failure(m.Members[i].Err)
+		e.string(string(m.Members[i].Member))
+		e.string(m.Members[i].Instance)
+	}
+}
+
+func (m *LeftGroup) decode(d *Decoder) {
+	_, outer := d.open()
+	m.Err = d.failure()
+	m.Members = structs(d, minLeftMemberBytes, func(l *LeftMember) {
+		l.Err, l.Member, l.Instance = d.failure(), MemberID(d.string()), d.string()
 	})
 	d.close(outer)
 }

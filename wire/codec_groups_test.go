@@ -43,6 +43,8 @@ func groupSamples() map[string]Message {
 		"delete group":                       &DeleteGroup{Group: "g"},
 		"deleted group":                      &DeletedGroup{Err: NonEmptyGroup},
 		"group history":                      &GroupHistory{Group: "g"},
+		"leave group":                        &LeaveGroup{Group: "g", Members: []LeavingMember{{Member: "m", Reason: "gone"}, {Instance: "i"}}},
+		"left group":                         &LeftGroup{Err: refused, Members: []LeftMember{{Member: "m"}, {Err: UnknownMemberID, Instance: "i"}}},
 		"described group": &GroupDescription{
 			Err: refused, Group: "g", Type: ConsumerGroup, State: GroupReconciling, ProtocolType: "consumer", Protocol: "uniform",
 			Generation: 1, Epoch: 2, AssignmentEpoch: 3, Coordinator: 4, Members: []DescribedMember{{
@@ -91,8 +93,8 @@ func TestEveryRequestToACoordinatorHasItsKindAndItsReply(t *testing.T) {
 	}
 }
 
-func TestTheClassicProtocolHasNoNativeKind(t *testing.T) {
-	for _, q := range []GroupRequest{new(JoinGroup), new(SyncGroup), new(GroupHeartbeat), new(LeaveGroup)} {
+func TestMembersOfTheClassicProtocolHaveNoNativeKind(t *testing.T) {
+	for _, q := range []GroupRequest{new(JoinGroup), new(SyncGroup), new(GroupHeartbeat)} {
 		if kind, _, ok := GroupKind(q); ok {
 			t.Errorf("%T is a %s", q, kind)
 		}

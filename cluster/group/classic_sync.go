@@ -157,9 +157,14 @@ func (c *classic) beat(t *turn, q *wire.GroupHeartbeat) error {
 	return nil
 }
 
-// leave handles LeaveGroup, of members or by an operator who names instances.
+// maxLeaving bounds how many members one request takes out.
+const maxLeaving = 10_000
+
+// leave handles LeaveGroup, of members or by an operator who names some.
 func (g *Group) leave(t *turn, q *wire.LeaveGroup, call Call) {
 	switch {
+	case len(q.Members) > maxLeaving:
+		t.answer(call, &wire.LeftGroup{Err: wire.Errorf(wire.InvalidRequest, "%d members are to leave, and %d may at once", len(q.Members), maxLeaving)})
 	case g.classic != nil:
 		t.answer(call, g.classic.leaveGroup(t, q))
 	case g.consumer != nil:
@@ -169,13 +174,7 @@ func (g *Group) leave(t *turn, q *wire.LeaveGroup, call Call) {
 	}
 }
 
-// maxLeaving bounds how many members one request takes out.
-const maxLeaving = 10_000
-
 func (c *classic) leaveGroup(t *turn, q *wire.LeaveGroup) *wire.LeftGroup {
-	if len(q.Members) > maxLeaving {
-		return &wire.LeftGroup{Err: wire.Errorf(wire.InvalidRequest, "%d members are to leave, and %d may at once", len(q.Members), maxLeaving)}
-	}
 	reply := &wire.LeftGroup{Members: make([]wire.LeftMember, len(q.Members))}
 	var cause rebalanceCause
 	for i, leaving := range q.Members {

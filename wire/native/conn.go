@@ -233,7 +233,7 @@ func (c *conn) handle(f wire.Frame, buf *wire.Buffer, admitted int) {
 		wire.KindElectLeaders, wire.KindAlterReassignments, wire.KindRemoveBroker, wire.KindGossipKeys,
 		wire.KindRotateGossipKey, wire.KindConsumerHeartbeat, wire.KindCommitOffsets, wire.KindFetchOffsets,
 		wire.KindDeleteOffsets, wire.KindListGroups, wire.KindDescribeGroup, wire.KindDeleteGroup, wire.KindGroupHistory,
-		wire.KindAppendTimes:
+		wire.KindAppendTimes, wire.KindLeaveGroup:
 		c.call(f, admitted)
 	default:
 		c.refuse(f, admitted, wire.Errorf(wire.InvalidRequest, "this broker does not know requests of kind %d", f.Kind))

@@ -42,6 +42,7 @@ func FuzzServeConn(f *testing.F) {
 	add(wire.KindDescribeGroup, &wire.DescribeGroup{Group: "g"}, nil)
 	add(wire.KindDeleteGroup, &wire.DeleteGroup{Group: "g"}, nil)
 	add(wire.KindGroupHistory, &wire.GroupHistory{Group: "g"}, nil)
+	add(wire.KindLeaveGroup, &wire.LeaveGroup{Group: "g", Members: []wire.LeavingMember{{Member: "m"}, {Instance: "i"}}}, nil)
 	add(wire.KindAppendTimes, &wire.AppendTimesRequest{Partitions: []wire.AppendTimeQuery{{Topic: topic}, {Partition: -1}}}, nil)
 	add(99, &wire.Empty{}, nil)
 	greeting := wire.AppendFrame(wire.Magic[:], 0, wire.KindGreeting, &wire.Greeting{MinProtocol: 1, MaxProtocol: 1}, 0)

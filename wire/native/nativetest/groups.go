@@ -121,6 +121,8 @@ func (b *Broker) AskGroup(_ context.Context, q wire.GroupRequest) (wire.GroupRep
 		}
 		delete(c.groups.byID, q.Group)
 		return &wire.DeletedGroup{}, nil
+	case *wire.LeaveGroup:
+		return c.leaveGroup(q), nil
 	case *wire.GroupHistory:
 		if g == nil {
 			return &wire.GroupRebalances{Err: wire.GroupIDNotFound}, nil

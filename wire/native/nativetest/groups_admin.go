@@ -156,3 +156,19 @@ func (b *Broker) AppendTimes(_ context.Context, queries []wire.AppendTimeQuery) 
 	}
 	return times
 }
+
+func (c *cluster) leaveGroup(q *wire.LeaveGroup) *wire.LeftGroup {
+	g, reply := c.group(q.Group), new(wire.LeftGroup)
+	for _, leaving := range q.Members {
+		left := wire.LeftMember{Member: leaving.Member, Instance: leaving.Instance}
+		if m := g.members[leaving.Member]; m == nil || m.Instance != leaving.Instance {
+			left.Err = wire.UnknownMemberID
+		}
+		if left.Err == nil {
+			delete(g.members, leaving.Member)
+			c.rebalance(g)
+		}
+		reply.Members = append(reply.Members, left)
+	}
+	return reply
+}
