@@ -87,14 +87,10 @@ func membersToRemove(ctx context.Context, c *client.Client, group string, instan
 			return nil
 		})
 	}
-	err = errors.Join(
+	return found, errors.Join(
 		find(instances, "instance", func(m *client.GroupMember) string { return m.Instance }),
 		find(members, "id", func(m *client.GroupMember) string { return string(m.Member) }),
 	)
-	if err == nil && described.Type == wire.ClassicGroup {
-		err = fmt.Errorf("group %s speaks the classic protocol: its members leave by themselves, or once session.timeout.ms is over that they have set", group)
-	}
-	return found, err
 }
 
 func removeMembers(cmd *cobra.Command, c *client.Client, group string, found []*client.GroupMember) error {
