@@ -92,6 +92,7 @@ func (c *client) take(places []place, ids map[place]wire.TopicID) {
 			topic, _ := c.w.image.Topic(p.topic)
 			id = topic.ID
 		}
+		c.w.taken(seat{c.group, p})
 		c.owned = append(c.owned, holding{place: p, id: id, since: c.w.Now()})
 		slices.SortFunc(c.owned, func(a, b holding) int { return a.compare(b.place) })
 	}
@@ -107,6 +108,7 @@ func (c *client) give(places []place) {
 		c.note("gives %v", places)
 	}
 	c.owned = slices.DeleteFunc(c.owned, func(h holding) bool { return slices.Contains(places, h.place) })
+	c.w.vacated(c.group, places)
 }
 
 // lose is what happens to a client that is told that it is no member: it may have been none for long.
@@ -248,5 +250,6 @@ func (c *client) crash() {
 	c.note("crashes")
 	c.zombie()
 	c.run.Dead = true
+	c.w.vacated(c.group, c.places())
 	c.owned = nil
 }

@@ -15,18 +15,20 @@
 // What must hold is checked as it happens (truth.go, truth_members.go, truth_given.go, register.go):
 //
 //   - what was acknowledged is committed; who asks afterwards is told that or something later
-//   - an offset goes because its topic did, because somebody deleted it, or because the group had no members for long
+//   - an offset goes because its topic did, because somebody deleted it, or because for as long as it is kept nobody committed it
+//     and the group had no members
 //   - a commit counts if it is of the present generation or epoch, and of nothing that another member was given since
-//   - a generation has one leader, and everybody is told what the leader wanted for him, each time the same
+//   - a generation has one leader, and everybody is told exactly what the leader wanted for him, each time the same
 //   - a member that is heard in time and gives up in time is never taken out, not by a coordinator that moves either
 //   - Tick, when it is due, does something
 //   - a request is answered once, unless whoever made it is gone
 //   - the group is what a fold of the log makes of it
 //
-// and when the faults have ended (settled.go): each group comes to rest, with every partition at exactly one member. Then one
-// thing at a time happens: a member crashes, comes, or is busy, a topic grows, another broker leads. The group has to be at
-// rest again after the session's or the rebalance's timeout and two seconds, and in a cooperative group or one of KIP-848
-// what stays where it is never stops.
+// and when the faults have ended (settled.go): each group comes to rest, with every partition at exactly one member, and knows
+// all that was acknowledged. Then one thing at a time happens: a member crashes, comes, or is busy, a topic grows, another broker
+// leads. No partition is without a consumer for longer than the session's timeout, or the rebalance's where a member that is busy
+// does not rejoin, and two seconds; the group is at rest again by then or, where members share out among themselves in several
+// steps, four seconds later; and in a cooperative group or one of KIP-848 what stays where it is never stops.
 //
 // mutants.go drops one rule after the other, and each time this has to be noticed.
 //

@@ -142,39 +142,57 @@ func (t *truth) acknowledges(q *wire.CommitOffsets, reply *wire.CommittedOffsets
 }
 
 // tells checks that what a client is told of committed offsets is not older than what was acknowledged before it asked.
-// A broker that has not heard yet that another one leads may know less: clients of it commit in vain.
 func (t *truth) tells(by *coordinator, asked *call, reply *wire.FetchedOffsets) {
 	w := t.w
 	if reply.Err != nil {
 		return
 	}
-	stale := by.s.epoch != w.log.epoch
 	for _, f := range reply.Offsets {
 		p := place{f.Topic, f.Partition}
 		if f.Err != nil {
 			continue
 		}
-		floor, ok := asked.floor[p]
-		if topic, _ := by.s.b.view.Topic(p.topic); !ok || topic.ID != floor.topic {
-			floor.at = nowhere // of another topic of that name
-		}
 		if f.Offset == wire.NoOffset {
-			if floor.at != nowhere && t.register(p).removed < floor.at && !stale {
-				t.violate("%v: nothing is told to be committed, and at %d of the log something is that was acknowledged", p, floor.at)
-			}
+			t.tellsNothing(by, asked, p)
 			continue
 		}
 		w.stats.Fetched++
-		c := w.commits[f.Metadata]
+		c, least := w.commits[f.Metadata], t.least(by, asked, p)
 		switch {
 		case c == nil || c.place != p || c.offset != f.Offset:
 			t.violate("%v: %d with %q is told, which nobody committed", p, f.Offset, f.Metadata)
 		case c.at == nowhere:
 			t.violate("%v: %s is told, and is not committed", p, c.id)
-		case c.at < floor.at && !stale:
-			t.violate("%v: %s at %d is told, and what was acknowledged is at %d", p, c.id, c.at, floor.at)
+		case c.at < least:
+			t.violate("%v: %s at %d is told, and what was acknowledged is at %d", p, c.id, c.at, least)
 		}
 	}
+	if !asked.request.(*wire.FetchOffsets).All {
+		return
+	}
+	for _, r := range t.registers {
+		if !slices.ContainsFunc(reply.Offsets, func(f wire.FetchedOffset) bool { return place{f.Topic, f.Partition} == r.place }) {
+			t.tellsNothing(by, asked, r.place)
+		}
+	}
+}
+
+// tellsNothing checks that nothing is committed of a partition, as somebody is told, or not any more.
+func (t *truth) tellsNothing(by *coordinator, asked *call, p place) {
+	if least := t.least(by, asked, p); least != nowhere && t.register(p).removed < least {
+		t.violate("%v: nothing is told to be committed, and at %d of the log something is that was acknowledged", p, least)
+	}
+}
+
+// least is where in the log that is, at least, which is told of a partition. A broker that has not heard yet that another one
+// leads may know less: clients of it commit in vain.
+func (t *truth) least(by *coordinator, asked *call, p place) int64 {
+	floor, ok := asked.floor[p]
+	topic, _ := by.s.b.view.Topic(p.topic)
+	if !ok || topic.ID != floor.topic || by.s.epoch != t.w.log.epoch { // of another topic of that name
+		return nowhere
+	}
+	return floor.at
 }
 
 // removes checks that offsets go for a reason: the topic is gone, somebody deleted them, or the group has no members and
@@ -202,7 +220,11 @@ func (t *truth) removes(by *coordinator, records []group.Record) {
 		switch {
 		case was == nil:
 			t.violate("%v: an offset is dropped that is not there", p)
-		case p.partition >= topic.Partitions || topic.ID != was.by || t.deleting:
+		case p.partition >= topic.Partitions || topic.ID != was.by:
+		case t.deletes(p):
+			if member := t.active(); member != nil {
+				t.violate("%v: the offset is deleted though %s is a member", p, member.id)
+			}
 		case w.Now()-was.emitted < w.profile.Retention-slack && !w.profile.Skew:
 			t.violate("%v: the offset is dropped %v after it was committed, and is kept for %v", p, w.Now()-was.emitted, w.profile.Retention)
 		default:
@@ -210,11 +232,28 @@ func (t *truth) removes(by *coordinator, records []group.Record) {
 			if member := t.active(); member != nil {
 				t.violate("%v: the offset expires though %s is a member", p, member.id)
 			}
+			if w.Now()-t.emptied < w.profile.Retention-slack && !w.profile.Skew {
+				t.violate("%v: the offset expires %v after the last member has gone, and is kept for %v", p, w.Now()-t.emptied, w.profile.Retention)
+			}
 		}
 	}
 }
 
-// checkFold checks that a group is what the log makes of it.
+// deletes says that the request that is handled is to delete an offset.
+func (t *truth) deletes(p place) bool {
+	switch q := t.deleting.(type) {
+	case *wire.DeleteGroup:
+		return true
+	case *wire.DeleteOffsets:
+		return slices.ContainsFunc(q.Topics, func(n wire.NamedPartitions) bool {
+			return n.Topic == p.topic && slices.Contains(n.Partitions, p.partition)
+		})
+	default:
+		return false
+	}
+}
+
+// checkFold checks that a group has all that was acknowledged, and is what the log makes of it.
 func (t *truth) checkFold(c *coordinator) {
 	w := t.w
 	if c.ended || c.s.loading || !c.idle() || c.gone || c.s.epoch != w.log.epoch {
@@ -233,12 +272,14 @@ func (t *truth) checkFold(c *coordinator) {
 		}
 	}
 	now := c.s.b.clock()
+	everything := &wire.FetchOffsets{Group: t.id, All: true, MemberEpoch: wire.UnknownMemberEpoch}
+	fetched := c.rules.Handle(everything, nobody, c.s.b.view, now).Answers[0].Reply.(*wire.FetchedOffsets)
+	t.tells(c, &call{request: everything, floor: t.floor(everything)}, fetched)
 	if e := again.Loaded(c.s.b.view, now); len(e.Records) > 0 {
 		return // there is something to do at once, which this one knows already or will soon
 	}
 	for _, q := range []wire.GroupRequest{
-		&wire.DescribeGroup{Group: t.id}, &wire.GroupHistory{Group: t.id},
-		&wire.FetchOffsets{Group: t.id, All: true, MemberEpoch: wire.UnknownMemberEpoch},
+		&wire.DescribeGroup{Group: t.id}, &wire.GroupHistory{Group: t.id}, everything,
 	} {
 		is, would := c.peek(c.rules, q), c.peek(again, q)
 		if is != would {
@@ -247,9 +288,11 @@ func (t *truth) checkFold(c *coordinator) {
 	}
 }
 
+// nobody waits for the answer to this call.
+const nobody = 1 << 62
+
 // peek asks without anybody knowing.
 func (c *coordinator) peek(rules *group.Group, q wire.GroupRequest) string {
-	const nobody = 1 << 62
 	e := rules.Handle(q, nobody, c.s.b.view, c.s.b.clock())
 	if len(e.Answers) != 1 || len(e.Records) != 0 {
 		c.world().Violate("%s: %T leads to %d answers and %d records", c.id, q, len(e.Answers), len(e.Records))

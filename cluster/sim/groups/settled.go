@@ -88,12 +88,16 @@ func (w *World) drill() {
 		for _, c := range w.clients {
 			before[c] = slices.Clone(c.owned)
 		}
+		clear(w.vacant)
 		began, within, goOn := w.Now(), grace, (*client).incremental
 		w.Guard(func() { within, goOn = w.exercise() })
-		if slices.ContainsFunc(w.clients, (*client).roundabout) {
-			within += 2 * grace
-		}
+		w.patience = within
 		w.Until(w.Now() + within)
+		w.Guard(func() { w.checkVacant(began) })
+		if slices.ContainsFunc(w.clients, (*client).roundabout) {
+			w.Until(w.Now() + 2*grace)
+		}
+		w.patience = 0
 		w.Guard(w.checkSettled)
 		for _, c := range w.clients {
 			if goOn(c) {
@@ -102,6 +106,49 @@ func (w *World) drill() {
 		}
 		w.release()
 	}
+}
+
+// seat is a partition in a group.
+type seat struct {
+	group wire.GroupID
+	place
+}
+
+// vacated is a client that consumes some partitions no more.
+func (w *World) vacated(group wire.GroupID, places []place) {
+	for _, p := range places {
+		w.vacant[seat{group, p}] = w.Now()
+	}
+}
+
+// taken is the end of the time that nobody consumes a partition.
+func (w *World) taken(s seat) {
+	if since, ok := w.vacant[s]; ok && w.patience > 0 && w.consumers(s) == 0 && w.Now()-since > w.patience {
+		w.Violate("%s: nobody has consumed %v for %v, and that may take %v", s.group, s.place, w.Now()-since, w.patience)
+	}
+}
+
+// checkVacant: when one thing has happened to a group at rest, nobody waits for a partition for longer than that takes.
+func (w *World) checkVacant(began time.Duration) {
+	for _, c := range w.clients {
+		for _, p := range w.image.places(c.subscribed) {
+			s := seat{c.group, p}
+			if since := max(w.vacant[s], began); w.consumers(s) == 0 && w.Now()-since >= w.patience {
+				w.Violate("%s: nobody consumes %v since %v", s.group, p, since)
+				return
+			}
+		}
+	}
+}
+
+// consumers of a partition.
+func (w *World) consumers(s seat) (count int) {
+	for _, c := range w.clients {
+		if _, holds := c.holds(s.place); holds && c.group == s.group && c.alive() {
+			count++
+		}
+	}
+	return count
 }
 
 // release lets those poll again that were made to stop, and waits for what comes of it.

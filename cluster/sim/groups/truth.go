@@ -28,16 +28,30 @@ type truth struct {
 
 	state    wire.GroupState // and since when
 	since    time.Duration
-	slow     time.Duration // when a phase of a rebalance ended last that took as long as it may
-	deleting bool          // the event that is handled deletes offsets on purpose
+	slow     time.Duration     // when a phase of a rebalance ended last that took as long as it may
+	emptied  time.Duration     // when the last member was seen to go
+	deleting wire.GroupRequest // that is handled, and deletes offsets on purpose; nil: it does not
 }
 
 // generation is what is known of one of a classic group: all are told the same.
 type generation struct {
 	leader   wire.MemberID
-	intended map[wire.MemberID][]place // as the leader sent them
-	static   map[string][]place        // by instance
+	intended []intention // of its leader, each time that it assigned, as far as nobody was told otherwise
 	told     map[wire.MemberID][]place
+}
+
+// intention is what a leader wants everybody to have.
+type intention struct {
+	members map[wire.MemberID][]place
+	static  map[string][]place // by instance
+}
+
+// of is what a member is to have. What a leader wants for a static member is also for whoever comes in its place.
+func (i *intention) of(m wire.MemberID, instance string) []place {
+	if places, ok := i.members[m]; ok {
+		return places
+	}
+	return i.static[instance]
 }
 
 // holder is who was given a partition last.
@@ -61,27 +75,26 @@ func (t *truth) violate(format string, args ...any) {
 func (t *truth) generation(g wire.GenerationID) *generation {
 	known := t.generations[g]
 	if known == nil {
-		known = &generation{
-			intended: make(map[wire.MemberID][]place), static: make(map[string][]place), told: make(map[wire.MemberID][]place),
-		}
+		known = &generation{told: make(map[wire.MemberID][]place)}
 		t.generations[g] = known
 	}
 	return known
 }
 
-// assigned notes what a leader wants for a generation. What it wants for a static member is also for whoever comes in its
-// place.
+// assigned notes what a leader wants for a generation.
 func (t *truth) assigned(joined *wire.JoinedGroup, assignments []wire.MemberAssignment) {
-	g := t.generation(joined.Generation)
+	wants := intention{members: make(map[wire.MemberID][]place), static: make(map[string][]place)}
 	for _, a := range assignments {
 		places, _ := decodeAssignment(a.Assignment)
-		g.intended[a.Member] = append(g.intended[a.Member], places...)
+		wants.members[a.Member] = places
 		for _, m := range joined.Members {
 			if m.Member == a.Member && m.Instance != "" {
-				g.static[m.Instance] = append(g.static[m.Instance], places...)
+				wants.static[m.Instance] = places
 			}
 		}
 	}
+	g := t.generation(joined.Generation)
+	g.intended = append(g.intended, wants)
 }
 
 // loaded is a new coordinator: all begins anew that is not committed.
@@ -92,7 +105,7 @@ func (t *truth) loaded(c *coordinator) {
 	}
 	for _, id := range t.order {
 		m := t.members[id]
-		m.assigned, m.doubted = m.given, t.w.Now()
+		m.assigned, m.doubted, m.least = m.given, t.w.Now(), m.epoch
 	}
 }
 
@@ -105,9 +118,7 @@ func (t *truth) asked(c *coordinator, q *call) {
 	case *wire.JoinGroup:
 		t.comesBack(q)
 	case *wire.DeleteOffsets, *wire.DeleteGroup:
-		t.deleting = true
-	default:
-		t.deleting = false
+		t.deleting = q
 	}
 	if t.present != c && c.s.epoch == t.w.log.epoch {
 		t.loaded(c)
@@ -119,7 +130,7 @@ func (t *truth) emitted(c *coordinator, records []group.Record) { t.removes(c, r
 
 // turned is the end of an event at a coordinator.
 func (t *truth) turned(c *coordinator) {
-	t.deleting = false
+	t.deleting = nil
 	if t.present != c || c.s.epoch != t.w.log.epoch {
 		return
 	}
@@ -133,6 +144,9 @@ func (t *truth) turned(c *coordinator) {
 			t.w.stats.SlowRebalances++
 			t.slow = t.w.Now()
 		}
+	}
+	if state == wire.GroupEmpty && t.state != "" && t.state != wire.GroupDead {
+		t.emptied = t.w.Now()
 	}
 	t.w.Note(c.s.b.name(), "%s is %s", t.id, state)
 	t.state, t.since = state, t.w.Now()
@@ -152,7 +166,7 @@ func (t *truth) ends() {
 	t.newest, t.joined = 0, 0
 	for _, id := range t.order {
 		m := t.members[id]
-		m.over, m.established, m.epoch, m.decided = true, false, 0, 0
+		m.over, m.established, m.epoch, m.decided, m.least = true, false, 0, 0, 0
 	}
 }
 
@@ -248,13 +262,13 @@ func (t *truth) decideCommit(q *wire.CommitOffsets, reply *wire.CommittedOffsets
 		t.violate("a commit of %s is accepted, which never joined", q.Member)
 		return
 	}
-	if t.classic() && (q.Generation < t.joined || q.Generation < t.newest) || q.Generation < m.epoch {
-		t.violate("a commit of %s in generation %d is accepted; it is at %d, and %d was joined, %d assigned",
-			q.Member, q.Generation, m.epoch, t.joined, t.newest)
+	if t.classic() && (q.Generation < t.joined || q.Generation < t.newest) || q.Generation < m.epoch || q.Generation < m.least {
+		t.violate("a commit of %s in generation %d is accepted; it is at %d, or %d, and %d was joined, %d assigned",
+			q.Member, q.Generation, m.epoch, m.least, t.joined, t.newest)
 	}
 	for i, err := range reply.Errs {
 		p, id := place{q.Offsets[i].Topic, q.Offsets[i].Partition}, w.commits[q.Offsets[i].Metadata].topic
-		if h, ok := t.holders[p]; err == nil && ok && h.topic == id && !id.IsZero() && h.member != q.Member && t.members[h.member].instance == "" {
+		if h, ok := t.holders[p]; err == nil && ok && h.topic == id && !id.IsZero() && h.member != q.Member && !m.replaces(t.members[h.member]) {
 			t.violate("%v: a commit of %s at %d is accepted, and %s was given it at %d", p, q.Member, q.Generation, h.member, h.epoch)
 		}
 	}
@@ -281,6 +295,7 @@ func (t *truth) decideBeat(q *wire.ConsumerHeartbeat, reply *wire.ConsumerHeartb
 		t.replace(m)
 	}
 	m.classic, m.heard, m.decided = false, w.Now(), wire.GenerationID(reply.MemberEpoch)
+	m.least = m.decided
 	since := w.Now()
 	if m.doubted != 0 {
 		since = m.doubted // the coordinator found in the log that it has to give something up, and has waited since it loaded that

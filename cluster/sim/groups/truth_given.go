@@ -21,9 +21,11 @@ func (t *truth) shares(c *coordinator, q *wire.SyncGroup, reply *wire.SyncedGrou
 		return
 	}
 	g := t.generation(q.Generation)
-	intended := append(slices.Clip(g.intended[q.Member]), g.static[q.Instance]...)
-	if !within(places, intended) && len(g.intended) > 0 { // else it was one of KIP-848 before
-		t.violate("generation %d: %s is told %v, and the leader wants %v", q.Generation, q.Member, places, intended)
+	if intended := g.intended; len(intended) > 0 { // else it was one of KIP-848 before
+		g.intended = slices.DeleteFunc(slices.Clone(intended), func(i intention) bool { return !slices.Equal(i.of(q.Member, q.Instance), places) })
+		if len(g.intended) == 0 {
+			t.violate("generation %d: %s is told %v, and the leader wants %v", q.Generation, q.Member, places, intended)
+		}
 	}
 	if before, again := g.told[q.Member]; again && g.leader != "" && !slices.Equal(before, places) {
 		t.violate("generation %d: %s is told %v and then %v", q.Generation, q.Member, before, places)
@@ -79,17 +81,7 @@ func (t *truth) give(c *coordinator, m *standing, places []place, epoch wire.Gen
 	}
 }
 
-// within says that all of some places are among others.
-func within(some, others []place) bool {
-	for _, p := range some {
-		if !slices.Contains(others, p) {
-			return false
-		}
-	}
-	return true
-}
-
-// covered says the same of partitions in the words of KIP-848.
+// covered says that all of some partitions are among others.
 func covered(some, others []wire.AssignedTopic) bool {
 	has := make(map[wire.TopicPartition]bool)
 	for _, a := range others {

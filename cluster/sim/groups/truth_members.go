@@ -17,6 +17,7 @@ type standing struct {
 	robbed      bool                 // of the classic protocol: something that it had was given to another
 	epoch       wire.GenerationID    // it was told
 	decided     wire.GenerationID    // and what was decided last, which it may not have been told
+	least       wire.GenerationID    // of KIP-848: where the present coordinator has it, or further
 	assigned    []wire.AssignedTopic // of KIP-848, as was decided
 	given       []wire.AssignedTopic // and as it was told
 	doubted     time.Duration        // when it came to a coordinator that may want something of it; 0: it was heard there
@@ -61,6 +62,11 @@ func (t *truth) mayBeOut(m *standing) bool {
 // rebalancing says that a classic group waits for its members.
 func (t *truth) rebalancing() bool {
 	return t.state == wire.GroupPreparingRebalance || t.state == wire.GroupCompletingRebalance
+}
+
+// replaces says that a member is another one's instance, or was.
+func (m *standing) replaces(other *standing) bool {
+	return m.instance != "" && m.instance == other.instance
 }
 
 // replace ends the members that had the instance before.

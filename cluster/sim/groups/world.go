@@ -31,6 +31,9 @@ type World struct {
 	cancelled map[group.Call]bool
 	commits   map[string]*commit // all that were ever asked for, by their metadata
 
+	vacant   map[seat]time.Duration // when somebody let go of it last
+	patience time.Duration          // for how long nobody may consume a partition; 0: as long as it takes
+
 	stats Stats
 }
 
@@ -41,8 +44,8 @@ type Result = play.Result[Profile, Stats]
 func Run(seed uint64, mutant Mutant, trace io.Writer) Result {
 	w := &World{
 		Stage: play.New(seed, 0x67_726f_7570_73, trace, traceColumn), mutant: mutant,
-		open:    make(map[group.Call]*call),
-		commits: make(map[string]*commit), cancelled: make(map[group.Call]bool),
+		open: make(map[group.Call]*call), cancelled: make(map[group.Call]bool),
+		commits: make(map[string]*commit), vacant: make(map[seat]time.Duration),
 	}
 	w.profile = drawProfile(w.Random, mutant)
 	w.rules = w.configure()
