@@ -41,6 +41,7 @@ type request struct {
 	Group      string            `json:"group,omitempty"`
 	Assignor   string            `json:"assignor,omitempty"`
 	Instance   string            `json:"instance,omitempty"`
+	Instances  []string          `json:"instances,omitempty"`
 	Protocol   string            `json:"protocol,omitempty"`
 	Pattern    bool              `json:"pattern,omitempty"`
 	Millis     int               `json:"millis,omitempty"`

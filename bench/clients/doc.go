@@ -29,6 +29,7 @@
 //	{"op": "join",    "topic", "group", "assignor", "instance", "protocol"}      {}
 //	{"op": "poll",    "count", "millis"}                                         {"records": [...]}
 //	{"op": "leave"}                                                              {}
+//	{"op": "remove",  "group", "instances"}                                      {}
 //
 // or with {"error": "..."}. A record is {"partition", "offset", "timestamp", "key", "value",
 // "headers": [{"key", "value"}]}, bytes in base64, null where there are none. "from" is
@@ -36,7 +37,8 @@
 //
 // A driver that has joined is a member of a group, with sessions of 6 s. It polls for a while, commits what it has
 // read, and tells both the records and what was wrong with the commit, unless that only came too late. "protocol" is
-// consumer for the protocol of KIP-848. kcat commits by itself. crew_test.go has members work, side by side.
+// consumer for the protocol of KIP-848. kcat commits by itself. crew_test.go has members work, side by side. The Java
+// client also removes members of others, those with the instance ids or, without any, all.
 //
 // A client that is not installed is named and skipped; with TROUPE_CLIENTS=require that is a
 // failure. ".ci/run clients" installs them all and requires them. With TROUPE_CLIENTS_BOOTSTRAP

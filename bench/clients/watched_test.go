@@ -142,3 +142,10 @@ func (w *watched) isBeyond(since []int64) bool {
 	}
 	return true
 }
+
+// has returns how many partitions the member has, and how many it was told that it has lost.
+func (w *watched) has() (partitions, lost int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.assigned) - len(w.revoked) - len(w.lost), len(w.lost)
+}

@@ -19,8 +19,10 @@ import java.util.concurrent.TimeUnit;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.MemberToRemove;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.RemoveMembersFromConsumerGroupOptions;
 import org.apache.kafka.clients.consumer.CommitFailedException;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.CooperativeStickyAssignor;
@@ -100,11 +102,21 @@ public final class Driver {
             case "grow" -> admin.createPartitions(
                 Map.of(topic, NewPartitions.increaseTo(request.path("partitions").asInt()))).all().get();
             case "delete" -> admin.deleteTopics(List.of(topic)).all().get();
+            case "remove" -> remove(request);
             case "join" -> join(request, topic);
             case "poll" -> poll(request, answer.putArray("records")); // which stay there when the commit fails
             case "leave" -> member.close();
             default -> throw new IllegalArgumentException("unknown op " + request.path("op"));
         }
+    }
+
+    private void remove(JsonNode request) throws Exception {
+        List<MemberToRemove> members = new ArrayList<>();
+        request.path("instances").forEach(instance -> members.add(new MemberToRemove(instance.asText())));
+        var options = members.isEmpty()
+            ? new RemoveMembersFromConsumerGroupOptions() // all of them
+            : new RemoveMembersFromConsumerGroupOptions(members);
+        admin.removeMembersFromConsumerGroup(request.path("group").asText(), options).all().get();
     }
 
     private void produce(JsonNode request, String topic) throws Exception {
