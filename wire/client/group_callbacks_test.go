@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,6 +106,7 @@ func TestTheOutcomeOfACommitMayLeadToAnything(t *testing.T) {
 		"the end of the member":       func(_ *client.Client, g *client.GroupConsumer) error { return g.Close() },
 		"the end of the client":       func(c *client.Client, _ *client.GroupConsumer) error { return c.Close() },
 		"the member closed by others": closedByOthers,
+		"a poll, which is refused":    pollInCallback,
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := nativetest.New()
@@ -124,22 +126,22 @@ func TestTheOutcomeOfACommitMayLeadToAnything(t *testing.T) {
 	}
 }
 
-// closedByOthers polls while another goroutine closes the member.
+// closedByOthers closes the member while another goroutine does, which waits for this one.
 func closedByOthers(_ *client.Client, g *client.GroupConsumer) error {
-	closed := make(chan error)
-	go func() { closed <- g.Close() }()
-	for {
-		if _, err := g.Poll(context.Background()); errors.Is(err, client.ErrClosed) {
-			break
-		}
-	}
-	err := g.Close() // waits for nobody: the other one waits for this
+	closing := make(chan struct{})
 	go func() {
-		if err := <-closed; err != nil {
-			panic(err)
-		}
+		close(closing)
+		_ = g.Close()
 	}()
-	return err
+	<-closing
+	return g.Close()
+}
+
+func pollInCallback(_ *client.Client, g *client.GroupConsumer) error {
+	if _, err := g.Poll(context.Background()); !errors.Is(err, client.ErrInCallback) {
+		return fmt.Errorf("poll: %w", err)
+	}
+	return nil
 }
 
 func TestACommitThatIsWaitedForReturnsBehindTheOutcomesOfThoseBefore(t *testing.T) {

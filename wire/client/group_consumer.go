@@ -116,9 +116,9 @@ func newMemberID() wire.MemberID {
 //
 // It returns a *PartitionError when a partition cannot be read on, which then rests until Seek; ctx's error when ctx ends first,
 // with the latest problem if there is one, such as a topic that does not exist yet; and the coordinator's refusal, again and again,
-// when the group does not take this member: ErrorCode has Kafka's number of it.
+// when the group does not take this member: ErrorCode has Kafka's number of it. Callbacks of the consumer cannot poll: ErrInCallback.
 func (g *GroupConsumer) Poll(ctx context.Context) ([]Record, error) {
-	if g.calling() {
+	if g.calling() || g.dones.mine() {
 		return nil, ErrInCallback
 	}
 	select {
