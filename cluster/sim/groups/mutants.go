@@ -251,7 +251,7 @@ func (c *coordinator) mutateEffects(e group.Effects) group.Effects {
 			}
 		}
 		for _, r := range w.truth(c.id).registers {
-			if key := c.mutated.keys[r.place]; key != nil && r.latest != nil && w.Now()-r.latest.emitted > w.profile.Retention {
+			if key := c.mutated.keys[r.place]; key != nil && r.latest != nil && w.Now()-r.latest.when > w.profile.Retention {
 				delete(c.mutated.keys, r.place)
 				e.Records = append(e.Records, group.Record{Key: key})
 			}

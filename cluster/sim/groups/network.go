@@ -23,8 +23,9 @@ type call struct {
 	// over says that nobody waits any more: it was answered, or its connection ended.
 	over bool
 
-	asked time.Duration
-	floor map[place]known // of a FetchOffsets: what was acknowledged when it was asked
+	asked  time.Duration
+	shared bool            // the answer is that of a group of KIP-848, which it need not be any more when it comes
+	floor  map[place]known // of a FetchOffsets: what was acknowledged when it was asked
 }
 
 // ask sends a request to whom the client takes for the coordinator. The answer, or the reason that there is none, comes once.

@@ -19,10 +19,16 @@ type commit struct {
 	place  place
 	topic  wire.TopicID // that its client has consumed
 	offset wire.Offset
-	at     int64 // where in the log it is committed, for the last time
+	at     int64        // where in the log it is committed, for the last time
+	by     wire.TopicID // the topic that it was accepted for there
+}
 
-	emitted time.Duration // when a coordinator accepted it last
-	by      wire.TopicID  // the topic that it took it to be of
+// accepted is a commit that a coordinator has accepted. One that is repeated is accepted once more, perhaps as of a topic that has
+// taken over the name.
+type accepted struct {
+	*commit
+	by   wire.TopicID // the topic that the coordinator took it to be of
+	when time.Duration
 }
 
 // newCommit is a commit that was never asked for before.
@@ -37,10 +43,22 @@ func (w *World) newCommit(p place, topic wire.TopicID, offset wire.Offset) wire.
 // register is what is known of the committed offset of one partition in a group.
 type register struct {
 	place
-	acknowledged known   // the newest one that a client knows to be committed
-	removed      int64   // where the last tombstone is
-	inLog        *commit // that is committed
-	latest       *commit // that the present coordinator has accepted, or found
+	acknowledged known       // the newest one that a client knows to be committed
+	removed      int64       // where the last tombstone is
+	inLog        *accepted   // that is committed
+	latest       *accepted   // that the present coordinator has accepted, or found
+	pending      []*accepted // what it has accepted and is not committed yet
+}
+
+// settle finds which of the commits that were accepted is the one that is committed.
+func (r *register) settle(c *commit) *accepted {
+	i := slices.IndexFunc(r.pending, func(a *accepted) bool { return a.commit == c })
+	if i < 0 {
+		return &accepted{commit: c}
+	}
+	a := r.pending[i]
+	r.pending = r.pending[i+1:]
+	return a
 }
 
 // known is a committed offset that somebody relies on: where it is in the log, and of which topic.
@@ -79,8 +97,9 @@ func (w *World) committed(r *logged) {
 		w.Violate("%s: the log has %d and %q for %v, which nobody asked for", id, offset, metadata, p)
 		return
 	}
-	c.at = r.offset
-	w.truth(id).register(p).inLog = c
+	register := w.truth(id).register(p)
+	register.inLog = register.settle(c)
+	c.at, c.by = r.offset, register.inLog.by
 }
 
 // readOffsetKey reads the key of an offset commit. The record formats are written down here once more, so that those of
@@ -211,8 +230,8 @@ func (t *truth) removes(by *coordinator, records []group.Record) {
 		topic, _ := by.s.b.view.Topic(p.topic)
 		if r.Value != nil {
 			_, metadata := readOffsetValue(r.Value)
-			register.latest = w.commits[metadata]
-			register.latest.emitted, register.latest.by = w.Now(), topic.ID
+			register.latest = &accepted{commit: w.commits[metadata], by: topic.ID, when: w.Now()}
+			register.pending = append(register.pending, register.latest)
 			continue
 		}
 		was := register.latest
@@ -225,8 +244,8 @@ func (t *truth) removes(by *coordinator, records []group.Record) {
 			if member := t.active(); member != nil {
 				t.violate("%v: the offset is deleted though %s is a member", p, member.id)
 			}
-		case w.Now()-was.emitted < w.profile.Retention-slack && !w.profile.Skew:
-			t.violate("%v: the offset is dropped %v after it was committed, and is kept for %v", p, w.Now()-was.emitted, w.profile.Retention)
+		case w.Now()-was.when < w.profile.Retention-slack && !w.profile.Skew:
+			t.violate("%v: the offset is dropped %v after it was committed, and is kept for %v", p, w.Now()-was.when, w.profile.Retention)
 		default:
 			w.stats.Expired++
 			if member := t.active(); member != nil {

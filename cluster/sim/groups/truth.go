@@ -101,11 +101,14 @@ func (t *truth) assigned(joined *wire.JoinedGroup, assignments []wire.MemberAssi
 func (t *truth) loaded(c *coordinator) {
 	t.present, t.joined, t.state, t.since = c, 0, "", t.w.Now()
 	for _, r := range t.registers {
-		r.latest = r.inLog
+		r.latest, r.pending = r.inLog, nil
 	}
 	for _, id := range t.order {
 		m := t.members[id]
-		m.assigned, m.doubted, m.least = m.given, t.w.Now(), m.epoch
+		m.assigned, m.least = m.given, m.epoch
+		if m.doubted == 0 || !t.waitedFor(m.doubted) { // else the coordinator before may have taken it out
+			m.doubted = t.w.Now()
+		}
 	}
 }
 
@@ -171,11 +174,12 @@ func (t *truth) ends() {
 }
 
 // decided is an answer that the rules have given, and that is not out yet.
-func (t *truth) decided(c *coordinator, q *call, reply wire.GroupReply) {
+func (t *truth) decided(c *coordinator, of *call, reply wire.GroupReply) {
+	of.shared = c.rules.Listed().Type != wire.ClassicGroup
 	if c.s.epoch != t.w.log.epoch {
 		return
 	}
-	switch q := q.request.(type) {
+	switch q := of.request.(type) {
 	case *wire.JoinGroup:
 		t.decideJoin(q, reply.(*wire.JoinedGroup))
 	case *wire.SyncGroup:
@@ -220,8 +224,8 @@ func (t *truth) decideJoin(q *wire.JoinGroup, reply *wire.JoinedGroup) {
 // leads is a member that is told who leads its generation, by whichever coordinator. In a group of KIP-848 nobody does, and this may be
 // told when the group has just moved back.
 func (t *truth) leads(reply *wire.JoinedGroup) {
-	if reply.Leader == "" {
-		return
+	if reply.Leader == "" || t.standing(reply.Member).over {
+		return // what is told to somebody who is out may be of a former life of the group, which counted the same generations
 	}
 	g := t.generation(reply.Generation)
 	if g.leader != "" && g.leader != reply.Leader && t.classic() && t.standing(g.leader).instance == "" {
@@ -313,10 +317,10 @@ func (t *truth) decideBeat(q *wire.ConsumerHeartbeat, reply *wire.ConsumerHeartb
 }
 
 // released is an answer that leaves the coordinator: all that it rests on is committed.
-func (t *truth) released(c *coordinator, q *call, reply wire.GroupReply) {
-	delete(t.w.open, q.handle)
+func (t *truth) released(c *coordinator, of *call, reply wire.GroupReply) {
+	delete(t.w.open, of.handle)
 	t.w.stats.Answered++
-	switch q := q.request.(type) {
+	switch q := of.request.(type) {
 	case *wire.CommitOffsets:
 		t.acknowledges(q, reply.(*wire.CommittedOffsets))
 	case *wire.JoinGroup:
@@ -325,7 +329,7 @@ func (t *truth) released(c *coordinator, q *call, reply wire.GroupReply) {
 		}
 	case *wire.SyncGroup:
 		if reply.Failure() == nil {
-			t.shares(c, q, reply.(*wire.SyncedGroup))
+			t.shares(c, of, q, reply.(*wire.SyncedGroup))
 		}
 	case *wire.ConsumerHeartbeat:
 		if r := reply.(*wire.ConsumerHeartbeatReply); r.Err == nil && q.MemberEpoch >= 0 {
@@ -333,6 +337,6 @@ func (t *truth) released(c *coordinator, q *call, reply wire.GroupReply) {
 		}
 	}
 	if fetched, ok := reply.(*wire.FetchedOffsets); ok {
-		t.tells(c, q, fetched)
+		t.tells(c, of, fetched)
 	}
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // shares is a classic member that is told its assignment: in a generation everybody has his own, and nobody two.
-func (t *truth) shares(c *coordinator, q *wire.SyncGroup, reply *wire.SyncedGroup) {
+func (t *truth) shares(c *coordinator, of *call, q *wire.SyncGroup, reply *wire.SyncedGroup) {
 	places, err := decodeAssignment(reply.Assignment)
 	if err != nil {
 		t.violate("the assignment of %s is %x", q.Member, reply.Assignment)
@@ -17,7 +17,7 @@ func (t *truth) shares(c *coordinator, q *wire.SyncGroup, reply *wire.SyncedGrou
 	m.established = !m.over
 	m.epoch = max(m.epoch, q.Generation)
 	t.give(c, m, places, q.Generation)
-	if c.rules.Listed().Type != wire.ClassicGroup {
+	if of.shared {
 		return
 	}
 	g := t.generation(q.Generation)

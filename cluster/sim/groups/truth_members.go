@@ -54,9 +54,14 @@ func (t *truth) active() *standing {
 func (t *truth) mayBeOut(m *standing) bool {
 	w := t.w
 	return w.Now()-m.heard >= w.profile.Session-slack ||
-		m.told != 0 && w.Now()-m.told >= w.profile.RebalanceTimeout-slack ||
-		m.doubted != 0 && w.Now()-m.doubted >= w.profile.RebalanceTimeout-slack ||
-		m.classic && (m.robbed || t.slow >= m.joined || t.rebalancing() && w.Now()-t.since >= w.profile.RebalanceTimeout-slack)
+		m.told != 0 && t.waitedFor(m.told) ||
+		m.doubted != 0 && t.waitedFor(m.doubted) ||
+		m.classic && (m.robbed || t.slow >= m.joined || t.rebalancing() && t.waitedFor(t.since))
+}
+
+// waitedFor says that somebody who was to join, to sync or to give up since then has had all his time.
+func (t *truth) waitedFor(since time.Duration) bool {
+	return t.w.Now()-since >= t.w.profile.RebalanceTimeout-slack
 }
 
 // rebalancing says that a classic group waits for its members.
