@@ -370,14 +370,18 @@ func TestAGroupThatHasBecomeTooLargeKeepsTheFirstThatJoin(t *testing.T) {
 
 func TestMembersThatWereToldAnIDAreBounded(t *testing.T) {
 	d := newDesk(t)
-	g := d.g
-	q := joining("")
-	q.MustKnowID = true
-	for i := range maxExpected + 10 {
-		g.Handle(q, Call(i+1), d.view, d.now)
+	oldest := d.told().Member
+	c := d.g.classic
+	c.expected = slices.Repeat(c.expected, maxExpected-5) // as if so many had been told
+	var newest wire.MemberID
+	for range 10 {
+		newest = d.told().Member
 	}
-	if n := len(g.classic.expected); n != maxExpected {
+	if n := len(c.expected); n != maxExpected {
 		t.Errorf("%d are expected", n)
+	}
+	if c.expected[maxExpected-1].id != newest || c.expected[maxExpected-11].id != oldest {
+		t.Error("it is not the oldest that are not expected any more")
 	}
 }
 
