@@ -20,6 +20,7 @@ func (g *Group) joinConsumer(t *turn, q *wire.JoinGroup, call Call) {
 			g.consumer = nil
 			g.classic = newClassic(g)
 			g.classic.generation = wire.GenerationID(epoch)
+			g.classic.protocolType = consumerProtocolType // its offsets are kept from now on, and not from when they were committed
 			g.classic.enter(t, wire.GroupEmpty)
 			g.classic.log(t)
 			g.joinClassic(t, q, call)
