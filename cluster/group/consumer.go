@@ -62,6 +62,8 @@ type consumerMember struct {
 	syncBy   time.Time
 	// unsure says that it was told an assignment and has not said yet that it has it: the answer may not have reached it.
 	unsure bool
+	// again is how long it is told its assignment by a coordinator that has loaded it: the one before may have told it to nobody.
+	again time.Time
 }
 
 // standing is where a member is on the way to its target.
@@ -220,9 +222,13 @@ func (c *consumer) heartbeat(t *turn, q *wire.ConsumerHeartbeat, migrates bool) 
 	if q.OwnedTold {
 		m.unsure = !owned.equal(m.assigned)
 	}
-	if q.MemberEpoch != m.epoch || everything || !before.equal(m.assigned) || m.unsure {
+	if q.OwnedTold && !m.unsure {
+		m.again = time.Time{}
+	}
+	news := q.MemberEpoch != m.epoch || everything || !before.equal(m.assigned) || m.unsure
+	if news || t.now.Before(m.again) {
 		reply.Assigned, reply.Assignment = true, m.assigned
-		m.unsure = !q.OwnedTold || m.unsure
+		m.unsure = news && (!q.OwnedTold || m.unsure)
 	}
 	return reply, nil
 }

@@ -130,6 +130,7 @@ func (c *consumer) loaded(t *turn) {
 			c.unsettled++
 		}
 		c.hears(t, m)
+		m.again = m.expires // one that hears nothing until then tells everything when it comes again
 		if m.state == memberUnrevokedPartitions && m.said.classic == nil {
 			m.revokeBy = t.now.Add(m.rebalanceTimeout())
 			c.wake(m.revokeBy)
