@@ -88,17 +88,17 @@ func instructions(re *syntax.Regexp) int {
 // resolve is match for a pattern that has just come.
 func (p *pattern) resolve(view wire.View) {
 	steps := stepsPerTurn
-	p.match(view, &steps)
+	p.match(view, view.TopicNames(), &steps)
 }
 
-// match brings matched up to date, as far as the steps suffice, and says whether it changed. A round is left if they do not.
+// match brings matched up to date with the names of all topics, as far as the steps suffice, and says whether it changed. A round is left
+// if they do not.
 //
 // Kafka: internal topics are matched too, and left to the authoriser. Nobody means __consumer_offsets by ".*".
-func (p *pattern) match(view wire.View, steps *int) (changed bool) {
+func (p *pattern) match(view wire.View, names []string, steps *int) (changed bool) {
 	for {
 		if p.round == nil {
-			names := view.TopicNames()
-			if p.resolved && sameSlice(names, p.seen) {
+			if p.resolved && slices.Equal(names, p.seen) {
 				return changed
 			}
 			p.round = &matching{names: names, old: p.seen, was: p.matched}
@@ -145,8 +145,4 @@ func (p *pattern) matches(view wire.View, name string) bool {
 	}
 	t, ok := view.Topic(name)
 	return ok && !t.Internal
-}
-
-func sameSlice(a, b []string) bool {
-	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp/syntax"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +113,28 @@ func TestTopicsThatComeWhileNamesAreMatchedAreMatchedToo(t *testing.T) {
 	}
 	if len(p.matched) != 2 {
 		t.Errorf("%d names are matched", len(p.matched))
+	}
+}
+
+// fresh is a cluster that makes the list of its topics anew for everyone who asks, as a broker does.
+type fresh struct{ *cluster }
+
+func (f fresh) TopicNames() []string { return slices.Clone(f.names) }
+
+func TestNamesAreMatchedOnceInWhicheverListTheyCome(t *testing.T) {
+	s := newSubscriptions()
+	view := fresh{manyTopics(500, 3)}
+	s.look(view)
+	s.add(nil, costly)
+	for turns := 0; s.unfinished; turns++ {
+		if turns > 500 {
+			t.Fatal("it does not come to an end")
+		}
+		s.look(view)
+	}
+	p, steps := s.patterns[costly], 0
+	if p.match(view, view.TopicNames(), &steps); len(p.matched) != 3 || p.round != nil || steps != 0 {
+		t.Errorf("%d names are matched, of 3, and %d steps were made for names that were matched before", len(p.matched), -steps)
 	}
 }
 

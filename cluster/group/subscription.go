@@ -142,10 +142,14 @@ func (sub *subscription) resolve(view wire.View) {
 // look resolves all in another state of the cluster's metadata, or goes on with that, as far as one turn may go.
 func (s *subscriptions) look(view wire.View) {
 	s.view, s.stale, s.unfinished = view, true, false
+	var names []string
+	if len(s.patterns) > 0 {
+		names = view.TopicNames()
+	}
 	steps := stepsPerTurn
 	for _, text := range slices.Sorted(maps.Keys(s.patterns)) {
 		p := s.patterns[text]
-		if p.match(view, &steps) {
+		if p.match(view, names, &steps) {
 			s.patternsChanged = true
 		}
 		s.unfinished = s.unfinished || p.round != nil
