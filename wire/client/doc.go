@@ -42,5 +42,5 @@
 //
 // Errors that come from a broker wrap a Kafka error code: errors.Is(err, client.ErrUnknownTopic)
 // and its neighbours in errors.go. Every goroutine belongs to a Client, Producer or Consumer, whose
-// Close waits for it.
+// Close waits for it. Callbacks may call the client: what would wait for them returns ErrInCallback.
 package client
