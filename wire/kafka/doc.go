@@ -24,7 +24,7 @@
 //     kmsg may decode it.
 //   - A completion, called by an actor, takes a short lock and never touches the socket.
 //   - The bytes of a Produce are counted against the connection and the server from their arrival
-//     until the Backend has completed them.
+//     until the Backend has completed them; what a wide Fetch takes until it is answered (share.go).
 //
 // Begin with conn.go; groups.go is how the coordinators of groups are asked. What is not here:
 // transactions and SASL are not advertised, as they do not exist yet; TLS is the business of whoever
