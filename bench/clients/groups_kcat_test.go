@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// kcatMember is kcat -G: one process for as long as it is a member. It commits by itself.
+// kcatMember is kcat -G: one process for as long as it is a member. It commits by itself, every five seconds: kcat takes
+// auto.commit.interval.ms for a property of topics, where it does nothing.
 type kcatMember struct {
 	kcat
 	cmd       *exec.Cmd
@@ -37,7 +38,7 @@ func (m *kcatMember) do(ctx context.Context, r request) (answer, error) {
 func (m *kcatMember) join(r request) error {
 	args := []string{
 		"-b", m.bootstrap, "-q", "-u", "-f", `%p %o %T %S\n%s\n`,
-		"-X", "partition.assignment.strategy=" + r.Assignor, "-X", "auto.offset.reset=earliest", "-X", "auto.commit.interval.ms=100",
+		"-X", "partition.assignment.strategy=" + r.Assignor, "-X", "auto.offset.reset=earliest",
 		"-X", fmt.Sprintf("session.timeout.ms=%d", sessionTimeout.Milliseconds()),
 		"-X", fmt.Sprintf("heartbeat.interval.ms=%d", heartbeatInterval.Milliseconds()),
 	}
