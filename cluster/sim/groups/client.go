@@ -239,7 +239,11 @@ func (c *client) zombie() {
 		return
 	}
 	w.stats.Zombies++
+	life := w.truth(c.group).lives
 	w.At(w.Between(0, 3*w.profile.Session), nil, func() {
+		if w.truth(c.group).lives != life {
+			return // it could pass for a commit of the group that has the name now. Kafka: the same.
+		}
 		ghost := &client{w: w, name: c.name + "'s ghost", run: &play.Process{}, group: c.group}
 		ghost.ask(q, requestTimeout, func(wire.GroupReply, error) {})
 	})

@@ -17,7 +17,8 @@
 //   - what was acknowledged is committed; who asks afterwards is told that or something later
 //   - an offset goes because its topic did, because somebody deleted it, or because for as long as it is kept nobody committed it
 //     and the group had no members
-//   - a commit counts if it is of the present generation or epoch, and of nothing that another member was given since
+//   - a commit counts if it is of the present generation or epoch, and of nothing that another member was given since; a group that was
+//     forgotten, or deleted, counts its epochs from 1 when it comes again, and no commit is later than that here
 //   - a generation has one leader, and everybody is told exactly what the leader wanted for him, each time the same
 //   - a member that is heard in time and gives up in time is never taken out, not by a coordinator that moves either
 //   - Tick, when it is due, does something

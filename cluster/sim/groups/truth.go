@@ -30,6 +30,8 @@ type truth struct {
 	since    time.Duration
 	slow     time.Duration     // when a phase of a rebalance ended last that took as long as it may
 	emptied  time.Duration     // when the last member was seen to go
+	dead     bool              // it was forgotten
+	lives    int               // how often it came again after that: then it counts from the beginning
 	deleting wire.GroupRequest // that is handled, and deletes offsets on purpose; nil: it does not
 }
 
@@ -152,6 +154,10 @@ func (t *truth) turned(c *coordinator) {
 		t.emptied = t.w.Now()
 	}
 	t.w.Note(c.s.b.name(), "%s is %s", t.id, state)
+	if t.dead && state != wire.GroupDead {
+		t.lives++
+	}
+	t.dead = state == wire.GroupDead
 	t.state, t.since = state, t.w.Now()
 	if state == wire.GroupEmpty || state == wire.GroupDead {
 		t.ends()
