@@ -155,6 +155,7 @@ func (m *classicMember) join() {
 				m.missed = true
 			}
 			m.member, m.generation, m.chosen = joined.Member, joined.Generation, joined.Protocol
+			m.life = w.truth(m.group).lives
 			m.note("is %s in generation %d, led by %s", m.member, m.generation, joined.Leader)
 			m.sync(joined)
 		case errors.Is(err, wire.MemberIDRequired):

@@ -27,6 +27,7 @@ type client struct {
 
 	owned  []holding // sorted
 	commit bool      // one is on its way
+	life   int       // of the group, in which it heard of its generation or epoch
 }
 
 // protocol is how a client is a member.
@@ -239,7 +240,7 @@ func (c *client) zombie() {
 		return
 	}
 	w.stats.Zombies++
-	life := w.truth(c.group).lives
+	life := c.life
 	w.At(w.Between(0, 3*w.profile.Session), nil, func() {
 		if w.truth(c.group).lives != life {
 			return // it could pass for a commit of the group that has the name now. Kafka: the same.

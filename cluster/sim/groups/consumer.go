@@ -97,7 +97,7 @@ func (m *consumerMember) heard(r *wire.ConsumerHeartbeatReply) {
 	if m.epoch != r.MemberEpoch {
 		m.note("%s is at epoch %d", m.member, r.MemberEpoch)
 	}
-	m.epoch, m.interval = r.MemberEpoch, r.HeartbeatInterval
+	m.epoch, m.interval, m.life = r.MemberEpoch, r.HeartbeatInterval, m.w.truth(m.group).lives
 	if r.Assigned {
 		m.target, m.toldSome, m.owes = m.w.placesOf(r.Assignment), true, true
 		m.targetID = make(map[place]wire.TopicID, len(m.target))
