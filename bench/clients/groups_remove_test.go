@@ -12,7 +12,7 @@ import (
 func TestTheAdminClientRemovesMembers(t *testing.T) {
 	t.Parallel()
 	admin := openJava(t, bootstrap)
-	for _, how := range []request{{Protocol: classic}} {
+	for _, how := range []request{{Protocol: classic}, {Protocol: modern}} {
 		t.Run(how.Protocol, func(t *testing.T) {
 			t.Parallel()
 			c := newCrew(t, 6)

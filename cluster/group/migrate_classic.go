@@ -246,15 +246,14 @@ func (g *Group) leaveConsumer(t *turn, q *wire.LeaveGroup, call Call) {
 		if err == nil && slices.Contains(gone, m) {
 			err = wire.Errorf(wire.UnknownMemberID, "the member is told twice")
 		}
-		left := wire.LeftMember{Err: err, Member: leaving.Member, Instance: leaving.Instance}
 		if err == nil {
-			left.Member = m.id
 			if len(gone) == 0 {
 				because.member, because.detail = m.id, leaving.Reason
 			}
 			gone = append(gone, m)
 		}
-		reply.Members = append(reply.Members, left)
+		// In the words of the request: by them Kafka's admin client finds also a member that it named by the instance alone.
+		reply.Members = append(reply.Members, wire.LeftMember{Err: err, Member: leaving.Member, Instance: leaving.Instance})
 	}
 	if len(gone) > 0 {
 		c.fence(t, because, gone...)

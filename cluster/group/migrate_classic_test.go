@@ -121,9 +121,13 @@ func TestLeavingByTheClassicProtocol(t *testing.T) {
 	}}).(*wire.LeftGroup)
 	var got []string
 	for _, m := range reply.Members {
-		got = append(got, wire.Code(m.Err).Name())
+		got = append(got, string(m.Member)+"/"+m.Instance+" "+wire.Code(m.Err).Name())
 	}
-	want := []string{"NONE", "FENCED_INSTANCE_ID", "UNKNOWN_MEMBER_ID", "NONE", "NONE", "UNKNOWN_MEMBER_ID"}
+	// Each is told in the words of the request.
+	want := []string{
+		"gone/ NONE", "x/i FENCED_INSTANCE_ID", "x/ UNKNOWN_MEMBER_ID", "/i NONE",
+		string(old.id) + "/ NONE", string(old.id) + "/ UNKNOWN_MEMBER_ID",
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("told %v, want %v", got, want)
 	}
