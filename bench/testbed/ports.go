@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"sync"
 )
 
 // The ports that are tried lie below those that Linux gives to connections (32768 and up): a
@@ -14,16 +15,26 @@ const (
 	lastPort  = 32_000
 )
 
+// given are the ports that this process has had from FreeAddresses. A broker that is down keeps its own.
+var (
+	given   = make(map[int]bool)
+	givenMu sync.Mutex
+)
+
 // FreeAddresses returns n addresses of the loopback interface that nobody listens on, over TCP or
-// UDP. They are only likely to be free afterwards.
+// UDP, and that it has not returned before. They are only likely to be free afterwards: another process may take them.
 func FreeAddresses(n int) ([]string, error) {
 	addresses := make([]string, 0, n)
+	givenMu.Lock()
+	defer givenMu.Unlock()
 	begin := rand.IntN(lastPort - firstPort)
 	for i := range lastPort - firstPort {
-		address := fmt.Sprintf("127.0.0.1:%d", firstPort+(begin+i)%(lastPort-firstPort))
-		if !isFree(address) {
+		port := firstPort + (begin+i)%(lastPort-firstPort)
+		address := fmt.Sprintf("127.0.0.1:%d", port)
+		if given[port] || !isFree(address) {
 			continue
 		}
+		given[port] = true
 		if addresses = append(addresses, address); len(addresses) == n {
 			return addresses, nil
 		}
