@@ -54,15 +54,15 @@ func (m *consumerMember) lastHeard(t *turn, because rebalanceCause) time.Time {
 	return t.now
 }
 
-// tick fences the members whose time is up.
+// tick goes on matching names, and fences the members whose time is up.
 func (c *consumer) tick(t *turn) {
+	if c.subs.unfinished {
+		c.subs.look(t.view)
+	}
 	if c.due.IsZero() || t.now.Before(c.due) {
 		return
 	}
 	c.due = time.Time{}
-	if c.subs.unfinished {
-		c.subs.look(t.view)
-	}
 	var gone []*consumerMember
 	var because rebalanceCause
 	for _, m := range c.members {
