@@ -63,14 +63,20 @@ func connectWith(ctx context.Context, bootstrap string, cfg client.Config) (*cli
 		strings.Join(addresses, ", "), rootCause(refusals[0]))
 }
 
-// forEach does the same for each of a list, and goes on where one fails: the error has a line for each that did.
+// forEach does the same for each of a list, and goes on where one fails: the error has a line for each that did. When ctx ends it
+// stops, and those that are left are an error too.
 func forEach[T any](ctx context.Context, list []T, do func(T) error) error {
 	var failed []error
-	for _, one := range list {
-		if err := do(one); err != nil {
+	for i, one := range list {
+		err := do(one)
+		over := ctx.Err() != nil // the others would only fail by that
+		if err == nil && over && i+1 < len(list) {
+			err = ctx.Err()
+		}
+		if err != nil {
 			failed = append(failed, err)
 		}
-		if ctx.Err() != nil { // or the others would only fail by that
+		if over {
 			break
 		}
 	}
