@@ -132,15 +132,26 @@ func hintForAway(group string, instances []string) string {
 	for i, instance := range shown {
 		shown[i] = printable(instance) // any client may have chosen it
 	}
-	them, command := strings.Join(shown, ", "), "troupe group remove-member "+group
+	them, command := strings.Join(shown, ", "), "troupe group remove-member "+shellWord(group)
 	if more := len(instances) - len(shown); more > 0 {
 		them += fmt.Sprintf(" and %d more", more)
 	}
 	for _, instance := range shown {
-		command += " --instance " + instance
+		command += " --instance " + shellWord(instance)
 	}
 	return fmt.Sprintf("static members have stopped (%s), and their places are kept until their sessions end, "+
 		"after 45 s unless group.consumer.session.timeout.ms was set, or \"%s\" takes them out", them, command)
+}
+
+// shellWord is a name as it has to be typed for a shell to take it for one word, and for nothing else.
+func shellWord(name string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.:/@", r)
+	}
+	if name != "" && strings.TrimFunc(name, plain) == "" {
+		return name
+	}
+	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
 }
 
 // isAway says that a static member has stopped, and its place is kept.
