@@ -123,7 +123,7 @@ func TestWhoMeetsStoppedStaticMembersIsToldToWait(t *testing.T) {
 		t.Errorf("away are %q: %s", got, hintForAway("g", got))
 	}
 	many := hintForAway("g", []string{"d", "c\n\x1b[31m", "b", "a", "e"})
-	if !strings.Contains(many, `(a, b, c\n\x1b[31m and 2 more)`) || !strings.Contains(many, `--instance a --instance b --instance c\n\x1b[31m"`) {
+	if !strings.Contains(many, `(a, b, c\n\x1b[31m and 2 more)`) || !strings.Contains(many, `--instance a --instance b --instance 'c\n\x1b[31m'"`) {
 		t.Errorf("of five: %s", many)
 	}
 }
