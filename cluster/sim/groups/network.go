@@ -45,7 +45,11 @@ func (c *client) ask(q wire.GroupRequest, timeout time.Duration, on func(wire.Gr
 		// It was sent before, by a connection that broke; that one is only read now.
 		w.stats.Duplicates++
 		late := &call{of: c, request: q, over: true, asked: w.Now(), floor: sent.floor}
-		w.At(w.Between(0, 4*time.Second), nil, func() { w.deliver(late, to) })
+		w.At(w.Between(0, 4*time.Second), nil, func() {
+			if _, join := q.(*wire.JoinGroup); !join || w.truth(q.Of()).repeatable() {
+				w.deliver(late, to)
+			}
+		})
 	}
 	if w.faulty(w.profile.Lossy, 2) {
 		w.stats.Disconnects++
@@ -60,6 +64,11 @@ func repeatable(q wire.GroupRequest) bool {
 	j, join := q.(*wire.JoinGroup)
 	return !join || j.Protocols[0].Name != cooperative
 }
+
+// repeatable says the same of a JoinGroup in the group as it is. Not of one in a group of KIP-848: its answer, which nobody hears,
+// ends the wait for partitions that have become free; and where the coordinator moves before it misses the SyncGroup that
+// is to follow, the next one takes the member for one that has them. Kafka: the same.
+func (t *truth) repeatable() bool { return t.present == nil || t.classic() }
 
 func (w *World) delay() time.Duration {
 	if w.faulty(w.profile.Lossy, 3) {
