@@ -215,7 +215,9 @@ func (g *GroupConsumer) heard(q *wire.ConsumerHeartbeat, reply wire.GroupMessage
 		g.failures++
 		g.again = at.Add(g.client.backoff(g.failures))
 		g.whole = true
-		g.troubled(fmt.Errorf("group %s: %w", g.group, err))
+		if !errors.Is(err, context.Canceled) { // that is an answer which was forsaken
+			g.troubled(fmt.Errorf("group %s: %w", g.group, err))
+		}
 	default:
 		g.lose(nil)
 		g.refusal = fmt.Errorf("group %s: %w", g.group, err)
