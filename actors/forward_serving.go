@@ -96,7 +96,7 @@ func (f *forwards) walk(of owner, l *lane) {
 }
 
 // answer sends an answer without records. Of one that no link takes, why is answered; if that is lost too, the one who asked has
-// its own time limit.
+// its own time limit. What was asked is done by then, so that no code may say that it was not.
 func (f *forwards) answer(to *actor.PID, id uint64, m wire.Message, kind wire.Kind) {
 	post := func(kind wire.Kind, m wire.Message) error {
 		return f.broker.remotes.post(to, forwardName, &wire.Forwarded{ID: id, Answer: kind, Body: wire.AppendMessage(nil, m)})
@@ -105,13 +105,9 @@ func (f *forwards) answer(to *actor.PID, id uint64, m wire.Message, kind wire.Ki
 	case errors.Is(err, peer.ErrTooLarge):
 		_ = post(wire.KindFailed, &wire.Failure{Err: wire.Errorf(wire.MessageTooLarge, "the answer of broker %d is too large to be passed on", f.broker.cfg.ID)})
 	case errors.Is(err, peer.ErrFull):
-		_ = post(wire.KindFailed, f.tooMuch())
+		_ = post(wire.KindFailed, &wire.Failure{Err: wire.Errorf(wire.RequestTimedOut,
+			"too much is on its way from broker %d, which may have done what it was asked", f.broker.cfg.ID)})
 	}
-}
-
-// tooMuch is the answer where another one found no room on the link.
-func (f *forwards) tooMuch() *wire.Failure {
-	return &wire.Failure{Err: wire.Errorf(wire.ThrottlingQuotaExceeded, "too much is on its way from broker %d", f.broker.cfg.ID)}
 }
 
 // forwardedProduce is a produce of another broker on its way through a replica.
@@ -287,7 +283,7 @@ func (f *forwards) fetch(from *actor.PID, id uint64, body []byte) {
 		ID: id, Answer: wire.KindFetch, Body: wire.AppendMessage(nil, &reply), Payload: records.Bytes[:at], Buffer: records,
 	})
 	if err != nil && at > 0 {
-		f.answer(from, id, f.tooMuch(), wire.KindFailed)
+		f.answer(from, id, &wire.Failure{Err: wire.Errorf(wire.ThrottlingQuotaExceeded, "too much is on its way from broker %d", f.broker.cfg.ID)}, wire.KindFailed)
 	}
 }
 
