@@ -179,9 +179,11 @@ func (c *conn) askedOffsets(group *kmsg.OffsetFetchRequestGroup, names []string,
 func (c *conn) allOffsets(ctx context.Context, asked *wire.FetchOffsets, view wire.View, byID bool) ([]kmsg.OffsetFetchResponseGroupTopic, error) {
 	var topics []kmsg.OffsetFetchResponseGroupTopic
 	places := map[string]int{}
+	before := c.large.wanted
 	for {
 		fetched, err := c.askOffsets(ctx, asked)
 		if err != nil {
+			c.large.shrink(before) // what was told of the group until now is dropped
 			return nil, err
 		}
 		for i := range fetched.Offsets {

@@ -36,10 +36,22 @@ func (s *share) grow(n int64) bool {
 	return true
 }
 
-// add has the share be n bytes more than what was added before.
+// add has the share be n bytes more than what was added before. When there is no room it stays as it was.
 func (s *share) add(n int64) bool {
+	if !s.grow(s.wanted + n) {
+		return false
+	}
 	s.wanted += n
-	return s.grow(s.wanted)
+	return true
+}
+
+// shrink undoes what was added since so much was wanted.
+func (s *share) shrink(wanted int64) {
+	s.wanted = wanted
+	if spare := s.taken - max(wanted-freeShare, 0); spare > 0 {
+		s.taken -= spare
+		s.room.give(spare)
+	}
 }
 
 // holds says that n bytes need not be given back: they are counted, and others have room.
