@@ -64,7 +64,7 @@ func (g *GroupConsumer) CommitSync(ctx context.Context, offsets ...GroupOffset) 
 }
 
 // CommitAsync is CommitSync for those who do not wait: done, unless it is nil, is told the outcome, on a goroutine of the consumer's,
-// one after the other. It may call every method but Poll.
+// one after the other; when the consumer has been closed CommitAsync itself tells it so. It may call every method but Poll.
 func (g *GroupConsumer) CommitAsync(done func(error), offsets ...GroupOffset) {
 	if done == nil {
 		done = func(error) {}
