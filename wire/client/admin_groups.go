@@ -99,8 +99,9 @@ func (cl *Client) CommitOffsets(ctx context.Context, group string, offsets ...Gr
 	return errors.Join(refused...)
 }
 
-// maxOffsetsAsked is how many offsets are told or asked for at once: a request may have 4 MiB, and its answer is longer.
-const maxOffsetsAsked = 10_000
+// maxOffsetsAsked is how many offsets are told or asked for at once: a request may have 4 MiB, and its answer 32 MiB, which so many
+// have with the 4,096 bytes of metadata that brokers allow unless they are told otherwise.
+const maxOffsetsAsked = 5_000
 
 // DeleteOffsets forgets offsets that a group has committed. While a member subscribes to the topic it is refused.
 func (cl *Client) DeleteOffsets(ctx context.Context, group string, partitions ...PartitionName) error {

@@ -60,7 +60,7 @@ func TestACommitThatNobodyWaitsForBeforeItIsSentIsNotMade(t *testing.T) {
 }
 
 func TestOffsetsOfVeryManyPartitionsAreAskedForAndCommittedInParts(t *testing.T) {
-	const partitions, most = 10_500, 10_000
+	const partitions, most = 10_500, 5_000
 	b := nativetest.New()
 	b.CreateTopic("t", partitions)
 	g := join(t, connect(t, serve(t, b)), client.ManualCommit())
