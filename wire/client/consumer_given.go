@@ -1,6 +1,9 @@
 package client
 
-import "slices"
+import (
+	"context"
+	"slices"
+)
 
 // This file is a Consumer in the hands of a GroupConsumer, which tells it partition by partition what to read.
 
@@ -49,6 +52,33 @@ func (c *Consumer) beginnings(partitions []PartitionName) []GroupOffset {
 		}
 	}
 	return offsets
+}
+
+// awaitBeginnings waits until it is known of the partitions where reading begins, or that it does not.
+func (c *Consumer) awaitBeginnings(ctx context.Context, partitions []PartitionName) {
+	for {
+		c.mu.Lock()
+		settled := c.settled
+		open := slices.ContainsFunc(partitions, func(name PartitionName) bool {
+			p := c.find(name)
+			return p != nil && p.first < 0 && !p.resting
+		})
+		c.mu.Unlock()
+		if !open {
+			return
+		}
+		select {
+		case <-settled:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// moreSettled wakes those that wait for where partitions begin.
+func (c *Consumer) moreSettled() {
+	close(c.settled)
+	c.settled = make(chan struct{})
 }
 
 // end forgets partitions. Answers that are still under way for them are dropped, and so are errors that were not told.

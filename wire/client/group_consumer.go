@@ -227,6 +227,10 @@ func (g *GroupConsumer) clusterChanged() { signal(g.reader.ready) }
 // closeTimeout bounds the last commit and the farewell.
 const closeTimeout = 10 * time.Second
 
+// beginTimeout is how long of that a partition is waited for of which nothing is committed, and of which its leader has not told yet
+// where it begins.
+const beginTimeout = 3 * time.Second
+
 // Close gives all partitions up and leaves the group, so that others go on at once; a static member's are kept for it. Poll's
 // records count as done: with AutoCommit they are committed, and an error says that they could not be.
 //
@@ -323,6 +327,7 @@ func (g *GroupConsumer) farewell(ctx context.Context) error {
 func (g *GroupConsumer) giveUp(ctx context.Context) error {
 	names := g.Owned() // without those of which OnRevoked has been told
 	g.reader.withhold(names)
+	g.awaitBeginnings(ctx, names)
 	var err error
 	if g.cfg.AutoCommit {
 		err = g.CommitSync(ctx)
@@ -337,6 +342,17 @@ func (g *GroupConsumer) giveUp(ctx context.Context) error {
 	g.barrier(ctx)
 	g.drop(names)
 	return err
+}
+
+// awaitBeginnings waits until it is known where those of the partitions begin where nothing is committed: it is to be committed before they
+// are let go, as whoever has them next would begin at an end that has moved on.
+func (g *GroupConsumer) awaitBeginnings(ctx context.Context, names []PartitionName) {
+	ctx, cancel := context.WithTimeout(ctx, beginTimeout)
+	defer cancel()
+	g.mu.Lock()
+	names = slices.DeleteFunc(slices.Clone(names), func(name PartitionName) bool { return !g.begun[name] })
+	g.mu.Unlock()
+	g.reader.awaitBeginnings(ctx, names)
 }
 
 // tellLost forgets what was the member's.
