@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +90,10 @@ func TestMembersOfEveryClientShareOneGroup(t *testing.T) {
 		members = append(members, c.join(k, request{Assignor: "range"}))
 	}
 	c.share(members...)
+	// kafka-go goes first, while franz-go leads. Its subscription says version 1 and lacks the partitions that it has, which Java's client
+	// as leader refuses; and as leader it refuses those that do not lack them.
+	first := slices.IndexFunc(members, func(h *hand) bool { return h.name == "kafka-go" })
+	members[0], members[first] = members[first], members[0]
 	for len(members) > 1 { // also the leader goes, once
 		members[0].leave()
 		members = members[1:]
