@@ -30,7 +30,6 @@ type Consumer struct {
 
 	mu         sync.Mutex
 	closed     bool
-	settled    chan struct{}                   // closed when more is known of where partitions begin
 	seen       *metadata                       // what assign has looked at last
 	known      map[string]bool                 // topics that assign has found; everyTopic once Pattern was applied
 	partitions map[string][]*consumerPartition // by topic, by number; nil where it is not read
@@ -61,7 +60,7 @@ func (cl *Client) newConsumer(cfg ConsumerConfig) (*Consumer, error) {
 	c := &Consumer{
 		client: cl, cfg: cfg, wake: make(chan struct{}, 1), ready: make(chan struct{}, 1),
 		known: make(map[string]bool), partitions: make(map[string][]*consumerPartition),
-		fetches: make(map[string]int), topicErrs: make(map[string]error), settled: make(chan struct{}),
+		fetches: make(map[string]int), topicErrs: make(map[string]error),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if err := cl.subscribe(c); err != nil {

@@ -54,11 +54,10 @@ func (c *Consumer) beginnings(partitions []PartitionName) []GroupOffset {
 	return offsets
 }
 
-// awaitBeginnings waits until it is known of the partitions where reading begins, or that it does not.
+// awaitBeginnings waits until it is known of the partitions where reading begins, or that it does not. Nobody may poll meanwhile.
 func (c *Consumer) awaitBeginnings(ctx context.Context, partitions []PartitionName) {
 	for {
 		c.mu.Lock()
-		settled := c.settled
 		open := slices.ContainsFunc(partitions, func(name PartitionName) bool {
 			p := c.find(name)
 			return p != nil && p.first < 0 && !p.resting
@@ -68,17 +67,11 @@ func (c *Consumer) awaitBeginnings(ctx context.Context, partitions []PartitionNa
 			return
 		}
 		select {
-		case <-settled:
+		case <-c.ready:
 		case <-ctx.Done():
 			return
 		}
 	}
-}
-
-// moreSettled wakes those that wait for where partitions begin.
-func (c *Consumer) moreSettled() {
-	close(c.settled)
-	c.settled = make(chan struct{})
 }
 
 // end forgets partitions. Answers that are still under way for them are dropped, and so are errors that were not told.

@@ -96,7 +96,6 @@ func (p *consumerPartition) rest(err error) {
 	}
 	p.seek(AtOffset(max(at, 0)))
 	p.consumed, p.first, p.resting = at, at, true
-	p.consumer.moreSettled()
 	p.consumer.tell(err)
 }
 
@@ -322,7 +321,6 @@ func (p *consumerPartition) located(got *wire.ListedOffset) {
 		p.failures = 0
 		p.retry(nil)
 		p.next, p.consumed, p.first = got.Offset, got.Offset, got.Offset
-		p.consumer.moreSettled()
 		signal(p.consumer.ready) // a group's member commits where it begins
 	}
 }

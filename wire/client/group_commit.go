@@ -150,12 +150,16 @@ func (g *GroupConsumer) consumedOf(names []PartitionName) []GroupOffset {
 	})
 }
 
+// unset returns those of the partitions where nothing is committed, and where the member began is not queued yet.
+func (g *GroupConsumer) unset(names []PartitionName) []PartitionName {
+	return slices.DeleteFunc(slices.Clone(names), func(name PartitionName) bool { return !g.begun[name] })
+}
+
 // beginnings returns where the member began in those of the partitions where nothing is committed, and counts that as committed. It is
 // what the program is owed even before the first record: without it whoever takes the partition over would begin at an end that has
 // moved on. What is refused for good is not tried again.
 func (g *GroupConsumer) beginnings(names []PartitionName) []GroupOffset {
-	names = slices.DeleteFunc(slices.Clone(names), func(name PartitionName) bool { return !g.begun[name] })
-	if len(names) == 0 {
+	if names = g.unset(names); len(names) == 0 {
 		return nil
 	}
 	offsets := g.reader.beginnings(names)

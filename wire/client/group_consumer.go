@@ -350,7 +350,7 @@ func (g *GroupConsumer) awaitBeginnings(ctx context.Context, names []PartitionNa
 	ctx, cancel := context.WithTimeout(ctx, beginTimeout)
 	defer cancel()
 	g.mu.Lock()
-	names = slices.DeleteFunc(slices.Clone(names), func(name PartitionName) bool { return !g.begun[name] })
+	names = g.unset(names)
 	g.mu.Unlock()
 	g.reader.awaitBeginnings(ctx, names)
 }
