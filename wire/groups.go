@@ -216,6 +216,15 @@ type FetchedOffsets struct {
 	More    bool // of all that were asked for: the next come behind the last of these
 }
 
+// Next returns what the next request has to name as After, if more is to be asked for.
+func (f *FetchedOffsets) Next() (after TopicNamePartition, more bool) {
+	if !f.More || len(f.Offsets) == 0 {
+		return TopicNamePartition{}, false
+	}
+	last := &f.Offsets[len(f.Offsets)-1]
+	return TopicNamePartition{Topic: last.Topic, Partition: last.Partition}, true
+}
+
 // FetchedOffset is what is committed of one partition.
 type FetchedOffset struct {
 	Err         error

@@ -65,11 +65,10 @@ func (cl *Client) FetchOffsets(ctx context.Context, group string) ([]GroupOffset
 				})
 			}
 		}
-		if !fetched.More || len(fetched.Offsets) == 0 {
+		var more bool
+		if q.After, more = fetched.Next(); !more {
 			return offsets, nil
 		}
-		last := &fetched.Offsets[len(fetched.Offsets)-1]
-		q.After = wire.TopicNamePartition{Topic: last.Topic, Partition: last.Partition}
 	}
 }
 

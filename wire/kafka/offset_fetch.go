@@ -202,11 +202,10 @@ func (c *conn) allOffsets(ctx context.Context, asked *wire.FetchOffsets, view wi
 			}
 			topics[at].Partitions = append(topics[at].Partitions, c.fetchedOffset(f.Partition, f))
 		}
-		if !fetched.More || len(fetched.Offsets) == 0 {
+		var more bool
+		if asked.After, more = fetched.Next(); !more {
 			return topics, nil
 		}
-		last := &fetched.Offsets[len(fetched.Offsets)-1]
-		asked.After = wire.TopicNamePartition{Topic: last.Topic, Partition: last.Partition}
 	}
 }
 
