@@ -19,7 +19,7 @@ type callbacks struct {
 	changed   sync.Cond
 	queue     []func()
 	closed    bool
-	goroutine atomic.Uint64 // that runs; 0: none does
+	goroutine occupant // that runs
 }
 
 func (c *callbacks) init() { c.changed.L = &c.mu }
@@ -43,8 +43,8 @@ func (c *callbacks) close() {
 }
 
 func (c *callbacks) run() {
-	c.goroutine.Store(goroutine())
-	defer c.goroutine.Store(0)
+	c.goroutine.enter()
+	defer c.goroutine.leave()
 	var taken []func()
 	for {
 		c.mu.Lock()
@@ -64,8 +64,18 @@ func (c *callbacks) run() {
 }
 
 // mine says that the caller is one of the callbacks.
-func (c *callbacks) mine() bool {
-	id := c.goroutine.Load()
+func (c *callbacks) mine() bool { return c.goroutine.mine() }
+
+// occupant is the goroutine that is in some code, if one is.
+type occupant struct{ id atomic.Uint64 }
+
+func (o *occupant) enter() { o.id.Store(goroutine()) }
+
+func (o *occupant) leave() { o.id.Store(0) }
+
+// mine says that it is the caller's.
+func (o *occupant) mine() bool {
+	id := o.id.Load()
 	return id != 0 && id == goroutine()
 }
 

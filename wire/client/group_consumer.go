@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/troupe-mq/troupe/wire"
@@ -36,7 +35,7 @@ type GroupConsumer struct {
 	tasks  sync.WaitGroup
 
 	polling chan struct{}  // holds one, of the Poll or Close that is under way
-	caller  atomic.Uint64  // the goroutine on which that calls a callback; 0: it does not
+	caller  occupant       // on which that calls a callback
 	closing chan struct{}  // closed by Close: Poll returns
 	over    chan struct{}  // closed when Close has been through
 	once    sync.Once      // for Close
@@ -118,7 +117,7 @@ func newMemberID() wire.MemberID {
 // with the latest problem if there is one, such as a topic that does not exist yet; and the coordinator's refusal, again and again,
 // when the group does not take this member: ErrorCode has Kafka's number of it. Callbacks of the consumer cannot poll: ErrInCallback.
 func (g *GroupConsumer) Poll(ctx context.Context) ([]Record, error) {
-	if g.calling() || g.dones.mine() {
+	if g.caller.mine() || g.dones.mine() {
 		return nil, ErrInCallback
 	}
 	select {
@@ -236,7 +235,7 @@ const beginTimeout = 3 * time.Second
 //
 // It waits for Poll to return and for callbacks that are under way, but for a done of CommitAsync that has called it.
 func (g *GroupConsumer) Close() error {
-	if g.calling() {
+	if g.caller.mine() {
 		return ErrInCallback
 	}
 	var err error
@@ -373,13 +372,7 @@ func (g *GroupConsumer) call(f func([]PartitionName), names []PartitionName) {
 	if f == nil || len(names) == 0 {
 		return
 	}
-	g.caller.Store(goroutine())
-	defer g.caller.Store(0)
+	g.caller.enter()
+	defer g.caller.leave()
 	f(slices.Clone(names))
-}
-
-// calling says that the caller is such a callback.
-func (g *GroupConsumer) calling() bool {
-	id := g.caller.Load()
-	return id != 0 && id == goroutine()
 }
