@@ -23,8 +23,8 @@ func newGroupRemoveMember(std streams, bootstrap *string) *cobra.Command {
 		Use:   "remove-member GROUP",
 		Short: "Take members out of a group that do not come back",
 		Long: `Remove-member takes members out of a group: static ones that have stopped, whose places the group keeps until
-their sessions end, or any that hang. Others get their partitions at once. A member that lives joins again by
-itself, so stop it first. At a terminal remove-member asks first, unless --yes is given.
+their sessions end, or any that hang. Others get their partitions with their next heartbeats. A member that
+lives joins again by itself, so stop it first. At a terminal remove-member asks first, unless --yes is given.
 
 Static members are named by their instances, and others by the ids that "troupe group describe GROUP --members"
 shows.`,

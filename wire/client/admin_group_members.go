@@ -8,7 +8,8 @@ import (
 )
 
 // RemoveMember takes a member out of a group of either protocol: a static one that is away, or one that hangs. What it has goes to
-// the others at once. The instance is that of a static member, and "" of another. A member that lives all the same joins again by itself.
+// the others with their next heartbeats. The instance is that of a static member, and "" of another. A member that lives all the
+// same joins again by itself.
 //
 // Where there is no such member the error is ErrorCode 25 (UNKNOWN_MEMBER_ID), and 82 (FENCED_INSTANCE_ID) where the instance is
 // another member's by now.
