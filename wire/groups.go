@@ -217,11 +217,11 @@ type FetchedOffsets struct {
 }
 
 // Next returns what the next request has to name as After, if more is to be asked for.
-func (f *FetchedOffsets) Next() (after TopicNamePartition, more bool) {
-	if !f.More || len(f.Offsets) == 0 {
+func (m *FetchedOffsets) Next() (after TopicNamePartition, more bool) {
+	if !m.More || len(m.Offsets) == 0 {
 		return TopicNamePartition{}, false
 	}
-	last := &f.Offsets[len(f.Offsets)-1]
+	last := &m.Offsets[len(m.Offsets)-1]
 	return TopicNamePartition{Topic: last.Topic, Partition: last.Partition}, true
 }
 
